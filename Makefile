@@ -1,0 +1,31 @@
+# Two commands: `make repro` builds everything from media to report, `make test` checks the code.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: repro test check bench clean
+
+repro: .venv/installed
+	dvc repro
+	@fdan info
+
+test: .venv/installed
+	pytest
+
+check: .venv/installed
+	ruff check
+	ruff format --check
+	mypy
+
+bench: .venv/installed
+	python -m benchmarks
+
+# The stamp is newer than what it was made from: a second `make` installs nothing.
+.venv/installed: setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fdan needs Python 3.11 or newer; name one: make PYTHON=python3.12 repro")'
+	@$(PYTHON) -m venv .venv || { echo "error: $(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv"; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv data models results .mypy_cache .pytest_cache .ruff_cache
