@@ -1,0 +1,100 @@
+"""What made a result: the code it ran, the libraries it stood on, and one fingerprint of it all."""
+
+import ast
+import hashlib
+import importlib.util
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = ("data_manifest", "pipeline", "stages")
+
+
+def canonical(value: Any) -> str:
+    """Return JSON in which equal values look equal: sorted keys, no blanks."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(value: Any) -> str:
+    """Return the sha256 of a JSON-like value."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def library_versions(*names: str) -> dict[str, str]:
+    """Return the installed versions of the distributions that shape a result."""
+    return {name: metadata.version(name) for name in names}
+
+
+@cache
+def source_files(module: str) -> tuple[Path, ...]:
+    """Return the files of `module` and of all that it imports, transitively, from the project or beside it.
+
+    Imports are read from the source, those inside functions too; nothing is executed.
+    """
+    packages = (*PROJECT, module.partition(".")[0])
+    found: dict[str, Path] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = _module_file(name)
+        if path is None or name in found:
+            continue
+        found[name] = path
+        waiting += [used for used in _imports(name, path) if used.partition(".")[0] in packages]
+    return tuple(sorted(set(found.values())))
+
+
+def code_version(function: Callable[..., Any]) -> str:
+    """Return a sha256 over what the function's module and its imports do.
+
+    Comments, docstrings and layout do not count: rewording a comment must not cost a night of extraction.
+    """
+    total = hashlib.sha256()
+    for path in source_files(function.__module__):
+        total.update(ast.dump(_without_docstrings(ast.parse(path.read_text(encoding="utf-8")))).encode())
+    return total.hexdigest()
+
+
+def fingerprint(ingredients: Mapping[str, Any]) -> str:
+    """Return the short name of a set of ingredients: equal if and only if all of them are."""
+    return digest(ingredients)[:16]
+
+
+def _module_file(name: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        return None
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+
+
+def _imports(name: str, path: Path) -> Iterator[str]:
+    """Yield every module that the file may import; `from a import b` may mean the module a.b."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    yield from _parents(name)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _parents(name: str) -> Iterator[str]:
+    while name := name.rpartition(".")[0]:
+        yield name
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = node.body[1:]
+    return tree
