@@ -1,0 +1,146 @@
+"""Mapping a step over clips: what the memo holds is read, the rest is computed, failures are recorded."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pipeline.errors import PipelineError
+from pipeline.memo import Arrays, Memo
+from pipeline.parallel import Pool, RunConfig, ahead
+from pipeline.provenance import code_version, digest, fingerprint, library_versions
+from pipeline.store import writing
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A per-clip computation, and everything that shapes its result."""
+
+    name: str
+    compute: Callable[[Any], Arrays]  # a function of a module, or a partial of one: workers must find it
+    code: Callable[..., Any]  # the function whose module and imports are the step's code
+    params: Any
+    libraries: tuple[str, ...]
+    plugin: Callable[..., Any] | None = None  # the builder behind a name in params, which may be a user's
+    weights: str = ""
+    upstream: str = ""  # the fingerprint of the step whose results this one reads
+
+    def ingredients(self) -> dict[str, Any]:
+        """Return what makes two results of one clip differ."""
+        return {
+            "step": self.name,
+            "code": code_version(self.code),
+            "plugin": code_version(self.plugin) if self.plugin else "",
+            "params": self.params,
+            "libraries": library_versions(*self.libraries),
+            "weights": self.weights,
+            "upstream": self.upstream,
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """The short name of the ingredients."""
+        return fingerprint(self.ingredients())
+
+
+@dataclass(frozen=True)
+class ClipJob:
+    """One clip for one step."""
+
+    clip_id: str
+    content: str  # sha256 of the clip's bytes
+    load: Callable[[], Any]  # gives the step's argument; called only if there is something to compute
+
+
+@dataclass
+class Tally:
+    """What came of a run: filled while it is iterated."""
+
+    title: str
+    total: int
+    computed: int = 0
+    remembered: int = 0
+    failures: dict[str, str] = field(default_factory=dict)  # clip id to reason
+
+    def __str__(self) -> str:
+        """Return the closing line."""
+        return f"{self.title}: {self.computed} computed, {self.remembered} from the memo, {len(self.failures)} failed"
+
+
+def extract(
+    jobs: Sequence[ClipJob], step: Step, tally: Tally, *, run: RunConfig, memo: Memo | None = None
+) -> Iterator[tuple[str, Arrays]]:
+    """Yield (clip id, result) in the order of `jobs`; clips that fail are left to the tally.
+
+    Raise when more than `run.max_failures` of the clips failed.
+    """
+    store = memo or Memo()
+    ingredients = digest(step.ingredients() | {"device": "cpu"})
+
+    def start(job: ClipJob) -> Arrays | Future[Arrays]:
+        remembered = store.read(step.name, digest([job.content, ingredients]))
+        return pool.submit(step.compute, job.load()) if remembered is None else remembered
+
+    with Pool(run) as pool, _progress() as bar:
+        task = bar.add_task(tally.title, total=tally.total)
+        for job, started in ahead(jobs, start, workers=pool.workers):
+            if isinstance(started, Future):
+                try:
+                    result = started.result()
+                except pool.failures as error:
+                    tally.failures[job.clip_id] = " ".join(str(error).split())
+                else:
+                    store.write(step.name, digest([job.content, ingredients]), result)
+                    tally.computed += 1
+                    yield job.clip_id, result
+            else:
+                tally.remembered += 1
+                yield job.clip_id, started
+            bar.advance(task)
+    _report(tally, run.max_failures)
+
+
+def fill(
+    target: Path,
+    jobs: Sequence[ClipJob],
+    step: Step,
+    *,
+    like: Arrays,
+    attributes: Mapping[str, Any],
+    run: RunConfig,
+) -> Tally:
+    """Write the results of all jobs to an HDF5 file, which tells its fingerprint and the clips that failed."""
+    tally = Tally(step.name, len(jobs))
+    own = {"config": step.params, "fingerprint": step.fingerprint, "failures": tally.failures}
+    with writing(target, like=like, attributes={**attributes, **own}) as writer:
+        for clip_id, result in extract(jobs, step, tally, run=run):
+            writer.append(clip_id, result)
+    return tally
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def _report(tally: Tally, max_failures: float) -> None:
+    log.info("%s", tally)
+    for clip_id, reason in tally.failures.items():
+        log.warning("%s: %s failed: %s", tally.title, clip_id, reason)
+    if len(tally.failures) > max_failures * tally.total:
+        raise PipelineError(
+            f"{tally.title}: {len(tally.failures)} of {tally.total} clips failed, more than run.max_failures = "
+            f"{max_failures:.0%} allows; the first: {next(iter(tally.failures.items()))}"
+        )

@@ -1,0 +1,65 @@
+"""The memo: every per-clip result, kept under a name made from all that shaped it.
+
+An entry is one file: the sha256 of its payload, then the payload (safetensors). It is written under a temporary
+name, flushed and renamed, so a reader sees a whole entry or none; on reading, the checksum decides whether it
+is good. A spoiled entry counts as absent and is replaced by the next write.
+"""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from pipeline.errors import PipelineError
+from pipeline.files import cache_folder, written_whole
+
+Arrays = Mapping[str, np.ndarray]
+CHECKSUM_BYTES = 32
+log = logging.getLogger(__name__)
+
+
+class Memo:
+    """A folder of results, `step/ab/abcd….entry`; many processes may use one folder at once."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Open the memo in `folder`, by default in the cache folder."""
+        self.folder = folder or cache_folder() / "memo"
+
+    def path(self, step: str, key: str) -> Path:
+        """Return where the entry of this key lies, whether it is there or not."""
+        return self.folder / step / key[:2] / f"{key}.entry"
+
+    def read(self, step: str, key: str) -> Arrays | None:
+        """Return the result, or None where there is no entry or a spoiled one."""
+        path = self.path(step, key)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        checksum, payload = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
+        if hashlib.sha256(payload).digest() != checksum:
+            log.warning("the memo entry %s is damaged; it is computed again", path)
+            return None
+        try:
+            arrays: Arrays = load(payload)
+        except SafetensorError:
+            log.warning("the memo entry %s cannot be read; it is computed again", path)
+            return None
+        return arrays
+
+    def write(self, step: str, key: str, arrays: Arrays) -> None:
+        """Keep a result; the entry appears whole or not at all."""
+        path = self.path(step, key)
+        payload = save({name: np.ascontiguousarray(value) for name, value in arrays.items()})
+        try:
+            with written_whole(path) as temporary:
+                temporary.write_bytes(hashlib.sha256(payload).digest() + payload)
+        except OSError as error:
+            raise PipelineError(
+                f"cannot write to the memo {self.folder}: {error.strerror}; "
+                "make room, or name another folder in FDAN_CACHE"
+            ) from error

@@ -1,0 +1,258 @@
+"""Clips of different lengths in one HDF5 file: flat columns and offsets, written once, read lazily.
+
+A file holds `clip_id (clips)` and columns. Row i of clip c lies at `column[offsets[c] + i]`. A column whose rows
+are themselves of different lengths (an image file, a spectrogram's window) lies flat beside its own
+`<column>_offsets (rows + 1)`. Every chunk carries a checksum (fletcher32), so damage is met, not read.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import StoreError
+from pipeline.files import written_whole
+from pipeline.memo import Arrays
+from pipeline.provenance import canonical
+
+CHUNK_BYTES = 1 << 18
+EMBEDDINGS = "fdan.embeddings/1"
+# Which stage makes a file: what an error about it tells the user to run again.
+STAGES = {
+    "faces.h5": "faces",
+    "spectrograms.h5": "spectrograms",
+    "visual.h5": "embed_faces",
+    "acoustic.h5": "embed_mels",
+}
+
+
+class Writer:
+    """Appends clips to an open file; made by `writing`."""
+
+    def __init__(self, file: h5py.File, like: Arrays) -> None:
+        """Create the columns, empty, with the types and row shapes of `like`."""
+        self._file = file
+        self._clip_ids: list[str] = []
+        self._offsets = {_index(name): [0] for name in ["", *like] if f"{name}_lengths" in like or not name}
+        for name, value in like.items():
+            if name.endswith("_lengths"):
+                continue
+            row_bytes = max(1, value.dtype.itemsize * int(np.prod(value.shape[1:])))
+            file.create_dataset(
+                name,
+                shape=(0, *value.shape[1:]),
+                maxshape=(None, *value.shape[1:]),
+                dtype=value.dtype,
+                chunks=(max(1, CHUNK_BYTES // row_bytes), *value.shape[1:]),
+                fletcher32=True,
+            )
+
+    def append(self, clip_id: str, columns: Arrays) -> None:
+        """Add a clip: columns of n rows; one with ragged rows lies flat, its rows' lengths in `<name>_lengths`."""
+        rows = {len(columns.get(f"{name}_lengths", value)) for name, value in columns.items()}
+        if len(rows) != 1:
+            raise ValueError(f"{clip_id}: columns with different numbers of rows: {sorted(rows)}")
+        for name, value in sorted(columns.items()):  # one order of writing, or equal contents were no equal files
+            if name.endswith("_lengths"):
+                ends = self._offsets[_index(name.removesuffix("_lengths"))]
+                ends.extend((ends[-1] + np.cumsum(value)).tolist())
+            else:
+                dataset = self._file[name]
+                dataset.resize(len(dataset) + len(value), axis=0)
+                dataset[len(dataset) - len(value) :] = value
+        self._offsets["offsets"].append(self._offsets["offsets"][-1] + rows.pop())
+        self._clip_ids.append(clip_id)
+
+    def finish(self, attributes: Mapping[str, Any]) -> None:
+        """Write the index and the attributes; what is no text becomes JSON."""
+        for name, values in self._offsets.items():
+            self._file.create_dataset(name, data=np.asarray(values, np.int64), fletcher32=True)
+        self._file.create_dataset("clip_id", data=np.asarray(self._clip_ids, object), dtype=h5py.string_dtype())
+        for name, value in attributes.items():
+            self._file.attrs[name] = value if isinstance(value, str) else canonical(value)
+
+
+def _index(column: str) -> str:
+    """Return the name of the offsets of a ragged column, or of the clips for no name."""
+    return f"{column}_offsets" if column else "offsets"
+
+
+@contextmanager
+def writing(path: Path, *, like: Arrays, attributes: Mapping[str, Any]) -> Iterator[Writer]:
+    """Write one file, which appears under its name when the block ends well.
+
+    `like` shows the columns (any arrays of the right type and row shape); `attributes` are read at the end.
+    """
+    with written_whole(path) as temporary, h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+        writer = Writer(file, like)
+        yield writer
+        writer.finish(attributes)
+
+
+class Reader(Mapping[str, dict[str, Any]]):
+    """A file as a read-only mapping from clip ids to their columns; opened at the first access."""
+
+    def __init__(self, path: Path | str, *, schema: str | None) -> None:
+        """Remember the path; `schema` is what the file must say it is, None: any of ours."""
+        self.path = Path(path)
+        self.schema = schema
+
+    @cached_property
+    def _file(self) -> h5py.File:
+        try:
+            file = h5py.File(self.path, "r")
+        except FileNotFoundError:
+            raise StoreError(f"{self.path} is not there{self._way_out}") from None
+        except OSError as error:
+            raise StoreError(f"{self.path} is damaged or no HDF5 file ({error}){self._way_out}") from error
+        found = str(file.attrs.get("schema", ""))
+        if found != self.schema and not (self.schema is None and found.startswith("fdan.")):
+            raise StoreError(f"{self.path} has the schema {found!r}, not {self.schema or 'fdan.…'!r}{self._way_out}")
+        return file
+
+    @property
+    def _way_out(self) -> str:
+        stage = STAGES.get(self.path.name)
+        return f"; run: dvc repro --force --single-item {stage}" if stage else ""
+
+    def column(self, name: str, rows: slice = slice(None)) -> NDArray[Any]:
+        """Return rows of a flat column."""
+        try:
+            values: NDArray[Any] = self._file[name][rows]
+        except KeyError:
+            raise StoreError(f"{self.path} has no column {name!r}{self._way_out}") from None
+        except OSError as error:
+            raise StoreError(f"{self.path} is damaged in {name!r} ({error}){self._way_out}") from error
+        return values
+
+    @cached_property
+    def attributes(self) -> dict[str, Any]:
+        """The file's attributes, those that are JSON decoded."""
+        values = dict(self._file.attrs)
+        packed = {"config", "failures", "weights"} & values.keys()
+        return values | {name: json.loads(values[name]) for name in packed}
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The names of all that lies in the file."""
+        return sorted(self._file)
+
+    @cached_property
+    def clip_ids(self) -> list[str]:
+        """The clips, in the order in which they lie."""
+        return [name.decode() for name in self.column("clip_id")]
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64]:
+        """Where each clip's rows begin, (clips + 1,)."""
+        return self.column("offsets")
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {clip_id: position for position, clip_id in enumerate(self.clip_ids)}
+
+    def rows(self, clip_id: str) -> slice:
+        """Return which rows are the clip's."""
+        position = self._positions[clip_id]
+        return slice(int(self.offsets[position]), int(self.offsets[position + 1]))
+
+    def __getitem__(self, clip_id: str) -> dict[str, Any]:
+        """Return the clip's columns: arrays (n, …), and lists of n arrays where a column is ragged."""
+        rows = self.rows(clip_id)
+        columns = [name for name in self.names if name != "clip_id" and not name.endswith("offsets")]
+        return {
+            name: self._ragged(name, rows) if _index(name) in self.names else self.column(name, rows)
+            for name in columns
+        }
+
+    def _ragged(self, name: str, rows: slice) -> list[NDArray[Any]]:
+        ends = self.column(_index(name), slice(rows.start, rows.stop + 1))
+        flat = self.column(name, slice(int(ends[0]), int(ends[-1])))
+        return np.split(flat, ends[1:-1] - ends[0]) if len(ends) > 1 else []
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self.clip_ids)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the clip ids."""
+        return iter(self.clip_ids)
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Return what a file is, what made it, and the shapes of what it holds; every chunk is read and so checked."""
+    reader = Reader(path, schema=None)
+    columns = {name: " x ".join(map(str, reader.column(name).shape)) for name in reader.names}
+    return {"clips": len(reader), **reader.attributes, **columns}
+
+
+class Feature(NamedTuple):
+    """One clip's tokens: `values` (n, D) float32 and `times` (n,) float32 seconds."""
+
+    values: NDArray[np.float32]
+    times: NDArray[np.float32]
+
+
+class Padded(NamedTuple):
+    """Clips side by side: `values` (clips, longest, D), `times` and `mask` (clips, longest); mask is True on tokens."""
+
+    values: NDArray[np.float32]
+    times: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+
+
+class FeatureStore(Mapping[str, Feature]):
+    """The embeddings of one modality: `store[clip_id]`, `store.load(clip_ids)`."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Open `path` lazily."""
+        self.reader = Reader(path, schema=EMBEDDINGS)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What the file says of itself: schema, modality, config, weights, fingerprint."""
+        return self.reader.attributes
+
+    def __getitem__(self, clip_id: str) -> Feature:
+        """Return the tokens of one clip; there may be none."""
+        rows = self.reader.rows(clip_id)
+        return Feature(self.reader.column("tokens", rows), self.reader.column("times", rows))
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self.reader)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the clip ids."""
+        return iter(self.reader)
+
+    def filled(self) -> list[str]:
+        """Return the clips that have at least one token."""
+        lengths = np.diff(self.reader.offsets)
+        return [clip_id for clip_id, length in zip(self.reader.clip_ids, lengths, strict=True) if length]
+
+    def load(self, clip_ids: list[str]) -> Padded:
+        """Return the clips in the order asked for; a clip that the store lacks has no tokens.
+
+        The columns are read once, in full: thousands of small reads would cost far more.
+        """
+        tokens, times = self.reader.column("tokens"), self.reader.column("times")
+        spans = [self.reader.rows(clip_id) if clip_id in self.reader else slice(0, 0) for clip_id in clip_ids]
+        longest = max([span.stop - span.start for span in spans] + [1])
+        padded = Padded(
+            np.zeros((len(spans), longest, tokens.shape[1]), np.float32),
+            np.zeros((len(spans), longest), np.float32),
+            np.zeros((len(spans), longest), np.bool_),
+        )
+        for row, span in enumerate(spans):
+            length = span.stop - span.start
+            padded.values[row, :length] = tokens[span]
+            padded.times[row, :length] = times[span]
+            padded.mask[row, :length] = True
+        return padded

@@ -1,0 +1,140 @@
+"""Mapping a step over clips: nothing computed twice, failures named, one file whatever the number of workers."""
+
+import hashlib
+import logging
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.errors import ClipError, PipelineError
+from pipeline.extraction import ClipJob, Step, Tally, fill
+from pipeline.memo import Memo
+from pipeline.parallel import Pool, RunConfig, ahead
+from pipeline.store import Reader
+
+SCHEMA = "fdan.test/1"
+EMPTY = {"values": np.empty((0, 2), np.float32), "times": np.empty(0, np.float32)}
+
+
+def compute(number: int, log: Path) -> dict[str, np.ndarray]:
+    """Return `number` rows; leave a line in the log each time it runs, in whatever process."""
+    with log.open("a") as file:
+        file.write(f"{number}\n")
+    if number == 13:
+        raise ClipError("is unlucky")
+    if number == 99:
+        os._exit(1)  # what a crash in a codec does to its process
+    values = np.full((number, 2), number, np.float32)
+    return {"values": values, "times": np.arange(number, dtype=np.float32)}
+
+
+def jobs(numbers: list[int]) -> list[ClipJob]:
+    return [ClipJob(f"clip{number:02}", str(number), partial(int, number)) for number in numbers]
+
+
+def extract_to(folder: Path, numbers: list[int], **run: Any) -> tuple[Tally, str]:
+    """Fill `folder/out.h5`; return the tally and the file's md5."""
+    step = Step("double", partial(compute, log=folder / "log"), compute, params={}, libraries=("numpy",))
+    config = RunConfig(**({"scheduler": "synchronous", "max_failures": 0.5} | run))
+    tally = fill(folder / "out.h5", jobs(numbers), step, like=EMPTY, attributes={"schema": SCHEMA}, run=config)
+    return tally, hashlib.md5((folder / "out.h5").read_bytes()).hexdigest()
+
+
+def computed(folder: Path) -> list[int]:
+    lines = (folder / "log").read_text().splitlines()
+    (folder / "log").unlink()
+    return sorted(map(int, lines))
+
+
+def test_what_is_computed_once_is_never_computed_again(tmp_path: Path) -> None:
+    tally, first = extract_to(tmp_path, [1, 2, 3])
+    assert (tally.computed, tally.remembered, computed(tmp_path)) == (3, 0, [1, 2, 3])
+    tally, second = extract_to(tmp_path, [1, 2, 3])
+    assert (tally.computed, tally.remembered) == (0, 3)
+    assert not (tmp_path / "log").exists()
+    assert first == second
+
+
+def test_one_clip_more_costs_one_clip_and_one_less_costs_none(tmp_path: Path) -> None:
+    extract_to(tmp_path, [1, 2, 4])
+    computed(tmp_path)
+    extract_to(tmp_path, [1, 2, 3, 4])
+    assert computed(tmp_path) == [3]
+    extract_to(tmp_path, [1, 4])
+    assert not (tmp_path / "log").exists()
+    assert list(Reader(tmp_path / "out.h5", schema=SCHEMA)) == ["clip01", "clip04"]
+
+
+def test_a_spoiled_memo_entry_is_computed_again_and_the_result_is_the_same(tmp_path: Path) -> None:
+    _, first = extract_to(tmp_path, [1, 2, 3])
+    computed(tmp_path)
+    entry = sorted(Memo().folder.rglob("*.entry"))[0]
+    entry.write_bytes(entry.read_bytes()[:-4])
+    _, second = extract_to(tmp_path, [1, 2, 3])
+    assert len(computed(tmp_path)) == 1
+    assert first == second
+
+
+def test_a_clip_that_fails_is_named_with_its_reason_and_the_others_are_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        tally, _ = extract_to(tmp_path, [1, 13, 2])
+    assert tally.failures == {"clip13": "is unlucky"}
+    assert "clip13 failed: is unlucky" in caplog.text
+    reader = Reader(tmp_path / "out.h5", schema=SCHEMA)
+    assert list(reader) == ["clip01", "clip02"]
+    assert reader.attributes["failures"] == {"clip13": "is unlucky"}
+
+
+def test_too_many_failures_are_an_error_and_leave_no_file(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"1 of 2 clips failed, more than run.max_failures = 10%.*is unlucky"):
+        extract_to(tmp_path, [13, 2], max_failures=0.1)
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_a_bug_is_no_failed_clip(tmp_path: Path) -> None:
+    step = Step("bug", partial(compute, log=tmp_path / "no" / "folder"), compute, params={}, libraries=("numpy",))
+    with pytest.raises(FileNotFoundError):
+        fill(tmp_path / "out.h5", jobs([1]), step, like=EMPTY, attributes={}, run=RunConfig(scheduler="synchronous"))
+
+
+def test_any_number_of_workers_gives_the_same_file_and_a_worker_that_dies_costs_its_clip_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = [1, 5, 13, 2, 8, 3]
+    files = []
+    for name, run in {"here": {}, "one": {"workers": 1}, "two": {"workers": 2}}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        monkeypatch.setenv("FDAN_CACHE", str(folder / "cache"))
+        files.append(extract_to(folder, numbers, **({"scheduler": "processes", **run} if run else {}))[1])
+        assert computed(folder) == sorted(numbers)
+    assert len(set(files)) == 1
+    tally, _ = extract_to(tmp_path / "two", [*numbers, 99, 4], scheduler="processes", workers=2)
+    assert sorted(tally.failures) == ["clip13", "clip99"]
+    assert list(Reader(tmp_path / "two" / "out.h5", schema=SCHEMA))[-1] == "clip04"
+
+
+def test_jobs_are_started_a_bounded_number_ahead_and_come_out_in_order() -> None:
+    started: list[int] = []
+
+    def start(job: int) -> int:
+        started.append(job)
+        return -job
+
+    most = 0
+    for position, (job, value) in enumerate(ahead(range(100), start, workers=2)):
+        assert (job, value) == (position, -position)
+        most = max(most, len(started) - position)
+    assert most == 8
+
+
+def test_a_run_that_finds_all_in_the_memo_starts_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    extract_to(tmp_path, [1, 2])
+    monkeypatch.setattr(Pool, "submit", lambda *_: pytest.fail("a worker was started"))
+    extract_to(tmp_path, [1, 2], scheduler="processes")

@@ -1,0 +1,125 @@
+"""The store: what is written is read back, damage is met and named, equal contents are equal files."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from pipeline.errors import StoreError
+from pipeline.store import EMBEDDINGS, FeatureStore, Reader, describe, writing
+
+RNG = np.random.default_rng(0)
+CLIPS: dict[str, dict[str, Any]] = {
+    clip_id: {"tokens": RNG.normal(size=(n, 3)).astype(np.float32), "times": RNG.random(n).astype(np.float32)}
+    for clip_id, n in {"a/ä": 4, "b": 0, "c": 2, "d": 1}.items()
+}
+ATTRIBUTES = {"schema": EMBEDDINGS, "modality": "visual", "config": {"x": 1}, "weights": {"name": "random"}}
+
+
+def write(path: Path, clips: dict[str, dict[str, Any]] = CLIPS) -> Path:
+    like = {"tokens": np.empty((0, 3), np.float32), "times": np.empty(0, np.float32)}
+    with writing(path, like=like, attributes={**ATTRIBUTES, "fingerprint": "f", "failures": {}}) as writer:
+        for clip_id, columns in clips.items():
+            writer.append(clip_id, columns)
+    return path
+
+
+def test_the_file_follows_its_schema_to_the_letter(tmp_path: Path) -> None:
+    with h5py.File(write(tmp_path / "visual.h5")) as file:
+        assert file["tokens"].shape == (7, 3)
+        assert file["tokens"].dtype == file["times"].dtype == np.float32
+        assert file["offsets"].dtype == np.int64
+        assert file["offsets"][:].tolist() == [0, 4, 4, 6, 7]
+        assert [name.decode() for name in file["clip_id"]] == list(CLIPS)
+        assert file.attrs["schema"] == "fdan.embeddings/1"
+        assert {"modality", "config", "weights", "fingerprint"} <= set(file.attrs)
+
+
+def test_the_store_is_a_mapping_of_features(tmp_path: Path) -> None:
+    store = FeatureStore(write(tmp_path / "visual.h5"))
+    assert (len(store), list(store), "b" in store, "x" in store) == (4, list(CLIPS), True, False)
+    for clip_id, columns in CLIPS.items():
+        np.testing.assert_array_equal(store[clip_id].values, columns["tokens"])
+        np.testing.assert_array_equal(store[clip_id].times, columns["times"])
+    assert store.filled() == ["a/ä", "c", "d"]
+    with pytest.raises(KeyError):
+        store["x"]
+
+
+def test_loading_pads_and_masks_in_the_order_asked_for(tmp_path: Path) -> None:
+    padded = FeatureStore(write(tmp_path / "visual.h5")).load(["c", "absent", "a/ä", "b"])
+    assert padded.values.shape == (4, 4, 3)
+    assert padded.mask.sum(1).tolist() == [2, 0, 4, 0]
+    np.testing.assert_array_equal(padded.values[0, :2], CLIPS["c"]["tokens"])
+    np.testing.assert_array_equal(padded.times[2], CLIPS["a/ä"]["times"])
+    assert (padded.values[~padded.mask] == 0).all()
+
+
+def test_a_store_without_any_clip_still_knows_its_width(tmp_path: Path) -> None:
+    assert FeatureStore(write(tmp_path / "visual.h5", {})).load(["a", "b"]).values.shape == (2, 1, 3)
+
+
+def test_equal_contents_are_equal_files(tmp_path: Path) -> None:
+    files = [write(tmp_path / name).read_bytes() for name in ("one.h5", "two.h5")]
+    assert len({hashlib.md5(content).hexdigest() for content in files}) == 1
+
+
+def test_ragged_rows_come_back_row_by_row(tmp_path: Path) -> None:
+    rows = {"a": [b"one", b"", b"three"], "b": [], "c": [b"four"]}
+    like: dict[str, Any] = {
+        "times": np.empty(0, np.float32),
+        "files": np.empty(0, np.uint8),
+        "files_lengths": np.empty(0, np.int64),
+    }
+    with writing(tmp_path / "faces.h5", like=like, attributes={"schema": "fdan.x/1"}) as writer:
+        for clip_id, files in rows.items():
+            flat = np.frombuffer(b"".join(files), np.uint8)
+            lengths = np.asarray([len(file) for file in files], np.int64)
+            writer.append(clip_id, {"times": np.zeros(len(files), np.float32), "files": flat, "files_lengths": lengths})
+    reader = Reader(tmp_path / "faces.h5", schema="fdan.x/1")
+    assert {clip_id: [file.tobytes() for file in reader[clip_id]["files"]] for clip_id in reader} == rows
+
+
+def test_columns_that_disagree_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a: columns with different numbers of rows"):
+        write(tmp_path / "visual.h5", {"a": {"tokens": np.zeros((2, 3), np.float32), "times": np.zeros(1, np.float32)}})
+
+
+def test_a_writer_that_fails_leaves_the_earlier_file_as_it_was(tmp_path: Path) -> None:
+    before = write(tmp_path / "visual.h5").read_bytes()
+    with pytest.raises(RuntimeError, match="half-way"), writing(tmp_path / "visual.h5", like={}, attributes={}):
+        raise RuntimeError("half-way")
+    assert (tmp_path / "visual.h5").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["visual.h5"]
+
+
+@pytest.mark.parametrize("kind", ["cut", "text", "absent", "flipped"])
+def test_a_damaged_file_is_named_with_the_stage_to_run_again(tmp_path: Path, kind: str) -> None:
+    path = write(tmp_path / "visual.h5")
+    content = path.read_bytes()
+    place = content.index(CLIPS["c"]["tokens"].tobytes())
+    flipped = content[:place] + bytes([content[place] ^ 64]) + content[place + 1 :]
+    path.write_bytes({"cut": content[: len(content) // 2], "text": b"hello", "absent": b"", "flipped": flipped}[kind])
+    if kind == "absent":
+        path.unlink()
+    with pytest.raises(StoreError, match=r"visual.h5 .*dvc repro --force --single-item embed_faces"):
+        FeatureStore(path).load(["c"])
+
+
+def test_a_file_of_another_schema_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"has the schema 'fdan.embeddings/1', not 'fdan.faces/1'"):
+        len(Reader(write(tmp_path / "faces.h5"), schema="fdan.faces/1"))
+
+
+def test_a_description_names_what_the_file_is_and_checks_every_chunk(tmp_path: Path) -> None:
+    path = write(tmp_path / "visual.h5")
+    told = describe(path)
+    assert (told["clips"], told["schema"], told["tokens"], told["config"]) == (4, EMBEDDINGS, "7 x 3", {"x": 1})
+    content = bytearray(path.read_bytes())
+    content[content.index(CLIPS["d"]["times"].tobytes())] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match="damaged in 'times'"):
+        describe(path)
