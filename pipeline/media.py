@@ -1,0 +1,152 @@
+"""Reading media with PyAV: what a file holds, frames at chosen times, sound as one channel."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import av
+import cv2
+import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from numpy.typing import NDArray
+
+from pipeline.errors import ClipError, StoreError
+
+Stream = TypeVar("Stream")
+JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What decoding a file from end to end has shown."""
+
+    duration_s: float
+    frames: int
+    width_px: int
+    height_px: int
+    samples: int
+    rate_hz: int
+    channels: int
+
+    @property
+    def has_video(self) -> bool:
+        """Whether at least one picture came out."""
+        return self.frames > 0
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether at least one audio sample came out."""
+        return self.samples > 0
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[InputContainer]:
+    try:
+        with av.open(str(path)) as container:
+            yield container
+    except (FFmpegError, OSError) as error:
+        raise ClipError(f"cannot be decoded: {error.strerror or error}") from error
+
+
+def _first(streams: Sequence[Stream], kind: str) -> Stream:
+    if not streams:
+        raise ClipError(f"has no {kind}")
+    return streams[0]
+
+
+def probe(path: Path) -> MediaInfo:
+    """Decode the whole file once and say what it holds; raise `ClipError` where it is damaged.
+
+    A header promises what the data may not keep, so nothing is taken from the header.
+    """
+    frames = width = height = samples = rate = channels = 0
+    end_s = 0.0
+    with _opened(path) as container:
+        streams = [*container.streams.video[:1], *container.streams.audio[:1]]
+        if not streams:
+            raise ClipError("has neither video nor audio")
+        start_s = (container.start_time or 0) / av.time_base
+        for frame in container.decode(streams):
+            if isinstance(frame, av.VideoFrame):
+                frames, width, height = frames + 1, frame.width, frame.height
+                end_s = max(end_s, (frame.time or 0.0) - start_s)
+            elif isinstance(frame, av.AudioFrame):
+                samples += frame.samples
+                rate, channels = frame.sample_rate, frame.layout.nb_channels
+                end_s = max(end_s, (frame.time or 0.0) - start_s + frame.samples / rate)
+    if not frames and not samples:
+        raise ClipError("cannot be decoded: no picture and no sound came out")
+    return MediaInfo(round(end_s, 6), frames, width, height, samples, rate, channels)
+
+
+def read_frames(path: Path, *, count: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Return frames (n, height, width, 3) RGB and their times (n,) in seconds, n = min(count, frames there are).
+
+    The clip is cut into `count` equal parts, and the frame nearest to the middle of each is taken.
+    """
+    wanted = _evenly(_stamps(path), count)
+    taken: dict[int, NDArray[np.uint8]] = {}
+    with _opened(path) as container:
+        stream = _first(container.streams.video, "video")
+        for frame in container.decode(stream):
+            if frame.pts in wanted:
+                taken[frame.pts] = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+            if len(taken) == len(wanted):
+                break
+        base, start_s = float(stream.time_base or 0), (container.start_time or 0) / av.time_base
+    if not taken:
+        raise ClipError("none of its video's frames can be decoded")
+    times = np.asarray([stamp * base - start_s for stamp in sorted(taken)], np.float32)
+    return np.stack([taken[stamp] for stamp in sorted(taken)]), times
+
+
+def _stamps(path: Path) -> NDArray[np.int64]:
+    """Return the sorted presentation times, in the stream's units: they stand in the packets, undecoded."""
+    with _opened(path) as container:
+        stamps = sorted(
+            packet.pts for packet in container.demux(_first(container.streams.video, "video")) if packet.pts is not None
+        )
+    if not stamps:
+        raise ClipError("its video holds no frames")
+    return np.asarray(stamps)
+
+
+def _evenly(stamps: NDArray[np.int64], count: int) -> set[int]:
+    """Return those of the sorted stamps that lie nearest to the middles of `count` equal parts."""
+    step = np.median(np.diff(stamps)) if len(stamps) > 1 else 1
+    middles = stamps[0] + (np.arange(count) + 0.5) / count * (stamps[-1] + step - stamps[0]) - step / 2
+    return {int(stamps[np.abs(stamps - middle).argmin()]) for middle in middles}
+
+
+def read_audio(path: Path, *, rate_hz: int) -> NDArray[np.float32]:
+    """Return the sound as one channel, (samples,) in -1..1, at the given rate."""
+    with _opened(path) as container:
+        stream = _first(container.streams.audio, "audio")
+        resampler = av.AudioResampler(format="fltp", layout="mono", rate=rate_hz)
+        parts = [
+            part.to_ndarray()[0]
+            for frame in [*container.decode(stream), None]  # None flushes the resampler
+            for part in resampler.resample(frame)
+        ]
+    if not parts:
+        raise ClipError("its audio holds no samples")
+    return np.concatenate(parts)
+
+
+def encode_jpeg(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the JPEG file (bytes,) of an RGB image (height, width, 3)."""
+    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not done:
+        raise ClipError(f"a crop of shape {image.shape} cannot be encoded")
+    return np.asarray(data, np.uint8).reshape(-1)
+
+
+def decode_jpeg(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the RGB image (height, width, 3) of a JPEG file (bytes,)."""
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    if image is None:
+        raise StoreError("a stored crop is no image; run: dvc repro --force --single-item faces")
+    return np.ascontiguousarray(image[..., ::-1], np.uint8)

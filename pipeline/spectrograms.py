@@ -1,0 +1,129 @@
+"""Sound as pictures: spectrograms behind one contract, cut into windows that know their time.
+
+A spectrogram is a function of mono float32 sound (samples,) and its rate in Hz; it returns (mels, frames) float32.
+A table entry is a builder: called with the section's configuration, it returns the spectrogram.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import librosa
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.errors import ParameterError
+from pipeline.media import read_audio
+from pipeline.params import Config
+from pipeline.registry import check_name, lookup
+
+Sound = NDArray[np.float32]
+Spectrogram = Callable[[Sound, int], NDArray[np.float32]]
+
+SCHEMA = "fdan.spectrograms/1"
+LIBRARIES = ("av", "librosa", "numpy", "scipy")
+SILENCE = 1e-10  # the power below which a cell counts as silent, -100 dB: keeps the logarithm finite
+
+
+class SpectrogramsConfig(Config):
+    """The section `spectrograms`."""
+
+    kind: str = "log_mel"
+    rate_hz: int = Field(16000, ge=1000)
+    fft_samples: int = Field(1024, ge=16)
+    hop_ms: float = Field(10, gt=0)
+    mels: int = Field(128, ge=8)
+    fmin_hz: float = Field(50, ge=0)
+    fmax_hz: float = Field(8000, gt=0)
+    window_s: float | None = Field(1.0, gt=0)  # None: one image a clip
+    overlap: float = Field(0.5, ge=0, lt=1)
+    black: float = -80  # the value (for log_mel: dB) that becomes 0 in the image
+    white: float = 20  # and the one that becomes 1
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return check_name(SPECTROGRAMS, value, "spectrogram")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "SpectrogramsConfig":
+        if not self.fmin_hz < self.fmax_hz <= self.rate_hz / 2:
+            raise ValueError(
+                f"needs fmin_hz < fmax_hz <= rate_hz / 2, not {self.fmin_hz}, {self.fmax_hz}, {self.rate_hz / 2}"
+            )
+        if self.black >= self.white:
+            raise ValueError(f"needs black < white, not {self.black}, {self.white}")
+        return self
+
+    @property
+    def hop(self) -> int:
+        """Samples between two frames."""
+        return max(1, round(self.hop_ms * self.rate_hz / 1000))
+
+    @property
+    def window_frames(self) -> int:
+        """Frames in a window; 0 where a clip is one image."""
+        return 0 if self.window_s is None else max(1, round(self.window_s * self.rate_hz / self.hop))
+
+
+def log_mel(config: SpectrogramsConfig) -> Spectrogram:
+    """Power on the Mel scale, in dB re full scale squared."""
+
+    def compute(sound: Sound, rate_hz: int) -> NDArray[np.float32]:
+        power = librosa.feature.melspectrogram(
+            y=sound,
+            sr=rate_hz,
+            n_fft=config.fft_samples,
+            hop_length=config.hop,
+            n_mels=config.mels,
+            fmin=config.fmin_hz,
+            fmax=config.fmax_hz,
+        )
+        return np.asarray(10 * np.log10(np.maximum(power, SILENCE)), np.float32)
+
+    return compute
+
+
+SPECTROGRAMS: dict[str, Callable[[SpectrogramsConfig], Spectrogram]] = {"log_mel": log_mel}
+
+
+def no_windows(config: SpectrogramsConfig) -> dict[str, NDArray[Any]]:
+    """Return the columns of no window at all: what each column is."""
+    return {
+        "times": np.empty(0, np.float32),  # seconds, the window's middle
+        "windows": np.empty((0, config.mels), np.float32),  # frames in 0..1, lowest band first
+        "windows_lengths": np.empty(0, np.int64),  # frames of each
+    }
+
+
+def extract_windows(path: Path, config: SpectrogramsConfig) -> dict[str, NDArray[Any]]:
+    """Return one clip's columns; see `no_windows`."""
+    sound = read_audio(path, rate_hz=config.rate_hz)
+    # A clip shorter than one FFT is padded with silence: the transform needs that much.
+    sound = np.pad(sound, (0, max(0, config.fft_samples - len(sound))))
+    values = lookup(SPECTROGRAMS, config.kind, "spectrogram")(config)(sound, config.rate_hz)
+    if values.ndim != 2 or len(values) != config.mels:
+        raise ParameterError(
+            f"spectrogram {config.kind!r} gave an array of shape {values.shape}, not (mels = {config.mels}, frames)"
+        )
+    image = np.clip((values - config.black) / (config.white - config.black), 0, 1).T
+    # A clip shorter than a window is filled up with black, so that a second is as wide in every image.
+    image = np.pad(image, ((0, max(0, config.window_frames - len(image))), (0, 0)))
+    spans = cut(len(image), length=config.window_frames or len(image), overlap=config.overlap)
+    middles = [(start + stop) / 2 * config.hop / config.rate_hz for start, stop in spans]
+    return {
+        "times": np.asarray(middles, np.float32),
+        "windows": np.concatenate([image[start:stop] for start, stop in spans]).astype(np.float32),
+        "windows_lengths": np.asarray([stop - start for start, stop in spans], np.int64),
+    }
+
+
+def cut(frames: int, *, length: int, overlap: float) -> list[tuple[int, int]]:
+    """Return the windows' first and one-past-last frames: all `length` long, evenly spaced from start to end.
+
+    The overlap is that of the nearest whole number of windows.
+    """
+    number = 1 + round((frames - length) / (length * (1 - overlap)))
+    starts = np.linspace(0, frames - length, number).round().astype(int).tolist()
+    return [(start, start + length) for start in starts]
