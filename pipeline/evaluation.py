@@ -1,0 +1,155 @@
+"""Honest figures: by clip, with interval, baseline, every fold, and what was left out."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from pipeline.files import write_text
+
+MODALITIES = ("visual", "acoustic", "fused")
+BOOTSTRAP_DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one run says of one test clip: by modality, probabilities (C,), or None where the clip lacks it."""
+
+    protocol: str
+    speakers_shared: bool
+    fold: int
+    seed: int
+    clip_id: str
+    speaker: str
+    truth: int
+    probabilities: dict[str, list[float] | None]
+
+    def choice(self, modality: str) -> int:
+        """Return the most probable class; there is none where the clip lacks the modality."""
+        return int(np.argmax(self.probabilities[modality] or []))
+
+
+def scores(truth: Sequence[int], chosen: Sequence[int], classes: Sequence[str]) -> dict[str, Any]:
+    """Return WAR, UAR, both F1, recall by class, and confusion counts (rows: truth).
+
+    Classes that do not occur in `truth` count neither in UAR nor in macro-F1.
+    """
+    labels = list(range(len(classes)))
+    _, recall, f1, support = precision_recall_fscore_support(truth, chosen, labels=labels, zero_division=0.0)
+    there = support > 0
+    return {
+        "war": float(np.mean(np.equal(truth, chosen))),
+        "uar": float(recall[there].mean()),
+        "macro_f1": float(f1[there].mean()),
+        "weighted_f1": float(np.average(f1, weights=support)),
+        "recall": {name: float(value) for name, value, known in zip(classes, recall, there, strict=True) if known},
+        "confusion": confusion_matrix(truth, chosen, labels=labels).tolist(),
+    }
+
+
+def evaluate(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[str, Any]:
+    """Return the figures of every protocol."""
+    protocols = dict.fromkeys(it.protocol for it in predictions)
+    return {name: _protocol([it for it in predictions if it.protocol == name], classes) for name in protocols}
+
+
+def _protocol(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[str, Any]:
+    """Return the figures of one protocol: each modality and their fusion, and the majority baseline."""
+    shared = any(it.speakers_shared for it in predictions)
+    result: dict[str, Any] = {"speakers_shared": shared, "clips": len({it.clip_id for it in predictions})}
+    for modality in MODALITIES:
+        known = [it for it in predictions if it.probabilities[modality] is not None]
+        if known:
+            result[modality] = _modality(known, modality, classes)
+    truth = [it.truth for it in predictions]
+    majority = max(set(truth), key=truth.count)
+    baseline = scores(truth, [majority] * len(truth), classes)
+    result["majority_baseline"] = {name: baseline[name] for name in ("war", "uar")} | {"emotion": classes[majority]}
+    return result
+
+
+def _modality(known: Sequence[Prediction], modality: str, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the pooled scores, each run's WAR and UAR, their mean and spread, and the interval."""
+    runs: dict[tuple[int, int], list[Prediction]] = {}
+    for it in known:
+        runs.setdefault((it.fold, it.seed), []).append(it)
+    each = [
+        {"fold": fold, "seed": seed} | {name: values[name] for name in ("war", "uar")}
+        for (fold, seed), members in sorted(runs.items())
+        for values in [scores([it.truth for it in members], [it.choice(modality) for it in members], classes)]
+    ]
+    spread = {
+        f"{name}_{label}": function([row[name] for row in each])
+        for name in ("war", "uar")
+        for label, function in (("mean", _mean), ("sd", _sd))
+    }
+    pooled = scores([it.truth for it in known], [it.choice(modality) for it in known], classes)
+    return pooled | spread | {"interval_95": speaker_interval(known, modality), "runs": each}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+def _sd(values: Sequence[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def speaker_interval(predictions: Sequence[Prediction], modality: str) -> dict[str, list[float]]:
+    """Return 95 % intervals of WAR and UAR: percentiles over draws of whole speakers, with replacement.
+
+    Clips of one speaker are alike; drawing single clips would make the interval too narrow.
+    """
+    speakers = sorted({it.speaker for it in predictions})
+    classes = 1 + max(it.truth for it in predictions)
+    right, total = np.zeros((len(speakers), classes)), np.zeros((len(speakers), classes))
+    for it in predictions:
+        place = speakers.index(it.speaker), it.truth
+        total[place] += 1
+        right[place] += it.choice(modality) == it.truth
+    drawn = np.random.default_rng(0).integers(len(speakers), size=(BOOTSTRAP_DRAWS, len(speakers)))
+    hits, clips = right[drawn].sum(1), total[drawn].sum(1)  # (draws, classes)
+    recall = np.divide(hits, clips, out=np.full_like(hits, np.nan), where=clips > 0)
+    return {
+        "war": _percentiles(hits.sum(1) / clips.sum(1)),
+        "uar": _percentiles(np.nanmean(recall, axis=1)),
+    }
+
+
+def _percentiles(values: NDArray[np.float64]) -> list[float]:
+    return [float(value) for value in np.percentile(values, [2.5, 97.5])]
+
+
+def write_predictions(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:
+    """Write one row for each run, clip and modality, probabilities in columns `p_<emotion>`."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    names = ["protocol", "fold", "seed", "modality", "clip_id", "speaker", "truth", "predicted"]
+    table.writerow([*names, *(f"p_{name}" for name in classes)])
+    for it in predictions:
+        for modality, values in it.probabilities.items():
+            if values is not None:
+                row = [it.protocol, it.fold, it.seed, modality, it.clip_id, it.speaker, classes[it.truth]]
+                table.writerow([*row, classes[int(np.argmax(values))], *(f"{value:.6f}" for value in values)])
+    write_text(path, text.getvalue())
+
+
+def headline(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return one flat row for each protocol and modality: what a table shows."""
+    return [
+        {"protocol": protocol, "modality": modality, "speakers_shared": figures["speakers_shared"]}
+        | {name: figures[modality][name] for name in ("war", "uar", "macro_f1", "uar_mean", "uar_sd")}
+        | {
+            "uar_interval": figures[modality]["interval_95"]["uar"],
+            "baseline_uar": figures["majority_baseline"]["uar"],
+        }
+        for protocol, figures in metrics["protocols"].items()
+        for modality in MODALITIES
+        if modality in figures
+    ]

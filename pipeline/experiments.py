@@ -1,0 +1,196 @@
+"""A recipe on a protocol: every fold and seed is one run, and runs are spread over processes."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save
+
+from data_manifest.manifest import EXCLUSIONS, MANIFEST, Clip, Exclusion, read_rows
+from data_manifest.splits import ProtocolConfig, Split, make_splits
+from pipeline.dataset import Examples, load_examples, usable
+from pipeline.errors import StoreError
+from pipeline.evaluation import Prediction
+from pipeline.files import written_whole
+from pipeline.heads import FdanHead, HeadConfig
+from pipeline.losses import AlignmentConfig
+from pipeline.parallel import Pool, RunConfig, ahead
+from pipeline.params import read_section
+from pipeline.store import FeatureStore
+from pipeline.training import Recipe, TrainConfig, Trained, build_head, predict, train
+
+VISUAL = Path("data/embeddings/visual.h5")
+ACOUSTIC = Path("data/embeddings/acoustic.h5")
+RANDOM_WEIGHTS = "random backbone weights: these figures show that the pipeline works, and nothing about emotion"
+
+
+def read_recipe() -> Recipe:
+    """Return the recipe that `params.yaml` holds."""
+    return Recipe(
+        read_section("head", HeadConfig),
+        read_section("alignment", AlignmentConfig),
+        read_section("train", TrainConfig),
+    )
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The clips that can be learned from, with their cached tokens, in the order of the manifest."""
+
+    clips: list[Clip]
+    classes: list[str]
+    examples: Examples
+    left_out: list[Exclusion]  # by any stage so far
+    provenance: dict[str, Any]  # by modality: what made the embeddings
+
+    def summary(self) -> dict[str, Any]:
+        """Return what every result must say of its data: how much there is, what was left out, whose weights."""
+        weights = {kind: made["weights"]["name"] for kind, made in self.provenance.items()}
+        warning = {"warning": RANDOM_WEIGHTS} if "random" in weights.values() else {}
+        left_out = [asdict(row) for row in self.left_out]
+        return {
+            **warning,
+            "clips": len(self.clips),
+            "left_out": left_out,
+            "classes": self.classes,
+            "weights": weights,
+        }
+
+    def part(self, clips: Sequence[Clip]) -> Examples:
+        """Return the examples of some of the clips."""
+        position = {clip.clip_id: index for index, clip in enumerate(self.clips)}
+        return self.examples.take(torch.tensor([position[clip.clip_id] for clip in clips]))
+
+
+def open_corpus(
+    *,
+    manifest: Path = MANIFEST,
+    exclusions: Path = EXCLUSIONS,
+    visual: Path = VISUAL,
+    acoustic: Path = ACOUSTIC,
+) -> Corpus:
+    """Read the manifest and both stores."""
+    stores = {"visual": FeatureStore(visual), "acoustic": FeatureStore(acoustic)}
+    clips, left_out = usable(read_rows(manifest, Clip), stores["visual"], stores["acoustic"])
+    left_out = [*read_rows(exclusions, Exclusion), *left_out]
+    classes = sorted({clip.emotion for clip in clips})
+    names = ("config", "weights", "fingerprint", "failures")
+    provenance = {kind: {name: store.attributes[name] for name in names} for kind, store in stores.items()}
+    return Corpus(
+        clips,
+        classes,
+        load_examples(clips, classes, stores["visual"], stores["acoustic"]),
+        left_out,
+        provenance,
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fold of one protocol with one seed."""
+
+    split: Split
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """A name that is unique among runs, and good for a file."""
+        return f"{self.split.protocol}-{self.split.fold}-{self.seed}"
+
+
+def plan_runs(clips: Sequence[Clip], protocols: Mapping[str, ProtocolConfig], seeds: Sequence[int]) -> list[Run]:
+    """Return all runs, in a fixed order; every split has been checked."""
+    splits = [split for name, config in protocols.items() for split in make_splits(clips, name, config)]
+    return [Run(split, seed) for split in splits for seed in seeds]
+
+
+def train_runs(corpus: Corpus, jobs: Sequence[tuple[Recipe, Run]], run: RunConfig) -> Iterator[Trained]:
+    """Train every job, several at a time; yield the results in order."""
+    with Pool(run) as pool:
+
+        def start(job: tuple[Recipe, Run]) -> Any:
+            recipe, planned = job
+            parts = corpus.part(planned.split.train), corpus.part(planned.split.validation)
+            return pool.submit(partial(_train, recipe, classes=len(corpus.classes), seed=planned.seed), parts)
+
+        for _, future in ahead(jobs, start, workers=pool.workers):
+            yield future.result()
+
+
+def _train(recipe: Recipe, parts: tuple[Examples, Examples], *, classes: int, seed: int) -> Trained:
+    return train(recipe, *parts, classes=classes, seed=seed)
+
+
+def predict_runs(corpus: Corpus, recipe: Recipe, runs: Sequence[Run], models: Path) -> list[Prediction]:
+    """Return what every run's saved head says of the clips that it never saw."""
+    predictions: list[Prediction] = []
+    for run in runs:
+        head = load_head(models / "folds" / f"{run.name}.safetensors", recipe, corpus)
+        predictions += test(corpus, head, run)
+    return predictions
+
+
+def test(corpus: Corpus, head: FdanHead, run: Run) -> list[Prediction]:
+    """Return what a head says of the test part of its run."""
+    split = run.split
+    probabilities = {name: values.tolist() for name, values in predict(head, corpus.part(split.test)).items()}
+    return [
+        Prediction(
+            protocol=split.protocol,
+            speakers_shared=split.speakers_shared,
+            fold=split.fold,
+            seed=run.seed,
+            clip_id=clip.clip_id,
+            speaker=clip.speaker,
+            truth=corpus.classes.index(clip.emotion),
+            probabilities={name: _known(values[row]) for name, values in probabilities.items()},
+        )
+        for row, clip in enumerate(split.test)
+    ]
+
+
+@torch.inference_mode()
+def aligned_features(
+    corpus: Corpus, recipe: Recipe, run: Run, models: Path
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.int64]]]:
+    """Return the last aligned layer (n, width) and the labels (n,) of a run's test clips, by modality."""
+    head = load_head(models / "folds" / f"{run.name}.safetensors", recipe, corpus).eval()
+    part = corpus.part(run.split.test)
+    output = head(part.visual, part.acoustic)
+    layers = {
+        "visual": (output.visual_layers[-1], part.visual.present),
+        "acoustic": (output.acoustic_layers[-1], part.acoustic.present),
+    }
+    features = {name: layer[present].numpy() for name, (layer, present) in layers.items() if present.any()}
+    labels = {name: part.labels[present].numpy() for name, (_, present) in layers.items() if present.any()}
+    return features, labels
+
+
+def _known(probabilities: list[float]) -> list[float] | None:
+    return None if math.isnan(probabilities[0]) else probabilities
+
+
+def save_head(head: FdanHead, path: Path) -> None:
+    """Write the head's numbers as safetensors."""
+    state = {name: value.contiguous() for name, value in head.state_dict().items()}
+    if head.classify_acoustic is head.classify_visual:  # the file holds each number once
+        state = {name: value for name, value in state.items() if not name.startswith("classify_acoustic")}
+    with written_whole(path) as temporary:
+        temporary.write_bytes(save(state))
+
+
+def load_head(path: Path, recipe: Recipe, corpus: Corpus) -> FdanHead:
+    """Return a head as it was saved; nothing in the file is executed."""
+    if not path.is_file():
+        raise StoreError(f"{path} is not there; run: dvc repro train")
+    head = build_head(recipe.head, corpus.examples, len(corpus.classes))
+    missing, unexpected = head.load_state_dict(load_file(path), strict=False)
+    if unexpected or any(not name.startswith("classify_acoustic") for name in missing):
+        raise StoreError(f"{path} holds another head than head in params.yaml says; run: dvc repro train")
+    return head

@@ -1,0 +1,114 @@
+"""Pulling two modalities together: alignments behind one contract, and the weight that grows with training.
+
+An alignment is a function of two feature batches (n, D), (m, D) and their class weights (n, C), (m, C); it
+returns a scalar. A table entry is a builder: called with the section's configuration, it returns the alignment.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from pipeline.errors import TrainingError
+from pipeline.params import Config
+from pipeline.registry import check_name
+
+Alignment = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+class AlignmentConfig(Config):
+    """The section `alignment`."""
+
+    name: str = "lmmd"
+    weight: float = Field(1.0, ge=0)
+    gamma: float = Field(10.0, ge=0)  # how fast the weight grows to its full size; see `progress_weight`
+    kernel_mul: float = Field(2.0, gt=1)
+    kernel_num: int = Field(5, ge=1)
+    normalise: Literal["common", "all"] = "common"
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return check_name(ALIGNMENTS, value, "alignment")
+
+
+def lmmd(
+    source: Tensor,
+    target: Tensor,
+    source_probs: Tensor,
+    target_probs: Tensor,
+    *,
+    kernel_mul: float = 2.0,
+    kernel_num: int = 5,
+    normalise: Literal["common", "all"] = "common",
+) -> Tensor:
+    """Local maximum mean discrepancy: the mean over classes of the squared distance between weighted class means.
+
+    Features are (n, D) and (m, D), probabilities (n, C) and (m, C), one-hot or soft. `common` counts the classes
+    that are some sample's most probable one on both sides and divides by their number; `all` counts every class
+    with weight on both sides and divides by C.
+
+    Zhu et al., Deep Subdomain Adaptation Network for Image Classification, TNNLS 2020, arXiv 2106.09388.
+    """
+    features = torch.cat([source, target])  # (n + m, D)
+    if not torch.isfinite(features).all():
+        raise TrainingError("LMMD met features that are not finite; lower train.learning_rate")
+    kernel = _gaussians(features, kernel_mul=kernel_mul, kernel_num=kernel_num)
+    if normalise == "common":
+        counted = _most_probable(source_probs) & _most_probable(target_probs)
+        divisor = counted.sum().clamp(min=1)
+    else:
+        counted = (source_probs.sum(0) > 0) & (target_probs.sum(0) > 0)
+        divisor = torch.tensor(source_probs.shape[1])
+    signed = torch.cat([_share(source_probs), -_share(target_probs)]) * counted  # (n + m, C), columns sum to 0
+    return torch.einsum("ic,ij,jc->c", signed, kernel, signed).sum() / divisor
+
+
+def _gaussians(features: Tensor, *, kernel_mul: float, kernel_num: int) -> Tensor:
+    """Return the sum of Gaussians around the mean squared distance, less its value at 0: (n, n).
+
+    The columns that it will be multiplied with sum to 0, so a constant changes nothing; without it identical
+    features give exactly 0, and small distances lose no digits.
+    """
+    distances = (features[:, None] - features[None]).square().sum(-1)
+    count = len(features)
+    mean = (distances.sum() / max(1, count * count - count)).detach()
+    bandwidth = torch.where(mean > 0, mean, 1.0)
+    scales = [kernel_mul ** (k - kernel_num // 2) for k in range(kernel_num)]
+    return torch.stack([torch.expm1(-distances / (bandwidth * scale)) for scale in scales]).sum(0)
+
+
+def _share(probs: Tensor) -> Tensor:
+    """Return each sample's share in its class, (n, C); the columns of classes without weight are 0."""
+    total = probs.sum(0)
+    return probs / torch.where(total > 0, total, 1.0)
+
+
+def _most_probable(probs: Tensor) -> Tensor:
+    """Return for each class whether it is some sample's most probable one, (C,)."""
+    classes = probs.shape[1]
+    chosen = torch.nn.functional.one_hot(probs.argmax(1), classes) * (probs.sum(1, keepdim=True) > 0)
+    return chosen.sum(0) > 0
+
+
+def _build_lmmd(config: AlignmentConfig) -> Alignment:
+    return partial(lmmd, kernel_mul=config.kernel_mul, kernel_num=config.kernel_num, normalise=config.normalise)
+
+
+def _build_none(config: AlignmentConfig) -> Alignment:
+    def none(source: Tensor, target: Tensor, source_probs: Tensor, target_probs: Tensor) -> Tensor:
+        return source.new_zeros(())
+
+    return none
+
+
+ALIGNMENTS: dict[str, Callable[[AlignmentConfig], Alignment]] = {"lmmd": _build_lmmd, "none": _build_none}
+
+
+def progress_weight(progress: float, *, gamma: float) -> float:
+    """Return 2 / (1 + exp(-γp)) - 1, the share of the alignment's weight at progress p in 0..1."""
+    return 2 / (1 + math.exp(-gamma * progress)) - 1

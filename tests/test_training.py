@@ -1,0 +1,138 @@
+"""Training: it learns what is there, alike from alike seeds, and stops in words when it cannot go on."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pipeline.dataset import Examples, Tokens
+from pipeline.errors import TrainingError
+from pipeline.heads import HeadConfig, HeadOutput
+from pipeline.losses import AlignmentConfig
+from pipeline.training import Recipe, TrainConfig, alignment_loss, classification_loss, predict, train, uar
+
+RECIPE = Recipe(
+    HeadConfig(width=16, attention_heads=2, dropout=0.1),
+    AlignmentConfig(weight=0.1),
+    TrainConfig(epochs=20, batch_size=16, learning_rate=0.01),
+)
+
+
+def examples(count: int, *, seed: int, shift: float = 1.5, noise: float = 1.0) -> Examples:
+    """Three classes; each modality tells one pair of them apart, so that only both together tell all three."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 3
+
+    def modality(special: int, tokens: int) -> Tokens:
+        values = noise * torch.randn(count, tokens, 8, generator=generator)
+        values[:, :, 0] += shift * (labels == special)[:, None]
+        return Tokens(
+            values, torch.rand(count, tokens, generator=generator), torch.ones(count, tokens, dtype=torch.bool)
+        )
+
+    return Examples(modality(0, 4), modality(1, 3), labels)
+
+
+def without(tokens: Tokens, rows: slice) -> Tokens:
+    mask = tokens.mask.clone()
+    mask[rows] = False
+    return tokens._replace(mask=mask)
+
+
+def test_fusion_learns_what_neither_modality_knows_alone() -> None:
+    trained = train(RECIPE, examples(90, seed=0), examples(45, seed=1), classes=3, seed=0)
+    test = examples(300, seed=2)
+    figures = {name: uar(values, test.labels) for name, values in predict(trained.head, test).items()}
+    assert figures["fused"] > 0.75  # who knows one modality only cannot tell two classes apart: 2/3 at the very best
+    assert trained.curve[-1].cross_entropy < trained.curve[0].cross_entropy
+
+
+def test_a_seed_fixes_every_number_and_another_changes_them() -> None:
+    runs = [train(RECIPE, examples(30, seed=0), examples(15, seed=1), classes=3, seed=seed) for seed in (3, 3, 4)]
+    states = [torch.cat([value.flatten() for value in run.head.state_dict().values()]) for run in runs]
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])
+    assert runs[0].curve == runs[1].curve
+
+
+def test_the_head_is_that_of_the_best_epoch_on_validation() -> None:
+    validation = examples(45, seed=1)
+    trained = train(RECIPE, examples(30, seed=0), validation, classes=3, seed=0)
+    best = max(row.validation_uar for row in trained.curve)
+    assert trained.curve[trained.best_epoch - 1].validation_uar == best
+    assert uar(predict(trained.head, validation)["fused"], validation.labels) == pytest.approx(best)
+
+
+def test_without_validation_the_last_of_the_epochs_asked_for_is_taken() -> None:
+    trained = train(RECIPE, examples(30, seed=0), None, classes=3, seed=0, epochs=4)
+    assert (trained.best_epoch, len(trained.curve)) == (4, 4)
+    assert math.isnan(trained.curve[-1].validation_uar)
+
+
+def test_the_scale_of_the_tokens_is_measured_on_the_training_part_alone() -> None:
+    training, validation = examples(30, seed=0), examples(15, seed=1)
+    loud = replace(validation, visual=validation.visual._replace(values=validation.visual.values * 1000))
+    heads = [train(RECIPE, training, it, classes=3, seed=0, epochs=1).head for it in (validation, loud)]
+    scales = [head.encode_visual.standardise for head in heads]
+    assert torch.equal(scales[0].mean, scales[1].mean)
+    torch.testing.assert_close(scales[0].mean, training.visual.values.mean((0, 1)))
+
+
+def test_training_survives_clips_that_lack_a_modality_and_predicts_them() -> None:
+    whole = examples(60, seed=0)
+    partial = replace(
+        whole, visual=without(whole.visual, slice(0, 10)), acoustic=without(whole.acoustic, slice(10, 20))
+    )
+    trained = train(RECIPE, partial, examples(15, seed=1), classes=3, seed=0)
+    probabilities = predict(trained.head, partial)
+    assert torch.isnan(probabilities["visual"][:10]).all()
+    assert torch.isnan(probabilities["acoustic"][10:20]).all()
+    torch.testing.assert_close(probabilities["fused"].sum(1), torch.ones(60))
+    torch.testing.assert_close(probabilities["fused"][:10], probabilities["acoustic"][:10])
+
+
+def test_a_missing_modality_takes_no_part_in_the_losses() -> None:
+    generator = torch.Generator().manual_seed(0)
+    layers = [torch.randn(4, 5, generator=generator) for _ in range(2)]
+    output = HeadOutput(
+        torch.randn(4, 3, generator=generator), torch.randn(4, 3, generator=generator), layers[:1], layers[1:]
+    )
+    batch = examples(4, seed=0)
+    batch = replace(batch, visual=without(batch.visual, slice(0, 1)))
+    wild = output._replace(
+        visual=output.visual.index_fill(0, torch.tensor([0]), 50.0),
+        visual_layers=[layers[0].index_fill(0, torch.tensor([0]), 50.0)],
+    )
+
+    def distance(a: torch.Tensor, b: torch.Tensor, wa: torch.Tensor, wb: torch.Tensor) -> torch.Tensor:
+        return a.sum() - b.sum() + wa.sum() + wb.sum()
+
+    for loss in (
+        lambda it: classification_loss(it, batch, smoothing=0.1),
+        lambda it: alignment_loss(it, batch, distance),
+    ):
+        torch.testing.assert_close(loss(output), loss(wild))
+
+
+def test_cross_entropy_is_the_sum_over_modalities_of_the_mean_over_clips() -> None:
+    batch = examples(6, seed=0)
+    output = HeadOutput(torch.randn(6, 3), torch.randn(6, 3), [], [])
+    expected = sum(
+        -logits.log_softmax(1)[torch.arange(6), batch.labels].mean() for logits in (output.visual, output.acoustic)
+    )
+    torch.testing.assert_close(classification_loss(output, batch, smoothing=0.0), torch.as_tensor(expected))
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_place() -> None:
+    broken = examples(30, seed=0)
+    broken.visual.values[0, 0, 0] = float("inf")
+    recipe = replace(RECIPE, alignment=AlignmentConfig(name="none"))
+    with pytest.raises(TrainingError, match=r"not finite at epoch 1, batch \d.*lower train.learning_rate"):
+        train(recipe, broken, None, classes=3, seed=0)
+
+
+def test_uar_is_the_mean_of_the_recalls() -> None:
+    labels = torch.tensor([0, 0, 0, 1])
+    always_zero = torch.tensor([[1.0, 0.0, 0.0]]).expand(4, 3)
+    assert uar(always_zero, labels) == 0.5
