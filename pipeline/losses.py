@@ -24,7 +24,7 @@ class AlignmentConfig(Config):
     """The section `alignment`."""
 
     name: str = "lmmd"
-    weight: float = Field(1.0, ge=0)
+    weight: float = Field(0.1, ge=0)
     gamma: float = Field(10.0, ge=0)  # how fast the weight grows to its full size; see `progress_weight`
     kernel_mul: float = Field(2.0, gt=1)
     kernel_num: int = Field(5, ge=1)

@@ -1,0 +1,70 @@
+"""The command `fdan`. Heavy imports stand inside the commands, so that `--help` is there at once."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.errors import StoreError, for_people
+
+app = typer.Typer(no_args_is_help=True, help="Audio-visual speech emotion recognition on cached embeddings.")
+console = Console()
+RESULTS = Path("results")
+
+
+@app.callback()
+def _fdan() -> None:
+    """Keep `fdan info` a command of its own while there is only one."""
+
+
+@app.command()
+def info(
+    path: Annotated[Path | None, typer.Argument(help="An HDF5 file of this pipeline; without it: the results.")] = None,
+) -> None:
+    """Say what a file of the pipeline holds and what made it, or show the results of the last `dvc repro`."""
+    with for_people():
+        if path is None:
+            _show_results()
+        else:
+            _show_file(path)
+
+
+def _show_results() -> None:
+    from pipeline.evaluation import headline
+
+    try:
+        metrics: dict[str, Any] = json.loads((RESULTS / "metrics.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(f"{RESULTS / 'metrics.json'} is not there; run: dvc repro") from None
+    title = f"{metrics['clips']} clips, {len(metrics['left_out'])} left out; test parts, in %"
+    table = Table("protocol", "modality", title=title, title_justify="left")
+    for column in ("WAR", "UAR", "95 % interval of UAR", "baseline UAR"):
+        table.add_column(column, justify="right")
+    for row in headline(metrics):
+        low, high = row["uar_interval"]
+        shared = " (speakers shared)" if row["speakers_shared"] else ""
+        figures = [
+            f"{100 * row['war']:.1f}",
+            f"{100 * row['uar']:.1f}",
+            f"{100 * low:.1f} to {100 * high:.1f}",
+        ]
+        table.add_row(row["protocol"] + shared, row["modality"], *figures, f"{100 * row['baseline_uar']:.1f}")
+    console.print(table)
+    if "warning" in metrics:
+        console.print(f"Warning: {metrics['warning']}.", style="bold yellow", highlight=False)
+    console.print(f"Report: {(RESULTS / 'report.html').resolve()}", highlight=False, soft_wrap=True)
+
+
+def _show_file(path: Path) -> None:
+    from pipeline.store import describe
+
+    for name, value in describe(path).items():
+        console.print(f"[bold]{name}[/bold]: {value}", highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
