@@ -1,0 +1,47 @@
+"""Turn pictures into tokens: `faces` with embed_faces' parameters, `mels` with embed_mels'."""
+
+import logging
+import sys
+from functools import partial
+from pathlib import Path
+
+from data_manifest.manifest import MANIFEST, Clip, read_rows
+from pipeline.backbones import BACKBONES, LIBRARIES, BackboneConfig, describe_weights
+from pipeline.embedding import SOURCES, no_tokens
+from pipeline.extraction import ClipJob, Step, fill
+from pipeline.parallel import RunConfig
+from pipeline.params import read_section
+from pipeline.registry import lookup
+from pipeline.store import EMBEDDINGS, Reader
+from stages import run
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Write `data/embeddings/visual.h5` or `acoustic.h5`."""
+    source = SOURCES[sys.argv[1]]
+    config = read_section(f"embed_{sys.argv[1]}", BackboneConfig)
+    if config.weights == "random":
+        log.warning("RANDOM WEIGHTS: the backbone was never trained; its figures show that the pipeline works, no more")
+    reader = Reader(source.path, schema=source.schema)
+    contents = {clip.clip_id: clip.sha256 for clip in read_rows(MANIFEST, Clip)}
+    weights = describe_weights(config)
+    step = Step(
+        name=f"embed_{sys.argv[1]}",
+        compute=partial(source.compute, config=config),
+        code=source.compute,
+        plugin=lookup(BACKBONES, config.backbone, "backbone"),
+        params=config.model_dump(),
+        libraries=LIBRARIES,
+        weights=weights["sha256"],
+        upstream=reader.attributes["fingerprint"],
+    )
+    jobs = [ClipJob(clip_id, contents[clip_id], partial(reader.__getitem__, clip_id)) for clip_id in reader]
+    attributes = {"schema": EMBEDDINGS, "modality": source.modality, "weights": weights}
+    target = Path("data/embeddings") / f"{source.modality}.h5"
+    fill(target, jobs, step, like=no_tokens(config), attributes=attributes, run=read_section("run", RunConfig))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,39 @@
+"""Read the test parts, once, and say how well each protocol's heads do on them."""
+
+import json
+from pathlib import Path
+
+from data_manifest.splits import ProtocolConfig
+from pipeline.evaluation import MODALITIES, evaluate, write_predictions
+from pipeline.experiments import aligned_features, open_corpus, plan_runs, predict_runs, read_recipe
+from pipeline.figures.results import draw_confusion, draw_embedding
+from pipeline.files import write_text
+from pipeline.params import read_section
+from stages import run
+
+RESULTS = Path("results")
+MODELS = Path("models")
+
+
+def main() -> None:
+    """Write `results/metrics.json`, `results/predictions.csv` and the figures."""
+    recipe = read_recipe()
+    protocols = read_section("protocols", dict[str, ProtocolConfig])
+    corpus = open_corpus()
+    runs = plan_runs(corpus.clips, protocols, recipe.train.seeds)
+    predictions = predict_runs(corpus, recipe, runs, MODELS)
+    metrics = corpus.summary() | {"protocols": evaluate(predictions, corpus.classes)}
+    write_text(RESULTS / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    write_predictions(RESULTS / "predictions.csv", predictions, corpus.classes)
+    first = runs[0]
+    name = first.split.protocol
+    draw_confusion(
+        metrics["protocols"][name], corpus.classes, MODALITIES, RESULTS / "figures/confusion.png", title=name
+    )
+    features, labels = aligned_features(corpus, recipe, first, MODELS)
+    title = f"Test clips of {first.split} after alignment"
+    draw_embedding(features, labels, corpus.classes, RESULTS / "figures/tsne.png", title=title)
+
+
+if __name__ == "__main__":
+    run(main)

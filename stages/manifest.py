@@ -1,0 +1,35 @@
+"""Make one manifest of all corpora."""
+
+import logging
+from pathlib import Path
+
+from data_manifest.manifest import (
+    EXCLUSIONS,
+    MANIFEST,
+    Clip,
+    Exclusion,
+    ManifestConfig,
+    assemble,
+    corpus_roots,
+    read_rows,
+    write_rows,
+)
+from pipeline.params import read_section
+from stages import run
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Write `data/manifest.csv` and `data/exclusions.csv`."""
+    folders = [Path("data/corpora") / name for name in sorted(corpus_roots())]
+    clips = [clip for folder in folders for clip in read_rows(folder / "clips.csv", Clip)]
+    exclusions = [row for folder in folders for row in read_rows(folder / "exclusions.csv", Exclusion)]
+    kept, left_out = assemble(clips, exclusions, read_section("manifest", ManifestConfig))
+    write_rows(MANIFEST, kept, Clip)
+    write_rows(EXCLUSIONS, left_out, Exclusion)
+    log.info("%d clips in %s, %d left out in %s", len(kept), MANIFEST, len(left_out), EXCLUSIONS)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,32 @@
+"""Render the sample corpus: MP4 files and the table that labels them."""
+
+import csv
+import sys
+from functools import partial
+from pathlib import Path
+
+from data_manifest.sample import SampleConfig, plan, render
+from pipeline.files import written_whole
+from pipeline.parallel import Pool, RunConfig, ahead
+from pipeline.params import read_section
+from stages import run
+
+
+def main() -> None:
+    """Render `data/<name>`."""
+    name = sys.argv[1]
+    config = read_section("render", dict[str, SampleConfig])[name]
+    folder = Path("data") / name
+    utterances = plan(config)
+    with Pool(read_section("run", RunConfig)) as pool:
+        start = partial(pool.submit, partial(render, folder=folder))
+        for _, future in ahead(utterances, start, workers=pool.workers):
+            future.result()
+    with written_whole(folder / "clips.csv") as path, path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["path", "emotion", "speaker", "sentence"])
+        table.writerows([it.path, it.emotion, it.speaker, it.sentence] for it in utterances)
+
+
+if __name__ == "__main__":
+    run(main)

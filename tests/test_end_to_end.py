@@ -1,0 +1,192 @@
+"""The pipeline as a user meets it: `dvc repro` in a fresh copy of the repository, on a small sample corpus."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+from ruamel.yaml import YAML
+
+from data_manifest.manifest import Clip, Exclusion, read_rows
+from pipeline.provenance import ROOT
+
+EXTRACTION = {"render@sample", "corpus@sample", "manifest", "faces", "spectrograms", "embed_faces", "embed_mels"}
+LEARNING = {"train", "evaluate", "ablate", "report"}
+SMALL = {
+    "render": {"sample": {"speakers": 4, "utterances": 1}},
+    "faces": {"frames_per_clip": 3, "size_px": 64},
+    "embed_faces": {"size_px": 64},
+    "embed_mels": {"size_px": 64},
+    "head": {"width": 16},
+    "train": {"epochs": 3},
+    "protocols": {"speaker_folds": {"folds": 2, "validation": 0.5}, "random": {"folds": 2}},
+    "ablations": {"full": {}, "neither": {"alignment": {"name": "none"}, "head": {"attention_depth": 0}}},
+}
+
+
+def merge(old: dict[str, Any], new: dict[str, Any]) -> None:
+    for name, value in new.items():
+        if isinstance(value, dict) and isinstance(old.get(name), dict) and name != "ablations":
+            merge(old[name], value)
+        else:
+            old[name] = value
+
+
+class Workspace:
+    """A copy of the repository's files, with a git history of its own, a small sample and a memo of its own."""
+
+    def __init__(self, folder: Path, **run: Any) -> None:
+        self.folder = folder
+        tracked = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split("\n")
+        for name in filter(None, tracked):
+            if (ROOT / name).is_file() and name not in ("dvc.lock", "results/metrics.json"):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, folder / name)
+        self.change({**SMALL, "run": run})
+        identity = ["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"]
+        for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "start"]):
+            subprocess.run(["git", *command], cwd=folder, check=True)
+
+    def change(self, params: dict[str, Any]) -> None:
+        yaml = YAML()
+        current = yaml.load(self.folder / "params.yaml")
+        merge(current, params)
+        yaml.dump(current, self.folder / "params.yaml")
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a console script of this environment in the workspace."""
+        scripts = str(Path(sys.executable).parent)
+        environment = os.environ | {
+            "FDAN_CACHE": str(self.folder / ".memo"),
+            "PATH": scripts + os.pathsep + os.environ["PATH"],
+            "PYTHONPATH": str(self.folder),  # the copy's code, wherever the project is installed from
+        }
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+
+    def repro(self) -> set[str]:
+        """Run `dvc repro`; return the stages that ran."""
+        result = self.run("dvc", "repro")
+        assert result.returncode == 0, result.stdout + result.stderr
+        return {line.split("'")[1] for line in result.stdout.splitlines() if line.startswith("Running stage")}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace in which everything has been built, by two processes."""
+    workspace = Workspace(tmp_path_factory.mktemp("built"), workers=2)
+    assert workspace.repro() == EXTRACTION | LEARNING
+    return workspace
+
+
+def test_everything_that_was_promised_is_there(built: Workspace) -> None:
+    clips = read_rows(built.folder / "data/manifest.csv", Clip)
+    assert len(clips) == 4 * 7
+    with h5py.File(built.folder / "data/embeddings/acoustic.h5") as file:
+        assert [name.decode() for name in file["clip_id"]] == [
+            it.clip_id for it in clips if "acoustic" in it.modalities
+        ]
+    metrics = json.loads((built.folder / "results/metrics.json").read_text())
+    assert list(metrics["protocols"]) == ["speaker_folds", "random"]
+    assert "random backbone weights" in metrics["warning"]
+    with (built.folder / "results/predictions.csv").open() as file:
+        tested = {(row["protocol"], row["clip_id"]) for row in csv.DictReader(file) if row["modality"] == "fused"}
+    assert tested == {(protocol, it.clip_id) for protocol in metrics["protocols"] for it in clips}
+    for name in ("faces", "spectrograms", "confusion", "tsne", "ablation"):
+        assert (built.folder / f"results/figures/{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "Random backbone weights" in (built.folder / "results/report.html").read_text()
+
+
+def test_a_second_build_reruns_nothing_and_a_third_elsewhere_gives_the_same_lock(
+    built: Workspace, tmp_path: Path
+) -> None:
+    assert built.repro() == set()
+    other = Workspace(tmp_path, scheduler="synchronous")
+    other.repro()
+    assert (other.folder / "dvc.lock").read_bytes() == (built.folder / "dvc.lock").read_bytes()
+
+
+def test_a_change_reruns_what_it_concerns_and_nothing_else(built: Workspace) -> None:
+    built.change({"train": {"label_smoothing": 0.2}, "run": {"workers": 1}})
+    assert built.repro() == LEARNING
+    built.change({"spectrograms": {"mels": 64}})
+    assert built.repro() == {"spectrograms", "embed_mels", *LEARNING}
+    built.change({"faces": {"margin": 0.1}})
+    assert built.repro() == {"faces", "embed_faces", *LEARNING}
+
+
+def test_an_experiment_on_the_head_touches_no_media(built: Workspace) -> None:
+    built.repro()
+    result = built.run("dvc", "exp", "run", "-S", "head.dropout=0.5")
+    assert result.returncode == 0, result.stdout + result.stderr
+    ran = {line.split("'")[1] for line in result.stdout.splitlines() if line.startswith("Running stage")}
+    assert ran == LEARNING
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"faces": {"detectr": "cascade"}}, "params.yaml: faces.detectr: unknown key; did you mean 'detector'?"),
+        ({"spectrograms": {"rate_hz": -1}}, "params.yaml: spectrograms.rate_hz = -1: "),
+        ({"heads": {}}, "params.yaml: unknown section 'heads'; did you mean 'head'?"),
+        ({"corpora": {"sample": {"root": "nowhere"}}}, "nowhere"),
+    ],
+)
+def test_a_mistake_in_the_parameters_is_one_line_and_changes_nothing(
+    built: Workspace, params: dict[str, Any], words: str
+) -> None:
+    before = (built.folder / "params.yaml").read_bytes()
+    stage = {"spectrograms": "spectrograms", "corpora": "corpus@sample"}.get(next(iter(params)), "faces")
+    outputs = {path: path.read_bytes() for path in (built.folder / "data").glob("*.h5")}
+    built.change(params)
+    result = built.run("dvc", "repro", "--single-item", stage)
+    (built.folder / "params.yaml").write_bytes(before)
+    assert result.returncode != 0
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list((built.folder / "data").glob(".*.h5"))
+    built.run("dvc", "checkout", "--force")
+    assert {path: path.read_bytes() for path in outputs} == outputs
+
+
+def test_a_store_that_was_cut_short_is_named_with_the_stage_to_run_again(built: Workspace) -> None:
+    path = built.folder / "data/embeddings/visual.h5"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    result = built.run(sys.executable, "-m", "stages.train")
+    path.write_bytes(whole)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("error: data/embeddings/visual.h5 is damaged")
+    assert "embed_faces" in result.stderr
+
+
+def test_a_users_own_folder_of_clips_is_a_corpus_and_a_broken_clip_is_left_out(built: Workspace) -> None:
+    own = built.folder / "own corpus"
+    for clip in sorted((built.folder / "data/sample").glob("*/*.mp4")):
+        speaker, emotion, number = clip.stem.split("_")
+        (own / emotion).mkdir(parents=True, exist_ok=True)
+        shutil.copy(clip, own / emotion / f"{speaker}_{number}.mp4")
+    broken = sorted(own.rglob("*.mp4"))[3]
+    broken.write_bytes(broken.read_bytes()[:3000])
+    built.change({"corpora": {"mine": {"adapter": "folder", "root": "own corpus"}}, "render": {}})
+    yaml = YAML()
+    params = yaml.load(built.folder / "params.yaml")
+    del params["corpora"]["sample"], params["render"]["sample"]
+    yaml.dump(params, built.folder / "params.yaml")
+    assert {"corpus@mine", "manifest", "faces", "train"} <= built.repro()
+    clips = read_rows(built.folder / "data/manifest.csv", Clip)
+    left_out = read_rows(built.folder / "data/exclusions.csv", Exclusion)
+    assert len(clips) == 27
+    assert [(row.path, row.stage) for row in left_out] == [(broken.relative_to(own).as_posix(), "corpus")]
+    assert "cannot be decoded" in left_out[0].reason
