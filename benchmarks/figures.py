@@ -1,0 +1,47 @@
+"""A figure, and how a ratio is measured so that it holds on another machine."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table; `spread` is the smallest and the largest of the runs."""
+
+    name: str
+    value: float
+    unit: str
+    against: str
+    runs: int
+    spread: tuple[float, float]
+    target: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the figure as JSON-like data."""
+        return asdict(self) | {"spread": list(self.spread)}
+
+
+def single(name: str, value: float, unit: str, *, against: str = "", target: str) -> Figure:
+    """Return a figure of one run."""
+    return Figure(name, value, unit, against, 1, (value, value), target)
+
+
+def ratio(
+    name: str, slow: Callable[[], object], fast: Callable[[], object], *, against: str, target: str, runs: int = 5
+) -> Figure:
+    """Return how many times faster `fast` is than `slow`: the median over pairs that are run in turn.
+
+    A machine that slows down half-way slows both of a pair, and the ratio holds.
+    """
+    slow(), fast()  # the first calls load and compile
+    ratios = sorted(_seconds(slow) / _seconds(fast) for _ in range(runs))
+    return Figure(name, statistics.median(ratios), "times", against, runs, (ratios[0], ratios[-1]), target)
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start

@@ -1,0 +1,91 @@
+"""Single steps against the plain way to do the same, on a few clips of the sample corpus."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torchvision.models import resnet34
+
+from benchmarks.figures import Figure, ratio
+from data_manifest.sample import SampleConfig, plan, render
+from pipeline.backbones import BackboneConfig, embed, load_backbone
+from pipeline.faces import FacesConfig, extract_faces
+from pipeline.files import file_digest
+from pipeline.memo import Memo
+from pipeline.provenance import digest
+from pipeline.store import FeatureStore, writing
+
+CLIPS = 7
+
+
+def measure() -> list[Figure]:
+    """Return the figures of the memo, the backbone and the store."""
+    with _sample() as paths:
+        return [_memo(paths), _backbone(), _store()]
+
+
+@contextmanager
+def _sample() -> Iterator[list[Path]]:
+    with tempfile.TemporaryDirectory() as folder:
+        utterances = plan(SampleConfig(speakers=2, utterances=1))[:CLIPS]
+        for utterance in utterances:
+            render(utterance, Path(folder))
+        yield [Path(folder) / utterance.path for utterance in utterances]
+
+
+def _memo(paths: list[Path]) -> Figure:
+    """Time faces found and cropped against the same results read from the memo, hashing the media included."""
+    compute = partial(extract_faces, config=FacesConfig())
+    with tempfile.TemporaryDirectory() as folder:
+        memo = Memo(Path(folder))
+        for path in paths:
+            memo.write("faces", digest(file_digest(path)), compute(path))
+        return ratio(
+            "a face result from the memo",
+            lambda: [compute(path) for path in paths],
+            lambda: [memo.read("faces", digest(file_digest(path))) for path in paths],
+            against="computing it",
+            target=">= 50",
+        )
+
+
+def _backbone() -> Figure:
+    """Time the frozen backbone against torchvision's network as it comes, one thread each, 16 faces a clip."""
+    config = BackboneConfig(weights="random")
+    load_backbone(config)  # it also sets torch to one thread
+    plain = resnet34(weights=None).eval()
+    clip = torch.rand(16, 3, 224, 224)
+
+    def unfolded() -> None:
+        with torch.inference_mode():
+            plain(clip)
+
+    return ratio(
+        "ResNet-34, folded and channels-last", unfolded, lambda: embed(clip, config), against="torchvision's", target=""
+    )
+
+
+def _store() -> Figure:
+    """Time loading all embeddings of 2,000 clips, padded and masked, against `numpy.load` of the same bytes."""
+    clips = {f"clip{number:05}": 16 for number in range(2000)}
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        path, flat = Path(folder) / "visual.h5", Path(folder) / "flat.npy"
+        tokens = rng.normal(size=(16 * len(clips), 512)).astype(np.float32)
+        np.save(flat, tokens)
+        like = {"tokens": tokens[:0], "times": np.empty(0, np.float32)}
+        with writing(path, like=like, attributes={"schema": "fdan.embeddings/1", "config": {}}) as writer:
+            for number, clip_id in enumerate(clips):
+                part = tokens[16 * number : 16 * (number + 1)]
+                writer.append(clip_id, {"tokens": part, "times": np.arange(16, dtype=np.float32)})
+        return ratio(
+            "numpy.load of the flat tokens",
+            lambda: FeatureStore(path).load(list(clips)),
+            lambda: np.load(flat),
+            against="loading 2,000 clips padded from HDF5",
+            target="<= 3",
+        )
