@@ -74,16 +74,19 @@ def make_splits(clips: Sequence[Clip], name: str, config: ProtocolConfig) -> lis
     ordered = tuple(sorted(clips, key=lambda clip: clip.clip_id))
     shared = config.kind == "random"
     groups = [clip.emotion if shared else clip.speaker for clip in ordered]
-    if not shared and len(set(groups)) < config.folds + 1:
+    if not shared and len(set(groups)) < config.folds:
         raise CorpusError(
-            f"protocols.{name}: {config.folds} folds need at least {config.folds + 1} speakers, for validation too; "
-            f"there are {len(set(groups))}"
+            f"protocols.{name}: {config.folds} folds need at least {config.folds} speakers; there are {len(set(groups))}"
         )
     splits = []
     deal = _stratified if shared else _grouped
     parts = deal(groups, config.folds, np.random.default_rng(config.seed))
     for fold in range(config.folds):
         rest = np.flatnonzero(parts != fold)
+        if not shared and len({groups[index] for index in rest}) < 2:
+            raise CorpusError(
+                f"protocols.{name}: fold {fold} leaves one speaker for both training and validation; use more folds"
+            )
         rng = np.random.default_rng([config.seed, fold + 1])
         pieces = max(2, round(1 / config.validation))
         chosen = deal([groups[index] for index in rest], pieces, rng) == 0

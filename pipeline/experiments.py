@@ -58,6 +58,7 @@ class Corpus:
             **warning,
             "clips": len(self.clips),
             "left_out": left_out,
+            "lost_modalities": {kind: made["failures"] for kind, made in self.provenance.items()},
             "classes": self.classes,
             "weights": weights,
         }

@@ -115,13 +115,19 @@ def fill(
     like: Arrays,
     attributes: Mapping[str, Any],
     run: RunConfig,
+    failed_before: Mapping[str, str] | None = None,
 ) -> Tally:
-    """Write the results of all jobs to an HDF5 file, which tells its fingerprint and the clips that failed."""
+    """Write the results of all jobs to an HDF5 file, which tells its fingerprint and the clips that failed.
+
+    `failed_before` are those that an earlier step has lost: clip id to reason.
+    """
     tally = Tally(step.name, len(jobs))
-    own = {"config": step.params, "fingerprint": step.fingerprint, "failures": tally.failures}
-    with writing(target, like=like, attributes={**attributes, **own}) as writer:
+    own = {"config": step.params, "fingerprint": step.fingerprint}
+    everything = {**attributes, **own, "failures": dict(failed_before or {})}
+    with writing(target, like=like, attributes=everything) as writer:
         for clip_id, result in extract(jobs, step, tally, run=run):
             writer.append(clip_id, result)
+        everything["failures"] |= tally.failures
     return tally
 
 

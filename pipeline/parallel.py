@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self, TypeVar
 
 import dask
@@ -14,15 +14,14 @@ from pydantic import Field, field_validator
 
 from pipeline.errors import ClipError
 from pipeline.params import Config
+from pipeline.threads import ONE_THREAD
 
 Job = TypeVar("Job")
 Started = TypeVar("Started")
 
 DASK_SETTINGS = {
-    # One thread a worker, for every library that would start more; set before a worker imports anything.
-    "distributed.nanny.pre-spawn-environ": {
-        f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMBA")
-    },
+    # Set before a worker imports anything.
+    "distributed.nanny.pre-spawn-environ": ONE_THREAD,
     # One clip at a time on a worker: when it dies, exactly that clip is under suspicion.
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.allowed-failures": 1,
@@ -45,17 +44,25 @@ class RunConfig(Config):
         return value
 
 
+class Deferred(Future[Any]):
+    """A call that is made, in this process, when its result is asked for."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        """Remember the call."""
+        super().__init__()
+        self._call = call
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Make the call; what it raises is raised here, as from any future."""
+        return self._call()
+
+
 class Here(Executor):
-    """Calls at once, in this process."""
+    """No other process at all."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Call and return a future that is already done."""
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - the caller meets it at .result(), as with any executor
-            future.set_exception(error)
-        return future
+        """Return a future that calls when asked."""
+        return Deferred(partial(fn, *args, **kwargs))
 
 
 class Pool:

@@ -1,12 +1,16 @@
 """One thin script a stage of `dvc.yaml`: read parameters, open inputs, call the library, write outputs."""
 
 import logging
+import os
 from collections.abc import Callable
 
 from rich.console import Console
 from rich.logging import RichHandler
 
 from pipeline.errors import for_people
+from pipeline.threads import ONE_THREAD
+
+os.environ.update(ONE_THREAD)  # here, because numerical libraries read it once, when they are imported
 
 
 def run(main: Callable[[], None]) -> None:

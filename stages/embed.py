@@ -40,7 +40,15 @@ def main() -> None:
     jobs = [ClipJob(clip_id, contents[clip_id], partial(reader.__getitem__, clip_id)) for clip_id in reader]
     attributes = {"schema": EMBEDDINGS, "modality": source.modality, "weights": weights}
     target = Path("data/embeddings") / f"{source.modality}.h5"
-    fill(target, jobs, step, like=no_tokens(config), attributes=attributes, run=read_section("run", RunConfig))
+    fill(
+        target,
+        jobs,
+        step,
+        like=no_tokens(config),
+        attributes=attributes,
+        run=read_section("run", RunConfig),
+        failed_before=reader.attributes["failures"],
+    )
 
 
 if __name__ == "__main__":

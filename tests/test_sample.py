@@ -18,6 +18,7 @@ from skimage.feature import Cascade
 
 from data_manifest.sample import EMOTIONS, SampleConfig, Utterance, plan, render
 
+CASCADE = Cascade(skimage.data.lbp_frontal_face_cascade_filename())
 CORPUS = plan(SampleConfig(speakers=4, utterances=2))
 
 
@@ -64,8 +65,7 @@ def find(speaker: str, emotion: str, take: int = 1) -> Utterance:
 
 
 def find_faces(picture: NDArray[np.uint8]) -> list[dict[str, int]]:
-    cascade = Cascade(skimage.data.lbp_frontal_face_cascade_filename())
-    found: list[dict[str, int]] = cascade.detect_multi_scale(
+    found: list[dict[str, int]] = CASCADE.detect_multi_scale(
         picture, scale_factor=1.2, step_ratio=1, min_size=(60, 60), max_size=(220, 220)
     )
     return found
