@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 
 from data_manifest.findings import Candidate, Findings
 from data_manifest.manifest import Clip, Exclusion
-from pipeline.errors import CorpusError
+from pipeline.errors import ClipError, CorpusError
 from pipeline.extraction import ClipJob, Step, Tally, extract
 from pipeline.files import file_digest
 from pipeline.media import probe
@@ -62,13 +62,16 @@ def find_clips(name: str, config: CorpusConfig, run: RunConfig) -> tuple[list[Cl
         raise CorpusError(f"corpora.{name}.root: no folder {config.root!r}; say where the corpus lies")
     findings: Findings = lookup(CORPORA, config.adapter, "corpus adapter")(root, config.options)
     if not findings.candidates:
-        raise CorpusError(f"corpora.{name}.root: {config.root!r} holds no clip that {config.adapter!r} knows")
+        first = "".join(f"; the first: {path} {reason}" for path, reason in [*findings.leftovers.items()][:1])
+        raise CorpusError(f"corpora.{name}.root: {config.root!r} holds no clip that {config.adapter!r} knows{first}")
     candidates = {candidate.clip_id(name): candidate for candidate in findings.candidates}
     if len(candidates) < len(findings.candidates):
         raise CorpusError(f"corpora.{name}: {_twins(name, findings.candidates)}")
-    contents = {clip_id: file_digest(*it.files(root)) for clip_id, it in candidates.items()}
+    absent = {clip_id: reason for clip_id, it in candidates.items() if (reason := _absence(it.files(root)))}
+    there = {clip_id: it for clip_id, it in candidates.items() if clip_id not in absent}
+    contents = {clip_id: file_digest(*it.files(root)) for clip_id, it in there.items()}
     step = Step(name="probe", compute=probe_files, code=probe_files, params={}, libraries=("av",))
-    jobs = [ClipJob(clip_id, contents[clip_id], partial(it.files, root)) for clip_id, it in candidates.items()]
+    jobs = [ClipJob(clip_id, contents[clip_id], partial(it.files, root)) for clip_id, it in there.items()]
     tally = Tally(f"probe {name}", len(jobs))
     clips = [
         _clip(name, clip_id, candidates[clip_id], contents[clip_id], result)
@@ -76,7 +79,8 @@ def find_clips(name: str, config: CorpusConfig, run: RunConfig) -> tuple[list[Cl
     ]
     exclusions = [Exclusion("", path, STAGE, reason) for path, reason in findings.leftovers.items()]
     exclusions += [
-        Exclusion(clip_id, candidates[clip_id].path, STAGE, reason) for clip_id, reason in tally.failures.items()
+        Exclusion(clip_id, candidates[clip_id].path, STAGE, reason)
+        for clip_id, reason in (absent | tally.failures).items()
     ]
     return clips, exclusions, tally
 
@@ -84,6 +88,8 @@ def find_clips(name: str, config: CorpusConfig, run: RunConfig) -> tuple[list[Cl
 def probe_files(paths: list[Path]) -> Arrays:
     """Return what lies in a clip's one or two files: `visual` and `acoustic` (0 or 1), `duration_s`."""
     found = [probe(path) for path in paths]
+    if not found[0].has_video and not found[-1].has_audio:
+        raise ClipError("there is no picture in its first file and no sound in its second")
     return {
         "visual": np.asarray([found[0].has_video]),
         "acoustic": np.asarray([found[-1].has_audio]),
@@ -105,6 +111,11 @@ def _clip(corpus: str, clip_id: str, candidate: Candidate, content: str, probed:
         duration_s=float(probed["duration_s"][0]),
         sha256=content,
     )
+
+
+def _absence(files: list[Path]) -> str:
+    gone = [file for file in files if not file.is_file()]
+    return f"{gone[0].name} is {'a link to nothing' if gone[0].is_symlink() else 'not there'}" if gone else ""
 
 
 def _twins(corpus: str, candidates: list[Candidate]) -> str:

@@ -1,9 +1,14 @@
 """What an adapter returns: clips as their names and tables tell of them, before any media is opened."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-MEDIA_SUFFIXES = frozenset({".avi", ".flv", ".m4a", ".mkv", ".mov", ".mp3", ".mp4", ".ogg", ".flac", ".wav", ".webm"})
+from pipeline.errors import CorpusError
+
+VIDEO_SUFFIXES = {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv"}
+AUDIO_SUFFIXES = {".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma"}
+MEDIA_SUFFIXES = frozenset(VIDEO_SUFFIXES | AUDIO_SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,25 @@ class Findings:
 
 
 def media_files(root: Path) -> list[str]:
-    """Return the paths of all media files below `root`, sorted, relative to it."""
-    return sorted(
-        path.relative_to(root).as_posix()
-        for path in root.rglob("*")
-        if path.suffix.lower() in MEDIA_SUFFIXES and path.is_file() and not path.name.startswith(".")
-    )
+    """Return the paths of all media files below `root`, sorted, relative to it; links to folders are followed.
+
+    What cannot be listed is an error: to pass over it would be to leave out clips without a word.
+    """
+    found = []
+    for name, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
+        folder = Path(name)
+        own = folder.resolve()
+        folders[:] = [inner for inner in folders if not own.is_relative_to((folder / inner).resolve())]  # no circles
+        found += [
+            (folder / file).relative_to(root).as_posix()
+            for file in files
+            if Path(file).suffix.lower() in MEDIA_SUFFIXES and not file.startswith(".")
+        ]
+    for path in found:
+        if path.encode(errors="replace").decode() != path:
+            raise CorpusError(f"{root}: the file name {path!a} is not UTF-8; rename it")
+    return sorted(found)
+
+
+def _refuse(error: OSError) -> None:
+    raise CorpusError(f"{error.filename} cannot be read: {error.strerror}") from error

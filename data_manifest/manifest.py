@@ -78,13 +78,18 @@ def read_rows(path: Path, kind: type[Row]) -> list[Row]:
             reader = csv.DictReader(file)
             if reader.fieldnames != names:
                 raise StoreError(f"{path} has the columns {reader.fieldnames}, not {names}; run: dvc repro manifest")
-            return [kind(**_typed(row)) for row in reader]
+            return [kind(**_typed(row, f"{path}, line {reader.line_num}")) for row in reader]
     except FileNotFoundError:
         raise StoreError(f"{path} is not there; run: dvc repro manifest") from None
 
 
-def _typed(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"duration_s": float(row["duration_s"])} if "duration_s" in row else row
+def _typed(row: dict[str, Any], where: str) -> dict[str, Any]:
+    try:
+        if None in row or None in row.values():  # what the reader makes of too many values, and of too few
+            raise ValueError("it has another number of values than there are columns")
+        return row | {"duration_s": float(row["duration_s"])} if "duration_s" in row else row
+    except ValueError as error:
+        raise StoreError(f"{where}: {error}; run: dvc repro --force --single-item manifest") from error
 
 
 def assemble(

@@ -75,9 +75,8 @@ def make_splits(clips: Sequence[Clip], name: str, config: ProtocolConfig) -> lis
     shared = config.kind == "random"
     groups = [clip.emotion if shared else clip.speaker for clip in ordered]
     if not shared and len(set(groups)) < config.folds:
-        raise CorpusError(
-            f"protocols.{name}: {config.folds} folds need at least {config.folds} speakers; there are {len(set(groups))}"
-        )
+        there = f"there are {len(set(groups))}"
+        raise CorpusError(f"protocols.{name}: {config.folds} folds need at least {config.folds} speakers; {there}")
     splits = []
     deal = _stratified if shared else _grouped
     parts = deal(groups, config.folds, np.random.default_rng(config.seed))

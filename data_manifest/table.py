@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from data_manifest.findings import Candidate, Findings, media_files
@@ -25,11 +25,15 @@ def find(root: Path, options: Mapping[str, Any]) -> Findings:
     config = check(dict(options), TableOptions, where="corpora.….options")
     findings = Findings()
     listed: set[str] = set()
-    for row in _rows(root / config.table):
+    for line, row in _rows(root / config.table):
         candidate = Candidate(**row)
         missing = [file for file in candidate.files(root) if not file.is_file()]
         listed.update((candidate.path, candidate.audio_path))
-        if missing:
+        blank = [name for name in sorted(REQUIRED) if not row[name].strip()]
+        if blank:
+            place = candidate.path or f"{config.table}, line {line}"
+            findings.leftovers[place] = f"has no {' and no '.join(blank)} in {config.table}"
+        elif missing:
             findings.leftovers[candidate.path] = f"listed in {config.table}, but {missing[0].name} is not there"
         else:
             findings.candidates.append(candidate)
@@ -37,7 +41,8 @@ def find(root: Path, options: Mapping[str, Any]) -> Findings:
     return findings
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Return the rows, each with the number of its line."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -47,6 +52,17 @@ def _rows(path: Path) -> list[dict[str, str]]:
                     f"{path} has the columns {sorted(names)}; it needs {sorted(REQUIRED)} "
                     f"and may have {sorted(ALLOWED - REQUIRED)}"
                 )
-            return list(reader)
+            return [(reader.line_num, _row(row, f"{path}, line {reader.line_num}")) for row in reader]
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path} is not in UTF-8 ({error}); save it so") from error
     except FileNotFoundError:
         raise CorpusError(f"{path} is not there; name the table in the corpus's options") from None
+
+
+def _row(row: dict[str | None, Any], where: str) -> dict[str, str]:
+    """Return the row, what it lacks empty, its paths spelt as `media_files` spells them: a.mp4, not ./a.mp4."""
+    values = {name: value or "" for name, value in row.items() if name is not None}
+    if None in row:
+        raise CorpusError(f"{where}: it has more values than there are columns; put quotes round a value with a comma")
+    paths = {name: PurePosixPath(values[name]).as_posix() for name in ("path", "audio_path") if values.get(name)}
+    return values | paths

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.errors import StoreError, for_people
@@ -51,18 +52,18 @@ def _show_results() -> None:
             f"{100 * row['uar']:.1f}",
             f"{100 * low:.1f} to {100 * high:.1f}",
         ]
-        table.add_row(row["protocol"] + shared, row["modality"], *figures, f"{100 * row['baseline_uar']:.1f}")
+        table.add_row(escape(row["protocol"] + shared), row["modality"], *figures, f"{100 * row['baseline_uar']:.1f}")
     console.print(table)
     if "warning" in metrics:
         console.print(f"Warning: {metrics['warning']}.", style="bold yellow", highlight=False)
-    console.print(f"Report: {(RESULTS / 'report.html').resolve()}", highlight=False, soft_wrap=True)
+    console.print(f"Report: {(RESULTS / 'report.html').resolve()}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _show_file(path: Path) -> None:
     from pipeline.store import describe
 
     for name, value in describe(path).items():
-        console.print(f"[bold]{name}[/bold]: {value}", highlight=False, soft_wrap=True)
+        console.print(f"[bold]{escape(name)}[/bold]: {escape(str(value))}", highlight=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,8 @@ def library_versions(*names: str) -> dict[str, str]:
 def source_files(module: str) -> tuple[Path, ...]:
     """Return the files of `module` and of all that it imports, transitively, from the project or beside it.
 
-    Imports are read from the source, those inside functions too; nothing is executed.
+    Imports are read from the source, those inside functions too; of what is found only packages are imported.
     """
-    packages = (*PROJECT, module.partition(".")[0])
     found: dict[str, Path] = {}
     waiting = [module]
     while waiting:
@@ -44,7 +43,7 @@ def source_files(module: str) -> tuple[Path, ...]:
         if path is None or name in found:
             continue
         found[name] = path
-        waiting += [used for used in _imports(name, path) if used.partition(".")[0] in packages]
+        waiting += [used for used in _imports(name, path) if _belongs(used, module)]
     return tuple(sorted(set(found.values())))
 
 
@@ -53,9 +52,11 @@ def code_version(function: Callable[..., Any]) -> str:
 
     Comments, docstrings and layout do not count: rewording a comment must not cost a night of extraction.
     """
+    while isinstance(function, partial):  # whose own module is functools
+        function = function.func
     total = hashlib.sha256()
     for path in source_files(function.__module__):
-        total.update(ast.dump(_without_docstrings(ast.parse(path.read_text(encoding="utf-8")))).encode())
+        total.update(ast.dump(_without_docstrings(ast.parse(path.read_bytes()))).encode())
     return total.hexdigest()
 
 
@@ -64,7 +65,26 @@ def fingerprint(ingredients: Mapping[str, Any]) -> str:
     return digest(ingredients)[:16]
 
 
+def _belongs(used: str, module: str) -> bool:
+    """Return whether `used` is the project's, or lies where `module` lies, and not among installed libraries."""
+    package, own = used.partition(".")[0], module.partition(".")[0]
+    home = _home(own)
+    return package in (*PROJECT, own) or (home is not None and _home(package) == home)
+
+
+def _home(package: str) -> Path | None:
+    path = _module_file(package)
+    if path is None:
+        return None
+    folder = path.parent.parent if path.name == "__init__.py" else path.parent
+    return None if folder.name in ("site-packages", "dist-packages") else folder
+
+
 def _module_file(name: str) -> Path | None:
+    parent = name.rpartition(".")[0]
+    around = _module_file(parent) if parent else None
+    if around is not None and around.name != "__init__.py":
+        return None  # a name inside a module: to ask for its file would be to import the module
     try:
         spec = importlib.util.find_spec(name)
     except ModuleNotFoundError:
@@ -76,7 +96,7 @@ def _imports(name: str, path: Path) -> Iterator[str]:
     """Yield every module that the file may import; `from a import b` may mean the module a.b."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     yield from _parents(name)
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name

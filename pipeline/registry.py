@@ -20,7 +20,7 @@ def suggestion(name: str, valid: Iterable[str]) -> str:
     """Return the end of an error message: the closest of the valid names, and all of them."""
     names = sorted(valid)
     close = difflib.get_close_matches(name, names, n=1)
-    return (f"did you mean {close[0]!r}? " if close else "") + "valid: " + ", ".join(names)
+    return (f"did you mean {close[0]!r}? " if close else "") + "valid: " + (", ".join(names) or "none")
 
 
 def check_name(table: Table, name: str, kind: str) -> str:

@@ -110,7 +110,8 @@ class Reader(Mapping[str, dict[str, Any]]):
         except FileNotFoundError:
             raise StoreError(f"{self.path} is not there{self._way_out}") from None
         except OSError as error:
-            raise StoreError(f"{self.path} is damaged or no HDF5 file ({error}){self._way_out}") from error
+            reason = " ".join(str(error).split())  # HDF5 writes several lines
+            raise StoreError(f"{self.path} is damaged or no HDF5 file ({reason}){self._way_out}") from error
         found = str(file.attrs.get("schema", ""))
         if found != self.schema and not (self.schema is None and found.startswith("fdan.")):
             raise StoreError(f"{self.path} has the schema {found!r}, not {self.schema or 'fdan.…'!r}{self._way_out}")

@@ -1,8 +1,8 @@
 """Model weights: named, fetched once, verified by checksum, kept in the cache folder."""
 
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 from pipeline.errors import WeightsError
@@ -29,25 +29,26 @@ def obtain(weights: WeightFile) -> Path:
     path = cache_folder() / "weights" / weights.name
     if not path.exists():
         _fetch(weights, path)
-    actual = file_digest(path)
-    if not actual.startswith(weights.sha256):
-        raise WeightsError(
-            f"{path} is not the published {weights.name}: its sha256 is {actual}, not {weights.sha256}…; remove it"
-        )
+    elif wrong := _difference(weights, path):
+        raise WeightsError(f"{path} is not the published {weights.name}: {wrong}; remove it")
     return path
 
 
+def _difference(weights: WeightFile, path: Path) -> str:
+    """Return what is wrong with the file, or nothing."""
+    actual = file_digest(path)
+    return "" if actual.startswith(weights.sha256) else f"its sha256 is {actual}, not {weights.sha256}…"
+
+
 def _fetch(weights: WeightFile, path: Path) -> None:
-    try:
-        with (
-            urllib.request.urlopen(weights.url, timeout=TIMEOUT_S) as response,
-            written_whole(path) as temporary,
-            temporary.open("wb") as file,
-        ):
-            while block := response.read(1 << 20):
-                file.write(block)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise WeightsError(
-            f"{weights.name} is not there and cannot be fetched ({error}); download {weights.url} "
-            f"(sha256 {weights.sha256}…) on another machine and put it at {path}"
-        ) from error
+    way_out = f"download {weights.url} (sha256 {weights.sha256}…) on another machine and put it at {path}"
+    with written_whole(path) as temporary:
+        try:
+            with urllib.request.urlopen(weights.url, timeout=TIMEOUT_S) as response, temporary.open("wb") as file:
+                while block := response.read(1 << 20):
+                    file.write(block)
+        except (OSError, HTTPException) as error:
+            raise WeightsError(f"{weights.name} is not there and cannot be fetched ({error}); {way_out}") from error
+        # Before it gets its name: a download that was cut short would be in the way of the next one.
+        if wrong := _difference(weights, temporary):
+            raise WeightsError(f"what {weights.url} gives is not the published {weights.name}: {wrong}; {way_out}")

@@ -69,7 +69,7 @@ class Workspace:
 
     def change(self, params: dict[str, Any], *, removing: Sequence[str] = ()) -> None:
         """Merge `params` into the file, the sample taken out of some sections first."""
-        yaml = YAML()
+        yaml = YAML(typ="safe")
         current = yaml.load(self.folder / "params.yaml")
         for section in removing:
             del current[section]["sample"]
@@ -162,7 +162,6 @@ def test_an_experiment_on_the_head_touches_no_media(built: Workspace) -> None:
     [
         ({"faces": {"detectr": "cascade"}}, "params.yaml: faces.detectr: unknown key; did you mean 'detector'?"),
         ({"spectrograms": {"rate_hz": -1}}, "params.yaml: spectrograms.rate_hz = -1: "),
-        ({"heads": {}}, "params.yaml: unknown section 'heads'; did you mean 'head'?"),
         ({"corpora": {"sample": {"root": "nowhere"}}}, "nowhere"),
     ],
 )

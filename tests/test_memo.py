@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.extraction import Step
+from pipeline.files import written_whole
 from pipeline.memo import Memo
 
 RESULT = {"tokens": np.arange(6, dtype=np.float32).reshape(2, 3), "none": np.empty((0, 4), np.float32)}
@@ -64,7 +64,7 @@ def test_every_ingredient_changes_the_fingerprint(monkeypatch: pytest.MonkeyPatc
     plain = Step("a", double, double, params={"x": 1}, libraries=("numpy",))
     changed = [
         replace(plain, name="b"),
-        replace(plain, code=partial),
+        replace(plain, code=written_whole),
         replace(plain, params={"x": 2}),
         replace(plain, libraries=("numpy", "scipy")),
         replace(plain, plugin=double),

@@ -1,0 +1,322 @@
+"""Corpora on disk: every media file becomes a clip or an exclusion with its reason; mistakes are named."""
+
+import csv
+import errno
+import hashlib
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import write_media
+
+from data_manifest.corpora import CorpusConfig, find_clips
+from data_manifest.findings import MEDIA_SUFFIXES, Candidate, media_files
+from data_manifest.manifest import Clip
+from pipeline.errors import CorpusError, ParameterError, PipelineError
+from pipeline.parallel import RunConfig
+from pipeline.params import check
+
+RUN = RunConfig(scheduler="synchronous", max_failures=1)
+FRAMES = np.broadcast_to(np.arange(10, dtype=np.uint8)[:, None, None, None] * 20, (10, 32, 32, 3)).copy()
+SOUND = np.sin(np.arange(6400) * 0.1).astype(np.float32)  # 0.4 s at 16 kHz, as long as 10 frames at 25 a second
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of one.mp4 and two.mp4 (different), silent.mp4, sound.wav, and files that no decoder can read."""
+    folder = tmp_path_factory.mktemp("media")
+    write_media(folder / "one.mp4", frames=FRAMES, sound=SOUND)
+    write_media(folder / "two.mp4", frames=FRAMES[:5], sound=SOUND)
+    write_media(folder / "silent.mp4", frames=FRAMES)
+    write_media(folder / "sound.wav", sound=SOUND)
+    (folder / "empty.mp4").touch()
+    (folder / "text.mp4").write_text("this is no film\n" * 100)
+    content = (folder / "one.mp4").read_bytes()
+    (folder / "cut.mp4").write_bytes(content[: len(content) // 2])
+    return folder
+
+
+def place(media: Path, root: Path, files: dict[str, str]) -> None:
+    for target, source in files.items():
+        (root / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(media / source, root / target)
+
+
+def table(root: Path, *rows: dict[str, str], name: str = "clips.csv") -> None:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with (root / name).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def found(root: Path, adapter: str, **options: Any) -> tuple[dict[str, Clip], dict[str, str]]:
+    """Return the clips by path and the reasons against the others by path."""
+    config = CorpusConfig(adapter=adapter, root=str(root), options=options)
+    clips, exclusions, _ = find_clips("mine", config, RUN)
+    assert {it.stage for it in exclusions} <= {"corpus"}
+    return {clip.path: clip for clip in clips}, {it.path: it.reason for it in exclusions}
+
+
+def test_every_file_of_a_folder_is_a_clip_or_left_out_for_a_reason(media: Path, tmp_path: Path) -> None:
+    good = {"Anger/anna_1.mp4": "one.mp4", "fear/anna_2.MP4": "two.mp4"}
+    bad = {f"fear/bob_{name}.mp4": f"{name}.mp4" for name in ("empty", "text", "cut")}
+    lost = {"carl_1.mp4": "one.mp4", "fear/unnamed.mp4": "one.mp4", "fear/_1.mp4": "one.mp4"}
+    place(media, tmp_path, good | bad | lost | {"fear/notes.txt": "text.mp4", "fear/._anna_3.mp4": "text.mp4"})
+    clips, reasons = found(tmp_path, "folder")
+    assert {path: (clip.emotion, clip.speaker) for path, clip in clips.items()} == {
+        "Anger/anna_1.mp4": ("anger", "mine/anna"),
+        "fear/anna_2.MP4": ("fear", "mine/anna"),
+    }
+    assert reasons.keys() == (bad | lost).keys()
+    assert all(reasons[path].startswith("cannot be decoded: ") for path in bad)
+    assert reasons["carl_1.mp4"] == "lies in no emotion's folder"
+    assert reasons["fear/unnamed.mp4"] == reasons["fear/_1.mp4"] == "its name does not begin with a speaker and _"
+
+
+def test_a_clip_without_sound_or_without_picture_stays_and_says_so(media: Path, tmp_path: Path) -> None:
+    sources = {"fear/a_1.mp4": "one.mp4", "fear/a_2.mp4": "silent.mp4", "fear/a_3.wav": "sound.wav"}
+    place(media, tmp_path, sources)
+    clips, reasons = found(tmp_path, "folder")
+    assert [clips[path].modalities for path in sources] == ["visual+acoustic", "visual", "acoustic"]
+    assert clips["fear/a_3.wav"].duration_s == pytest.approx(0.4, abs=1e-6)
+    assert reasons == {}
+
+
+def test_a_listed_clip_is_known_to_the_letter(media: Path, tmp_path: Path) -> None:
+    place(media, tmp_path, {"dev/anna/take 1.mp4": "one.mp4"})
+    row = {"path": "dev/anna/take 1.mp4", "emotion": "fear", "speaker": "anna", "split": "dev", "sentence": "Ça, va"}
+    table(tmp_path, row)
+    clips, _, tally = find_clips("mine", CorpusConfig(adapter="csv", root=str(tmp_path)), RUN)
+    assert tally.failures == {}
+    expected = Clip(
+        clip_id="mine/dev/anna/take 1",
+        corpus="mine",
+        path="dev/anna/take 1.mp4",
+        audio_path="",
+        speaker="mine/anna",
+        emotion="fear",
+        split="dev",
+        sentence="Ça, va",
+        modalities="visual+acoustic",
+        duration_s=clips[0].duration_s,
+        sha256=hashlib.sha256((media / "one.mp4").read_bytes()).hexdigest(),
+    )
+    assert clips == [expected]
+    assert 0.4 <= clips[0].duration_s <= 0.4 + 2 * 0.064  # AAC primes its decoder and ends on a whole frame of 64 ms
+
+
+def test_sound_in_a_file_of_its_own_belongs_to_the_clip(media: Path, tmp_path: Path) -> None:
+    place(media, tmp_path, {"a.mp4": "silent.mp4", "a.wav": "sound.wav", "b.mp4": "silent.mp4", "c.mp4": "one.mp4"})
+    shared = {"emotion": "fear", "speaker": "s"}
+    table(
+        tmp_path,
+        {"path": "a.mp4", "audio_path": "a.wav", **shared},
+        {"path": "b.mp4", "audio_path": "b.wav", **shared},
+        {"path": "c.mp4", "audio_path": "", **shared},
+    )
+    clips, reasons = found(tmp_path, "csv")
+    assert (clips["a.mp4"].modalities, clips["a.mp4"].sound, clips["c.mp4"].sound) == (
+        "visual+acoustic",
+        "a.wav",
+        "c.mp4",
+    )
+    both = (media / "silent.mp4").read_bytes() + (media / "sound.wav").read_bytes()
+    assert clips["a.mp4"].sha256 == hashlib.sha256(both).hexdigest()
+    assert reasons == {"b.mp4": "listed in clips.csv, but b.wav is not there"}
+
+
+def test_what_is_listed_and_what_is_there_may_differ_and_both_are_told(media: Path, tmp_path: Path) -> None:
+    place(media, tmp_path, {"a.mp4": "one.mp4", "extra/b.mp4": "two.mp4", "bad.mp4": "empty.mp4"})
+    table(tmp_path, *({"path": path, "emotion": "fear", "speaker": "s"} for path in ("a.mp4", "gone.mp4", "bad.mp4")))
+    clips, reasons = found(tmp_path, "csv")
+    assert list(clips) == ["a.mp4"]
+    assert reasons.pop("bad.mp4").startswith("cannot be decoded: ")
+    assert reasons == {
+        "gone.mp4": "listed in clips.csv, but gone.mp4 is not there",
+        "extra/b.mp4": "not listed in clips.csv",
+    }
+
+
+@pytest.mark.parametrize("column", ["emotion", "speaker", "path"])
+@pytest.mark.parametrize("kind", ["empty", "absent"])
+def test_a_row_without_its_label_is_left_out_and_says_what_it_lacks(
+    media: Path, tmp_path: Path, column: str, kind: str
+) -> None:
+    place(media, tmp_path, {"a.mp4": "one.mp4", "b.mp4": "two.mp4"})
+    columns = ["path", "emotion", "speaker"]
+    columns = [name for name in columns if name != column] + [column]
+    good, bad = ({"path": path, "emotion": "fear", "speaker": "s"} for path in ("a.mp4", "b.mp4"))
+    bad[column] = ""
+    lines = [",".join(row[name] for name in columns) for row in (good, bad)]
+    lines[1] = lines[1].rstrip(",") if kind == "absent" else lines[1]
+    (tmp_path / "clips.csv").write_text("\n".join([",".join(columns), *lines]) + "\n")
+    clips, reasons = found(tmp_path, "csv")
+    assert list(clips) == ["a.mp4"]
+    expected = {"b.mp4": f"has no {column} in clips.csv"}
+    if column == "path":
+        expected = {"clips.csv, line 3": "has no path in clips.csv", "b.mp4": "not listed in clips.csv"}
+    assert reasons == expected
+
+
+def test_a_row_with_more_cells_than_columns_is_told_and_no_crash(media: Path, tmp_path: Path) -> None:
+    place(media, tmp_path, {"a.mp4": "one.mp4"})
+    (tmp_path / "clips.csv").write_text("path,emotion,speaker\na.mp4,fear,s,surplus\n")
+    with pytest.raises(CorpusError, match=r"clips\.csv.*line 2"):
+        found(tmp_path, "csv")
+
+
+@pytest.mark.parametrize("header", ["path,emotion", "path,emotion,speaker,sex", "", "path;emotion;speaker"])
+def test_a_table_with_wrong_columns_says_which_it_needs(tmp_path: Path, header: str) -> None:
+    (tmp_path / "labels.csv").write_text(f"{header}\n")
+    words = r"labels\.csv has the columns .*needs \['emotion', 'path', 'speaker'\].*'audio_path', 'sentence', 'split'"
+    with pytest.raises(CorpusError, match=words):
+        found(tmp_path, "csv", table="labels.csv")
+
+
+def test_a_table_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"labels\.csv is not there"):
+        found(tmp_path, "csv", table="labels.csv")
+
+
+@pytest.mark.parametrize(("adapter", "valid"), [("csv", "did you mean 'table'?"), ("folder", "unknown key")])
+def test_an_unknown_option_of_an_adapter_is_refused(tmp_path: Path, adapter: str, valid: str) -> None:
+    with pytest.raises(ParameterError) as error:
+        found(tmp_path, adapter, tabel="labels.csv")
+    assert "options.tabel: unknown key" in str(error.value)
+    assert valid in str(error.value)
+
+
+def test_a_table_that_a_spreadsheet_saved_with_a_byte_order_mark_is_read(media: Path, tmp_path: Path) -> None:
+    place(media, tmp_path, {"ä.mp4": "one.mp4"})
+    (tmp_path / "clips.csv").write_text("path,emotion,speaker\r\nä.mp4,fear,s\r\n", encoding="utf-8-sig")
+    clips, reasons = found(tmp_path, "csv")
+    assert ([clip.clip_id for clip in clips.values()], reasons) == (["mine/s/ä"], {})
+
+
+def test_paths_may_be_listed_as_find_writes_them(media: Path, tmp_path: Path) -> None:
+    place(media, tmp_path, {"a.mp4": "silent.mp4", "a.wav": "sound.wav"})
+    table(tmp_path, {"path": "./a.mp4", "audio_path": ".//a.wav", "emotion": "fear", "speaker": "s"})
+    clips, reasons = found(tmp_path, "csv")
+    assert ([(clip.path, clip.audio_path) for clip in clips.values()], reasons) == ([("a.mp4", "a.wav")], {})
+
+
+def test_a_table_in_another_encoding_is_an_error_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / "clips.csv").write_bytes("path,emotion,speaker\nä.mp4,fear,s\n".encode("latin-1"))
+    with pytest.raises(CorpusError, match=r"clips\.csv is not in UTF-8"):
+        found(tmp_path, "csv")
+
+
+def test_two_files_that_hold_neither_picture_nor_sound_make_no_clip(media: Path, tmp_path: Path) -> None:
+    place(media, tmp_path, {"a.wav": "sound.wav", "a.mp4": "silent.mp4", "b.mp4": "one.mp4"})
+    swapped = {"path": "a.wav", "audio_path": "a.mp4", "emotion": "fear", "speaker": "s"}
+    table(tmp_path, swapped, {"path": "b.mp4", "emotion": "fear", "speaker": "s"})
+    clips, reasons = found(tmp_path, "csv")
+    assert list(clips) == ["b.mp4"]
+    assert reasons == {"a.wav": "there is no picture in its first file and no sound in its second"}
+
+
+def test_links_to_folders_are_followed_and_never_in_circles(media: Path, tmp_path: Path) -> None:
+    place(media, tmp_path, {"elsewhere/a_1.mp4": "one.mp4", "corpus/anger/b_1.mp4": "two.mp4"})
+    (tmp_path / "corpus" / "fear").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "corpus" / "anger" / "again").symlink_to(tmp_path / "corpus")
+    clips, reasons = found(tmp_path / "corpus", "folder")
+    assert (sorted(clips), reasons) == (["anger/b_1.mp4", "fear/a_1.mp4"], {})
+
+
+def test_a_link_to_a_file_that_was_never_fetched_is_left_out_for_that_reason(media: Path, tmp_path: Path) -> None:
+    place(media, tmp_path, {"fear/a_1.mp4": "one.mp4"})
+    (tmp_path / "fear" / "a_2.mp4").symlink_to("../.git/annex/nothing")
+    clips, reasons = found(tmp_path, "folder")
+    assert (list(clips), reasons) == (["fear/a_1.mp4"], {"fear/a_2.mp4": "a_2.mp4 is a link to nothing"})
+
+
+def test_a_file_name_that_no_table_can_hold_is_named(media: Path, tmp_path: Path) -> None:
+    place(media, tmp_path, {os.fsdecode(b"fear/a_\xe9.mp4"): "one.mp4"})
+    with pytest.raises(CorpusError, match=r"the file name 'fear/a_\\udce9\.mp4' is not UTF-8; rename it"):
+        found(tmp_path, "folder")
+
+
+def test_a_folder_that_may_not_be_read_is_no_empty_folder(
+    media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place(media, tmp_path, {"fear/a_1.mp4": "one.mp4", "secret/a_2.mp4": "two.mp4"})
+    scandir = os.scandir
+
+    def forbidding(path: str) -> Any:
+        if Path(path).name == "secret":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", forbidding)  # a test may run as root, who may read everything
+    with pytest.raises(CorpusError, match=r"secret cannot be read: Permission denied$"):
+        found(tmp_path, "folder")
+
+
+def test_too_many_broken_files_stop_the_run(media: Path, tmp_path: Path) -> None:
+    place(media, tmp_path, {"fear/a_1.mp4": "one.mp4", "fear/a_2.mp4": "empty.mp4"})
+    config = CorpusConfig(adapter="folder", root=str(tmp_path))
+    with pytest.raises(
+        PipelineError, match=r"1 of 2 clips failed, more than run\.max_failures = 40%.*mine/a/fear\.a_2"
+    ):
+        find_clips("mine", config, RunConfig(scheduler="synchronous", max_failures=0.4))
+
+
+def test_two_files_of_one_clip_id_are_an_error_that_names_both(media: Path, tmp_path: Path) -> None:
+    place(media, tmp_path, {"fear/a_1.mp4": "one.mp4", "fear/a_1.wav": "sound.wav"})
+    with pytest.raises(CorpusError, match=r"corpora\.mine: .*'mine/a/fear\.a_1': fear/a_1\.mp4 and fear/a_1\.wav$"):
+        found(tmp_path, "folder")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_root_that_is_not_there_or_holds_nothing_is_named(tmp_path: Path, there: bool) -> None:
+    root = tmp_path / "films"
+    if there:
+        root.mkdir()
+    words = "holds no clip that 'folder' knows" if there else "no folder '.*films'; say where the corpus lies"
+    with pytest.raises(CorpusError, match=rf"^corpora\.mine\.root: .*{words}"):
+        found(root, "folder")
+
+
+def test_a_root_without_any_clip_tells_the_first_reason(media: Path, tmp_path: Path) -> None:
+    place(media, tmp_path, {"b.mp4": "one.mp4", "a.mp4": "one.mp4"})
+    words = r"holds no clip that 'folder' knows; the first: a\.mp4 lies in no emotion's folder$"
+    with pytest.raises(CorpusError, match=words):
+        found(tmp_path, "folder")
+
+
+def test_an_unknown_adapter_is_refused_with_the_valid_ones() -> None:
+    words = r"corpora\.mine\.adapter = 'foldr': .*did you mean 'folder'\? valid: csv, folder, sample, or package"
+    with pytest.raises(ParameterError, match=words):
+        check({"mine": {"adapter": "foldr", "root": "."}}, dict[str, CorpusConfig], where="corpora")
+
+
+def test_an_adapter_of_ones_own_labels_the_clips(media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place(media, tmp_path, {"films/7.mp4": "one.mp4"})
+    (tmp_path / "own_adapter.py").write_text(
+        "from data_manifest.findings import Candidate, Findings\n"
+        "def find(root, options):\n"
+        "    return Findings([Candidate('7.mp4', options['always'], 's7')], {'x.mp4': 'because'})\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    clips, reasons = found(Path("films"), "own_adapter:find", always="fear")
+    assert (clips["7.mp4"].emotion, clips["7.mp4"].speaker, reasons) == ("fear", "mine/s7", {"x.mp4": "because"})
+
+
+@pytest.mark.parametrize("suffix", sorted(MEDIA_SUFFIXES))
+def test_a_file_of_every_kind_is_a_clip_or_left_out(tmp_path: Path, suffix: str) -> None:
+    for name in ("clip" + suffix, "CLIP" + suffix.upper(), "notes.txt"):
+        (tmp_path / name).touch()
+    assert media_files(tmp_path) == ["CLIP" + suffix.upper(), "clip" + suffix]
+
+
+def test_clip_ids_tell_folders_apart_and_keep_dots_in_names() -> None:
+    ids = [Candidate(path, "fear", "s1").clip_id("c") for path in ("s1/a/1.mp4", "s1/b/1.mp4", "s1/1.v2.mp4")]
+    assert ids == ["c/s1/a.1", "c/s1/b.1", "c/s1/1.v2"]
+    parts = [Candidate("1.mp4", "fear", "s1", split=part).clip_id("c") for part in ("train", "test")]
+    assert parts == ["c/train/s1/1", "c/test/s1/1"]
