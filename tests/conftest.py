@@ -5,9 +5,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from data_manifest.manifest import Clip
+
+QUICK = settings(max_examples=40, deadline=None)  # a machine may be busy
 
 
 @pytest.fixture(autouse=True)

@@ -149,5 +149,5 @@ def test_outside_of_the_repository_the_error_says_where_to_go(tmp_path: Path) ->
 def test_a_configuration_cannot_change_after_it_was_checked() -> None:
     config = Outer(count=1)
     with pytest.raises(ValidationError, match="frozen"):
-        config.count = 2
+        config.count = 2  # type: ignore[misc]
     assert {config: "a key"}[Outer(count=1)] == "a key"

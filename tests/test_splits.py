@@ -4,8 +4,8 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from conftest import make_clip
-from hypothesis import given, settings
+from conftest import QUICK, make_clip
+from hypothesis import given
 from hypothesis import strategies as st
 
 from data_manifest.manifest import Clip
@@ -14,7 +14,6 @@ from pipeline.errors import CorpusError, ParameterError
 from pipeline.params import check
 
 EMOTIONS = ("anger", "fear", "neutral")
-QUICK = settings(max_examples=40, deadline=None)
 
 
 def recorded(counts: list[list[int]]) -> list[Clip]:
