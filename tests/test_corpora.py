@@ -170,12 +170,6 @@ def test_a_row_with_more_cells_than_columns_is_told_and_no_crash(media: Path, tm
         found(tmp_path, "csv")
 
 
-def test_a_table_in_another_encoding_is_named(tmp_path: Path) -> None:
-    (tmp_path / "clips.csv").write_bytes("path,emotion,speaker\nä.mp4,fear,s\n".encode("latin-1"))
-    with pytest.raises(CorpusError, match=r"clips\.csv is not in UTF-8"):
-        found(tmp_path, "csv")
-
-
 @pytest.mark.parametrize("header", ["path,emotion", "path,emotion,speaker,sex", "", "path;emotion;speaker"])
 def test_a_table_with_wrong_columns_says_which_it_needs(tmp_path: Path, header: str) -> None:
     (tmp_path / "labels.csv").write_text(f"{header}\n")

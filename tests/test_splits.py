@@ -166,6 +166,13 @@ def test_too_few_speakers_is_an_error_that_says_how_many_are_needed(folds: int) 
     assert len(make_splits(recorded([[1, 1]] * folds), "mine", config)) == folds
 
 
+def test_speakers_of_many_clips_are_dealt_so_that_folds_are_even() -> None:
+    clips = recorded([[4, 4], [4, 4], [2, 2], [2, 2], [2, 2], [2, 2]])  # 32 clips: 8 a fold, whoever the speakers are
+    for seed in range(5):
+        splits = make_splits(clips, "mine", ProtocolConfig(kind="speaker_folds", folds=4, seed=seed))
+        assert [len(split.test) for split in splits] == [8] * 4
+
+
 def test_four_speakers_can_each_be_left_out_once() -> None:
     splits = make_splits(recorded([[2, 1]] * 4), "mine", ProtocolConfig(kind="speaker_folds", folds=4))
     tested = [{clip.speaker for clip in split.test} for split in splits]
