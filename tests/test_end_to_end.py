@@ -69,12 +69,11 @@ class Workspace:
 
     def change(self, params: dict[str, Any], *, removing: Sequence[str] = ()) -> None:
         """Merge `params` into the file, the sample taken out of some sections first."""
-        yaml = YAML(typ="safe")
-        current = yaml.load(self.folder / "params.yaml")
+        current = YAML(typ="safe").load(self.folder / "params.yaml")
         for section in removing:
             del current[section]["sample"]
         merge(current, params)
-        yaml.dump(current, self.folder / "params.yaml")
+        (self.folder / "params.yaml").write_text(json.dumps(current, indent=2))  # JSON is YAML, in the order given
 
     @contextmanager
     def changed(self, params: dict[str, Any], *, removing: Sequence[str] = ()) -> Iterator[None]:
