@@ -118,7 +118,9 @@ def _optimiser(
     head: nn.Module, config: TrainConfig, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """Return AdamW and a learning rate that grows linearly, then falls along a cosine to 0."""
-    optimiser = torch.optim.AdamW(head.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimiser = torch.optim.AdamW(
+        head.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
     warm = max(1, round(config.warmup * steps))
 
     def factor(step: int) -> float:
