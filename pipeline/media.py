@@ -1,10 +1,10 @@
 """Reading media with PyAV: what a file holds, frames at chosen times, sound as one channel."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 import av
 import cv2
@@ -17,6 +17,7 @@ from pipeline.errors import ClipError, StoreError
 
 Stream = TypeVar("Stream")
 JPEG_QUALITY = 95
+Channels = Literal["mix", "first", "center"]  # center: the dialogue of 5.1 sound; without a centre all are mixed
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,22 @@ class MediaInfo:
 
     duration_s: float
     frames: int
+    fps: float  # the mean; 0 where there are fewer than two frames
     width_px: int
     height_px: int
     samples: int
     rate_hz: int
     channels: int
+
+    def as_arrays(self) -> dict[str, NDArray[np.float64]]:
+        """Return it as the memo keeps it; `from_arrays` reads it back."""
+        return {"media": np.asarray(astuple(self), np.float64)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "MediaInfo":
+        """Return what `as_arrays` gave."""
+        duration_s, frames, fps, *sizes = arrays["media"].tolist()
+        return cls(duration_s, int(frames), fps, *map(int, sizes))
 
     @property
     def has_video(self) -> bool:
@@ -64,6 +76,7 @@ def probe(path: Path) -> MediaInfo:
     """
     frames = width = height = samples = rate = channels = 0
     end_s = 0.0
+    shown_s: list[float] = []
     with _opened(path) as container:
         streams = [*container.streams.video[:1], *container.streams.audio[:1]]
         if not streams:
@@ -72,14 +85,22 @@ def probe(path: Path) -> MediaInfo:
         for frame in container.decode(streams):
             if isinstance(frame, av.VideoFrame):
                 frames, width, height = frames + 1, frame.width, frame.height
-                end_s = max(end_s, (frame.time or 0.0) - start_s)
+                shown_s.append((frame.time or 0.0) - start_s)
             elif isinstance(frame, av.AudioFrame):
                 samples += frame.samples
                 rate, channels = frame.sample_rate, frame.layout.nb_channels
                 end_s = max(end_s, (frame.time or 0.0) - start_s + frame.samples / rate)
     if not frames and not samples:
         raise ClipError("cannot be decoded: no picture and no sound came out")
-    return MediaInfo(round(end_s, 6), frames, width, height, samples, rate, channels)
+    shown_s.sort()  # a film is as long as its last frame is shown
+    fps = (frames - 1) / (shown_s[-1] - shown_s[0]) if shown_s[-1:] > shown_s[:1] else 0.0
+    end_s = max([end_s, *(at + (1 / fps if fps else 0) for at in shown_s[-1:])])
+    return MediaInfo(round(end_s, 6), frames, round(fps, 3), width, height, samples, rate, channels)
+
+
+def probe_arrays(path: Path) -> dict[str, NDArray[np.float64]]:
+    """Return `probe`'s answer as the memo keeps it."""
+    return probe(path).as_arrays()
 
 
 def read_frames(path: Path, *, count: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -121,19 +142,28 @@ def _evenly(stamps: NDArray[np.int64], count: int) -> set[int]:
     return {int(stamps[np.abs(stamps - middle).argmin()]) for middle in middles}
 
 
-def read_audio(path: Path, *, rate_hz: int) -> NDArray[np.float32]:
+def read_audio(path: Path, *, rate_hz: int, channels: Channels = "mix") -> NDArray[np.float32]:
     """Return the sound as one channel, (samples,) in -1..1, at the given rate."""
     with _opened(path) as container:
         stream = _first(container.streams.audio, "audio")
-        resampler = av.AudioResampler(format="fltp", layout="mono", rate=rate_hz)
+        index = _channel(stream.layout, channels)
+        resampler = av.AudioResampler(format="fltp", layout="mono" if index is None else None, rate=rate_hz)
         parts = [
-            part.to_ndarray()[0]
+            part.to_ndarray()[index or 0]
             for frame in [*container.decode(stream), None]  # None flushes the resampler
             for part in resampler.resample(frame)
         ]
     if not parts:
         raise ClipError("its audio holds no samples")
     return np.concatenate(parts)
+
+
+def _channel(layout: av.AudioLayout, wanted: Channels) -> int | None:
+    """Return which channel to take; None where all are to be mixed, or the layout has no centre."""
+    names = [channel.name for channel in layout.channels]
+    if wanted == "center":
+        return names.index("FC") if "FC" in names else None
+    return 0 if wanted == "first" else None
 
 
 def encode_jpeg(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.errors import ParameterError
-from pipeline.media import read_audio
+from pipeline.media import Channels, read_audio
 from pipeline.params import Config
 from pipeline.registry import check_name, lookup
 
@@ -31,6 +31,7 @@ class SpectrogramsConfig(Config):
 
     kind: str = "log_mel"
     rate_hz: int = Field(16000, ge=1000)
+    channels: Channels = "mix"
     fft_samples: int = Field(1024, ge=16)
     hop_ms: float = Field(10, gt=0)
     mels: int = Field(128, ge=8)
@@ -99,7 +100,7 @@ def no_windows(config: SpectrogramsConfig) -> dict[str, NDArray[Any]]:
 
 def extract_windows(path: Path, config: SpectrogramsConfig) -> dict[str, NDArray[Any]]:
     """Return one clip's columns; see `no_windows`."""
-    sound = read_audio(path, rate_hz=config.rate_hz)
+    sound = read_audio(path, rate_hz=config.rate_hz, channels=config.channels)
     # A clip shorter than one FFT is padded with silence: the transform needs that much.
     sound = np.pad(sound, (0, max(0, config.fft_samples - len(sound))))
     values = lookup(SPECTROGRAMS, config.kind, "spectrogram")(config)(sound, config.rate_hz)

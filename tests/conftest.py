@@ -1,6 +1,9 @@
 """What tests share: media synthesised on the spot, clips of a manifest, embeddings."""
 
+import os
+import zlib
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -9,7 +12,9 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 from data_manifest.manifest import Clip
+from pipeline.provenance import ROOT
 
+SHARED = Path(os.environ.get("FDAN_SHARED") or ROOT.parent / "shared")  # real labels, clips and weights, where they are
 QUICK = settings(max_examples=40, deadline=None)  # a machine may be busy
 
 
@@ -19,6 +24,9 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FDAN_CACHE", str(tmp_path / "cache"))
 
 
+CODECS = {".avi": ("mpeg4", "pcm_s16le"), ".flv": ("flv", "libmp3lame"), ".wav": ("", "pcm_s16le"), ".mp3": ("", "mp3")}
+
+
 def write_media(
     path: Path,
     *,
@@ -26,25 +34,38 @@ def write_media(
     sound: NDArray[np.float32] | None = None,
     fps: int = 25,
     rate_hz: int = 16000,
+    layout: str = "mono",
 ) -> Path:
-    """Write frames (n, height, width, 3) as H.264 and sound (samples,) in -1..1, as AAC or, in a WAV file, PCM."""
+    """Write frames (n, height, width, 3) and sound ([channels,] samples) in -1..1, as the suffix usually holds."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    video_codec, audio_codec = CODECS.get(path.suffix, ("libx264", "aac"))
     with av.open(str(path), "w") as container:
         # A container's streams must all be there before the first packet.
-        video = container.add_stream("libx264", rate=fps) if frames is not None else None
-        codec = "pcm_s16le" if path.suffix == ".wav" else "aac"
-        audio = container.add_stream(codec, rate=rate_hz, layout="mono") if sound is not None else None
-        if video is not None and frames is not None:
+        video = container.add_stream(video_codec, rate=fps) if frames is not None else None
+        audio = container.add_stream(audio_codec, rate=rate_hz, layout=layout) if sound is not None else None
+        if isinstance(video, av.VideoStream) and frames is not None:
             video.height, video.width, video.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
             for frame in frames:
                 container.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
             container.mux(video.encode())
         if isinstance(audio, av.AudioStream) and sound is not None:
-            samples = av.AudioFrame.from_ndarray((sound[None] * 32767).astype(np.int16), format="s16", layout="mono")
+            channels = np.broadcast_to(sound, (audio.layout.nb_channels, sound.shape[-1]))
+            packed = np.ascontiguousarray((channels.T * 32767).astype(np.int16).reshape(1, -1))
+            samples = av.AudioFrame.from_ndarray(packed, format="s16", layout=layout)
             samples.sample_rate = rate_hz
             container.mux(audio.encode(samples))
             container.mux(audio.encode())
     return path
+
+
+def write_tiny(path: Path, *, film: bool = True, sound: bool = True, **options: Any) -> Path:
+    """Write the least real media of the suffix's kind, with bytes of its own for every path: 0.2 s."""
+    seed = zlib.crc32(str(path).encode())
+    frames = np.random.default_rng(seed).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    rate_hz = options.setdefault("rate_hz", 48000 if path.suffix == ".wav" else 44100)
+    tone = np.sin(np.arange(rate_hz // 5) * (0.01 + seed % 997 / 5000)).astype(np.float32)
+    with_film = film and path.suffix not in (".wav", ".mp3")
+    return write_media(path, frames=frames if with_film else None, sound=tone if sound else None, **options)
 
 
 @pytest.fixture

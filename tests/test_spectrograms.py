@@ -114,7 +114,7 @@ def test_silence_is_black_and_finite(tmp_path: Path) -> None:
         ({"black": 30}, "black < white"),
         ({"overlap": 1.0}, "less than 1"),
         ({"kind": "log_mell"}, "did you mean 'log_mel'"),
-        ({"n_mels": 64}, "valid: black, fft_samples, fmax_hz"),
+        ({"n_mels": 64}, "valid: black, channels, fft_samples"),
     ],
 )
 def test_impossible_parameters_are_refused_in_words(change: dict[str, object], words: str) -> None:
