@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save
 
 from data_manifest.manifest import EXCLUSIONS, MANIFEST, Clip, Exclusion, read_rows
-from data_manifest.splits import ProtocolConfig, Split, make_splits
+from data_manifest.protocols import ProtocolConfig, make_splits
+from data_manifest.splits import Split
 from pipeline.dataset import Examples, load_examples, usable
 from pipeline.errors import StoreError
 from pipeline.evaluation import Prediction

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -46,6 +46,8 @@ def read_params(path: Path = PARAMS_FILE) -> dict[str, Any]:
         params = YAML(typ="safe").load(path)
     except FileNotFoundError:
         raise ParameterError(f"{path} is not here; run this from the repository's root") from None
+    except OSError as error:
+        raise ParameterError(f"{path} cannot be read: {error.strerror}") from error
     except YAMLError as error:
         raise ParameterError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(params, dict):
@@ -74,18 +76,32 @@ def check(values: Any, model: type[T], *, where: str) -> T:
 
 
 def _explain(detail: ErrorDetails, model: Any, where: str) -> str:
-    path = detail["loc"]
-    name = ".".join([where, *map(str, path)])
+    path, keys = _follow(model, detail["loc"])
+    name = ".".join([where, *path])
     if detail["type"] == "extra_forbidden":
-        return f"{name}: unknown key; {suggestion(str(path[-1]), _keys(model, path[:-1]))}"
+        return f"{name}: unknown key; {suggestion(path[-1], keys)}"
+    if detail["type"] == "missing":
+        return f"{name} is missing"
     return f"{name} = {detail['input']!r}: {detail['msg'].removeprefix('Value error, ')}"
 
 
-def _keys(model: Any, path: Sequence[int | str]) -> list[str]:
-    """Return the keys of the model that lies at `path` inside `model`."""
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        candidates = [found for argument in get_args(model) for found in _keys(argument, path[1:])]
-        return candidates
-    if not path:
-        return list(model.model_fields)
-    return _keys(model.model_fields[str(path[0])].annotation, path[1:])
+def _follow(model: Any, location: Sequence[int | str]) -> tuple[list[str], list[str]]:
+    """Return a location as the file spells it, and the keys that are valid where it ends.
+
+    In a union whose members are told apart by their `kind`, pydantic puts the kind into the location.
+    """
+    path: list[str] = []
+    keys: list[str] = []
+    for part in location:
+        if get_origin(model) is Annotated:
+            model = next(
+                it for it in get_args(get_args(model)[0]) if part in get_args(it.model_fields["kind"].annotation)
+            )
+            continue
+        path.append(str(part))
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            keys = list(model.model_fields)
+            model = model.model_fields[str(part)].annotation if part in model.model_fields else None
+        else:
+            model = next((it for it in reversed(get_args(model)) if it is not ...), None)
+    return path, keys

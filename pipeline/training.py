@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from data_manifest.splits import ProtocolConfig
+from data_manifest.protocols import ProtocolConfig
 from pipeline.dataset import Examples
 from pipeline.errors import TrainingError
 from pipeline.heads import HEADS, FdanHead, HeadConfig, HeadOutput, Shapes, fuse

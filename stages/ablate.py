@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from data_manifest.splits import ProtocolConfig
+from data_manifest.protocols import ProtocolConfig
 from pipeline.ablation import compare, override, write_runs
 from pipeline.experiments import open_corpus, plan_runs, read_recipe, test, train_runs
 from pipeline.figures.results import draw_ablation

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from data_manifest.splits import ProtocolConfig
+from data_manifest.protocols import ProtocolConfig
 from pipeline.evaluation import MODALITIES, evaluate, write_predictions
 from pipeline.experiments import aligned_features, open_corpus, plan_runs, predict_runs, read_recipe
 from pipeline.figures.results import draw_confusion, draw_embedding

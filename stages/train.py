@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
-from data_manifest.splits import ProtocolConfig
+from data_manifest.protocols import ProtocolConfig
 from pipeline.curves import log_curves
 from pipeline.experiments import open_corpus, plan_runs, read_recipe, save_head, train_runs
 from pipeline.files import write_text
