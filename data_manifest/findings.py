@@ -1,14 +1,17 @@
 """What an adapter returns: clips as their names and tables tell of them, before any media is opened."""
 
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import CorpusError
 
 VIDEO_SUFFIXES = {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv"}
-AUDIO_SUFFIXES = {".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma"}
-MEDIA_SUFFIXES = frozenset(VIDEO_SUFFIXES | AUDIO_SUFFIXES)
+# In the order of preference, where one sound lies there in several files: lossless first.
+SOUND_SUFFIXES = (".wav", ".flac", ".aif", ".aiff", ".m4a", ".aac", ".opus", ".ogg", ".oga", ".mp3", ".wma")
+MEDIA_SUFFIXES = frozenset((*VIDEO_SUFFIXES, *SOUND_SUFFIXES))
+NAMES_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -19,18 +22,20 @@ class Candidate:
     emotion: str
     speaker: str
     sentence: str = ""
-    split: str = ""
-    audio_path: str = ""
+    split: str = ""  # the official part, where the corpus has parts
+    audio_path: str = ""  # where the sound lies in a file of its own
+    name: str = ""  # unique within part and speaker; empty: made from the path
 
     def clip_id(self, corpus: str) -> str:
         """Return the id, made of corpus, official part, speaker and name: a file's stem alone may not be unique."""
         parts = PurePosixPath(self.path).with_suffix("").parts
-        name = ".".join(part for part in parts if part not in (self.speaker, self.split))
+        name = self.name or ".".join(part for part in parts if part not in (self.speaker, self.split))
         return "/".join(part for part in (corpus, self.split, self.speaker, name) if part)
 
-    def files(self, root: Path) -> list[Path]:
-        """Return the clip's one or two media files."""
-        return [root / path for path in (self.path, self.audio_path) if path]
+    @property
+    def files(self) -> list[str]:
+        """The clip's one or two media files."""
+        return [path for path in (self.path, self.audio_path) if path]
 
 
 @dataclass
@@ -39,6 +44,8 @@ class Findings:
 
     candidates: list[Candidate] = field(default_factory=list)
     leftovers: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)  # oddities, one line each
+    looked_for: str = ""  # how the corpus's files are named, for whoever gave the wrong root
 
 
 def media_files(root: Path) -> list[str]:
@@ -48,14 +55,14 @@ def media_files(root: Path) -> list[str]:
     """
     found = []
     for name, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
-        folder = Path(name)
-        own = folder.resolve()
-        folders[:] = [inner for inner in folders if not own.is_relative_to((folder / inner).resolve())]  # no circles
-        found += [
-            (folder / file).relative_to(root).as_posix()
-            for file in files
-            if Path(file).suffix.lower() in MEDIA_SUFFIXES and not file.startswith(".")
-        ]
+        links = [folder for folder in folders if Path(name, folder).is_symlink()]
+        if links:
+            own = Path(name).resolve()
+            circles = {link for link in links if own.is_relative_to(Path(name, link).resolve())}
+            folders[:] = [folder for folder in folders if folder not in circles]
+        below = Path(name).relative_to(root).as_posix()
+        prefix = "" if below == "." else f"{below}/"
+        found += [prefix + file for file in files if suffix(file) in MEDIA_SUFFIXES and not file.startswith(".")]
     for path in found:
         if path.encode(errors="replace").decode() != path:
             raise CorpusError(f"{root}: the file name {path!a} is not UTF-8; rename it")
@@ -64,3 +71,44 @@ def media_files(root: Path) -> list[str]:
 
 def _refuse(error: OSError) -> None:
     raise CorpusError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def pair(paths: Sequence[str]) -> tuple[str, str, dict[str, str]]:
+    """Of the files of one performance choose the picture and the sound.
+
+    Return the clip's path, the path of its sound where that is a file of its own, and the files that are not
+    needed, with the reason.
+    """
+    films = [path for path in paths if suffix(path) in VIDEO_SUFFIXES]
+    sounds = sorted((path for path in paths if path not in films), key=lambda path: SOUND_SUFFIXES.index(suffix(path)))
+    chosen = [*films[:1], *sounds[:1]]
+    surplus = dict.fromkeys(films[1:], f"the same performance as {chosen[0]}")
+    surplus |= dict.fromkeys(sounds[1:], f"the sound is taken from {chosen[-1]}")
+    return chosen[0], chosen[1] if len(chosen) == 2 else "", surplus
+
+
+def suffix(path: str) -> str:
+    """Return the suffix in small letters."""
+    return PurePosixPath(path).suffix.lower()
+
+
+def count_note(corpus: str, what: str, expected: Iterable[str], found: Iterable[str]) -> list[str]:
+    """Return one line that says what a corpus should hold and doesn't, or nothing."""
+    wanted = set(expected)
+    missing = sorted(wanted - set(found))
+    return [f"{corpus}: {len(wanted) - len(missing)} of {len(wanted)} {what}; missing: {few(missing)}"] * bool(missing)
+
+
+def few(names: Sequence[str]) -> str:
+    """Return the first of the names, and how many more there are."""
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def set_aside(candidates: Sequence[Candidate], known_bad: Mapping[str, str], findings: Findings) -> None:
+    """Put the candidates into the findings, but for those that are known to be bad by name."""
+    for it in candidates:
+        if it.name in known_bad:
+            findings.leftovers |= dict.fromkeys(it.files, f"known bad: {known_bad[it.name]}")
+        else:
+            findings.candidates.append(it)

@@ -1,10 +1,11 @@
 """A user's own corpus as a folder tree: `root/{emotion}/{speaker}_{anything}.mp4`."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from data_manifest.findings import Candidate, Findings, media_files
+from data_manifest.findings import Candidate, Findings, media_files, pair
 from pipeline.params import Config, check
 
 
@@ -13,16 +14,22 @@ class FolderOptions(Config):
 
 
 def find(root: Path, options: Mapping[str, Any]) -> Findings:
-    """Return the media files below `root`, labelled by their folders and names."""
-    check(dict(options), FolderOptions, where="corpora.….options")
-    findings = Findings()
+    """Return the media files below `root`, labelled by their folders and names; film and sound of one name are one."""
+    check(dict(options), FolderOptions, where="options")
+    findings = Findings(looked_for="{emotion}/{speaker}_{anything}, as in anger/anna_1.mp4")
+    clips: dict[PurePosixPath, list[str]] = defaultdict(list)
     for path in media_files(root):
-        parts = PurePosixPath(path).parts
-        speaker, separator, _ = PurePosixPath(path).stem.partition("_")
-        if len(parts) < 2:
+        name = PurePosixPath(path).with_suffix("")
+        speaker, separator, _ = name.name.partition("_")
+        if len(name.parts) < 2:
             findings.leftovers[path] = "lies in no emotion's folder"
         elif not separator or not speaker:
             findings.leftovers[path] = "its name does not begin with a speaker and _"
         else:
-            findings.candidates.append(Candidate(path=path, emotion=parts[0].lower(), speaker=speaker))
+            clips[name].append(path)
+    for name, paths in clips.items():
+        path, sound, surplus = pair(paths)
+        findings.leftovers |= surplus
+        speaker = name.name.partition("_")[0]
+        findings.candidates.append(Candidate(path, name.parts[0].lower(), speaker, audio_path=sound))
     return findings

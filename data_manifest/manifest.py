@@ -2,19 +2,23 @@
 
 import csv
 import io
+import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from pipeline.errors import CorpusError, StoreError
+from pipeline.errors import CorpusError, ParameterError, StoreError
 from pipeline.files import write_text
-from pipeline.params import Config, read_params
+from pipeline.params import Config
+from pipeline.registry import suggestion
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
-MORE_EMOTIONS = ("calm", "contempt", "excitement")  # known to some corpora only
+ALL_EMOTIONS = (*EMOTIONS, "calm", "contempt", "excitement")  # the last ones are known to some corpora only
+RAVDESS_NAME = re.compile(r"(?:^|/)0[123](-0[12]-0[1-8]-0[12]-0[12]-0[12]-\d\d)\.\w+$")
 MANIFEST = Path("data/manifest.csv")
 EXCLUSIONS = Path("data/exclusions.csv")
 
@@ -40,6 +44,12 @@ class Clip:
         """The path of the file that holds the sound."""
         return self.audio_path or self.path
 
+    @property
+    def performance(self) -> str:
+        """What was recorded: RAVDESS keeps one performance in up to three files, whichever corpus names them."""
+        match = RAVDESS_NAME.search(self.path)
+        return f"ravdess/{match[1]}" if match else self.clip_id
+
 
 @dataclass(frozen=True)
 class Exclusion:
@@ -56,6 +66,14 @@ class ManifestConfig(Config):
 
     merge: dict[str, str] = Field(default_factory=dict)  # e.g. calm: neutral
     modalities: Literal["keep", "require"] = "keep"  # require leaves out clips that lack sound or picture
+    min_duration_s: float = Field(0.04, ge=0)
+
+    @field_validator("merge")
+    @classmethod
+    def _into_known(cls, value: dict[str, str]) -> dict[str, str]:
+        for label in value.values():
+            check_emotion(label)
+        return value
 
 
 Row = TypeVar("Row", Clip, Exclusion)
@@ -92,41 +110,57 @@ def _typed(row: dict[str, Any], where: str) -> dict[str, Any]:
         raise StoreError(f"{where}: {error}; run: dvc repro --force --single-item manifest") from error
 
 
+def check_emotion(label: str) -> None:
+    """Raise where the pipeline knows no such emotion."""
+    if label not in ALL_EMOTIONS:
+        raise ParameterError(f"unknown emotion {label!r}; {suggestion(label, ALL_EMOTIONS)}")
+
+
 def assemble(
     clips: Sequence[Clip], exclusions: Sequence[Exclusion], config: ManifestConfig
 ) -> tuple[list[Clip], list[Exclusion]]:
     """Return the manifest and the exclusions of all corpora together: labels merged, clips filtered.
 
-    Every clip that comes in goes out in exactly one of the two.
+    Every clip that comes in goes out in exactly one of the two. Of clips with the same bytes one stays, or none
+    where their labels differ: else the same recording could be in two parts of a split.
     """
-    known = (*EMOTIONS, *MORE_EMOTIONS)
-    for name in (*config.merge, *config.merge.values()):
-        if name not in known:
-            raise CorpusError(f"manifest.merge: unknown emotion {name!r}; valid: {', '.join(known)}")
-    kept: dict[str, Clip] = {}
-    left_out = list(exclusions)
-    for clip in clips:
-        reason = _reason_against(clip, config)
+    labels = {clip.emotion for clip in clips}
+    for label in sorted(config.merge.keys() - labels - set(ALL_EMOTIONS)):
+        raise CorpusError(f"manifest.merge: no clip is labelled {label!r}; {suggestion(label, labels)}")
+    merged = [replace(clip, emotion=config.merge.get(clip.emotion, clip.emotion)) for clip in clips]
+    same: dict[str, list[Clip]] = defaultdict(list)
+    for clip in sorted(merged, key=lambda clip: clip.clip_id):
+        same[clip.sha256].append(clip)
+    kept, left_out = [], list(exclusions)
+    names: dict[str, str] = {}
+    for clip in merged:
+        reason = _reason_against(clip, config) or _reason_against_copies(clip, same[clip.sha256])
+        if clip.clip_id in names:
+            raise CorpusError(f"two clips are named {clip.clip_id}: {names[clip.clip_id]} and {clip.path}")
+        names[clip.clip_id] = clip.path
         if reason:
             left_out.append(Exclusion(clip.clip_id, clip.path, "manifest", reason))
-        elif clip.clip_id in kept:
-            raise CorpusError(f"two clips are named {clip.clip_id}: {kept[clip.clip_id].path} and {clip.path}")
         else:
-            kept[clip.clip_id] = replace(clip, emotion=config.merge.get(clip.emotion, clip.emotion))
+            kept.append(clip)
     if not kept:
         first = f"; the first: {left_out[0].path}: {left_out[0].reason}" if left_out else ""
         raise CorpusError(f"no clip is left; {len(left_out)} were left out{first}")
-    return list(kept.values()), left_out
+    return kept, left_out
 
 
 def _reason_against(clip: Clip, config: ManifestConfig) -> str:
-    if clip.emotion not in (*EMOTIONS, *MORE_EMOTIONS):
-        return f"unknown emotion {clip.emotion!r}"
+    if clip.emotion not in ALL_EMOTIONS:
+        return f"unknown emotion {clip.emotion!r}; manifest.merge can rename it"
+    if clip.duration_s < config.min_duration_s:
+        return f"too short: {clip.duration_s:g} s, less than manifest.min_duration_s"
     if config.modalities == "require" and clip.modalities != "visual+acoustic":
         return f"has {clip.modalities} only, and manifest.modalities is require"
     return ""
 
 
-def corpus_roots() -> dict[str, Path]:
-    """Return where the media of each corpus lie, as `params.yaml` says."""
-    return {name: Path(entry["root"]) for name, entry in read_params()["corpora"].items()}
+def _reason_against_copies(clip: Clip, copies: Sequence[Clip]) -> str:
+    """Return why a clip cannot stay beside others of the same bytes, itself among them."""
+    if len({(it.emotion, it.speaker) for it in copies}) > 1:
+        other = next(it for it in copies if (it.emotion, it.speaker) != (clip.emotion, clip.speaker))
+        return f"the same bytes as {other.clip_id}, which has another label or speaker"
+    return "" if clip == copies[0] else f"the same bytes as {copies[0].clip_id}"

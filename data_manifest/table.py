@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -11,7 +10,7 @@ from pipeline.errors import CorpusError
 from pipeline.params import Config, check
 
 REQUIRED = {"path", "emotion", "speaker"}
-ALLOWED = {column.name for column in fields(Candidate)}
+ALLOWED = REQUIRED | {"split", "sentence", "audio_path"}
 
 
 class TableOptions(Config):
@@ -22,19 +21,19 @@ class TableOptions(Config):
 
 def find(root: Path, options: Mapping[str, Any]) -> Findings:
     """Return the clips that the table lists; media files that it does not list, and listed ones that are not there."""
-    config = check(dict(options), TableOptions, where="corpora.….options")
+    config = check(dict(options), TableOptions, where="options")
     findings = Findings()
     listed: set[str] = set()
     for line, row in _rows(root / config.table):
-        candidate = Candidate(**row)
-        missing = [file for file in candidate.files(root) if not file.is_file()]
+        candidate = Candidate(**row | {"emotion": row["emotion"].strip().lower(), "speaker": row["speaker"].strip()})
+        missing = [file for file in candidate.files if not (root / file).is_file()]
         listed.update((candidate.path, candidate.audio_path))
         blank = [name for name in sorted(REQUIRED) if not row[name].strip()]
         if blank:
             place = candidate.path or f"{config.table}, line {line}"
             findings.leftovers[place] = f"has no {' and no '.join(blank)} in {config.table}"
         elif missing:
-            findings.leftovers[candidate.path] = f"listed in {config.table}, but {missing[0].name} is not there"
+            findings.leftovers[candidate.path] = f"listed in {config.table}, but {missing[0]} is not there"
         else:
             findings.candidates.append(candidate)
     findings.leftovers |= {path: f"not listed in {config.table}" for path in media_files(root) if path not in listed}

@@ -88,7 +88,7 @@ def extract(
         remembered = store.read(step.name, digest([job.content, ingredients]))
         return pool.submit(step.compute, job.load()) if remembered is None else remembered
 
-    with Pool(run) as pool, _progress() as bar:
+    with Pool(run) as pool, progress() as bar:
         task = bar.add_task(tally.title, total=tally.total)
         for job, started in ahead(jobs, start, workers=pool.workers):
             if isinstance(started, Future):
@@ -131,7 +131,8 @@ def fill(
     return tally
 
 
-def _progress() -> Progress:
+def progress() -> Progress:
+    """Return the bar that all long work shows."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -21,7 +21,7 @@ Started = TypeVar("Started")
 
 # A worker computes much the same for every clip: to hand the memory back in between, page by page, costs a tenth of
 # the time of a convolution (glibc; ignored elsewhere).
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 28), "MALLOC_TRIM_THRESHOLD_": str(1 << 28)}
 DASK_SETTINGS = {
     # Set before a worker imports anything.
     "distributed.nanny.pre-spawn-environ": ONE_THREAD | KEEP_MEMORY,

@@ -4,8 +4,9 @@ import logging
 import sys
 from pathlib import Path
 
-from data_manifest.corpora import CorpusConfig, find_clips
+from data_manifest.corpora import CorpusConfig
 from data_manifest.manifest import Clip, Exclusion, write_rows
+from data_manifest.probing import probe_corpus, write_media
 from pipeline.parallel import RunConfig
 from pipeline.params import read_section
 from stages import run
@@ -14,14 +15,17 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Write `data/corpora/<name>/clips.csv` and `exclusions.csv`."""
+    """Write `data/corpora/<name>/clips.csv`, `exclusions.csv` and `media.csv`."""
     name = sys.argv[1]
     config = read_section("corpora", dict[str, CorpusConfig])[name]
-    clips, exclusions, tally = find_clips(name, config, read_section("run", RunConfig))
+    found = probe_corpus(name, config, read_section("run", RunConfig))
     folder = Path("data/corpora") / name
-    write_rows(folder / "clips.csv", clips, Clip)
-    write_rows(folder / "exclusions.csv", exclusions, Exclusion)
-    log.info("%s; %d clips, %d left out", tally, len(clips), len(exclusions))
+    write_rows(folder / "clips.csv", found.clips, Clip)
+    write_rows(folder / "exclusions.csv", found.exclusions, Exclusion)
+    write_media(folder / "media.csv", found.media)
+    for note in found.notes:
+        log.warning("%s", note)
+    log.info("%s: %d clips, %d files left out", name, len(found.clips), len(found.exclusions))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 from functools import partial
 from pathlib import Path
 
-from data_manifest.manifest import MANIFEST, Clip, corpus_roots, read_rows
-from pipeline.extraction import ClipJob, Step, fill
+from data_manifest.jobs import clip_jobs
+from pipeline.extraction import Step, fill
 from pipeline.faces import DETECTORS, LIBRARIES, NO_FACES, SCHEMA, FacesConfig, extract_faces
 from pipeline.figures.sheets import draw_faces
 from pipeline.parallel import RunConfig
@@ -19,12 +19,6 @@ TARGET = Path("data/faces.h5")
 def main() -> None:
     """Write `data/faces.h5` and its contact sheet."""
     config = read_section("faces", FacesConfig)
-    roots = corpus_roots()
-    jobs = [
-        ClipJob(clip.clip_id, clip.sha256, partial(Path, roots[clip.corpus] / clip.path))
-        for clip in read_rows(MANIFEST, Clip)
-        if "visual" in clip.modalities
-    ]
     step = Step(
         name="faces",
         compute=partial(extract_faces, config=config),
@@ -33,7 +27,14 @@ def main() -> None:
         params=config.model_dump(),
         libraries=LIBRARIES,
     )
-    fill(TARGET, jobs, step, like=NO_FACES, attributes={"schema": SCHEMA}, run=read_section("run", RunConfig))
+    fill(
+        TARGET,
+        clip_jobs("visual"),
+        step,
+        like=NO_FACES,
+        attributes={"schema": SCHEMA},
+        run=read_section("run", RunConfig),
+    )
     draw_faces(Reader(TARGET, schema=SCHEMA), Path("results/figures/faces.png"))
 
 

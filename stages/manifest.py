@@ -10,10 +10,10 @@ from data_manifest.manifest import (
     Exclusion,
     ManifestConfig,
     assemble,
-    corpus_roots,
     read_rows,
     write_rows,
 )
+from data_manifest.roots import corpus_roots
 from pipeline.params import read_section
 from stages import run
 

@@ -3,8 +3,8 @@
 from functools import partial
 from pathlib import Path
 
-from data_manifest.manifest import MANIFEST, Clip, corpus_roots, read_rows
-from pipeline.extraction import ClipJob, Step, fill
+from data_manifest.jobs import clip_jobs
+from pipeline.extraction import Step, fill
 from pipeline.figures.sheets import draw_spectrograms
 from pipeline.parallel import RunConfig
 from pipeline.params import read_section
@@ -26,12 +26,6 @@ TARGET = Path("data/spectrograms.h5")
 def main() -> None:
     """Write `data/spectrograms.h5` and its contact sheet."""
     config = read_section("spectrograms", SpectrogramsConfig)
-    roots = corpus_roots()
-    jobs = [
-        ClipJob(clip.clip_id, clip.sha256, partial(Path, roots[clip.corpus] / clip.sound))
-        for clip in read_rows(MANIFEST, Clip)
-        if "acoustic" in clip.modalities
-    ]
     step = Step(
         name="spectrograms",
         compute=partial(extract_windows, config=config),
@@ -41,7 +35,7 @@ def main() -> None:
         libraries=LIBRARIES,
     )
     run_config = read_section("run", RunConfig)
-    fill(TARGET, jobs, step, like=no_windows(config), attributes={"schema": SCHEMA}, run=run_config)
+    fill(TARGET, clip_jobs("acoustic"), step, like=no_windows(config), attributes={"schema": SCHEMA}, run=run_config)
     draw_spectrograms(Reader(TARGET, schema=SCHEMA), Path("results/figures/spectrograms.png"))
 
 

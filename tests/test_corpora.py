@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from conftest import write_media
 
-from data_manifest.corpora import CorpusConfig, find_clips
+from data_manifest.corpora import CorpusConfig
 from data_manifest.findings import MEDIA_SUFFIXES, Candidate, media_files
 from data_manifest.manifest import Clip
+from data_manifest.probing import probe_corpus
 from pipeline.errors import CorpusError, ParameterError, PipelineError
 from pipeline.parallel import RunConfig
 from pipeline.params import check
@@ -57,9 +58,10 @@ def table(root: Path, *rows: dict[str, str], name: str = "clips.csv") -> None:
 def found(root: Path, adapter: str, **options: Any) -> tuple[dict[str, Clip], dict[str, str]]:
     """Return the clips by path and the reasons against the others by path."""
     config = CorpusConfig(adapter=adapter, root=str(root), options=options)
-    clips, exclusions, _ = find_clips("mine", config, RUN)
-    assert {it.stage for it in exclusions} <= {"corpus"}
-    return {clip.path: clip for clip in clips}, {it.path: it.reason for it in exclusions}
+    corpus = probe_corpus("mine", config, RUN)
+    assert {it.stage for it in corpus.exclusions} <= {"corpus"}
+    assert all(it.clip_id.startswith("mine/") for it in corpus.exclusions)
+    return {clip.path: clip for clip in corpus.clips}, {it.path: it.reason for it in corpus.exclusions}
 
 
 def test_every_file_of_a_folder_is_a_clip_or_left_out_for_a_reason(media: Path, tmp_path: Path) -> None:
@@ -73,7 +75,8 @@ def test_every_file_of_a_folder_is_a_clip_or_left_out_for_a_reason(media: Path, 
         "fear/anna_2.MP4": ("fear", "mine/anna"),
     }
     assert reasons.keys() == (bad | lost).keys()
-    assert all(reasons[path].startswith("cannot be decoded: ") for path in bad)
+    assert reasons["fear/bob_empty.mp4"] == "zero bytes"
+    assert all(reasons[f"fear/bob_{name}.mp4"].startswith("cannot be decoded: ") for name in ("text", "cut"))
     assert reasons["carl_1.mp4"] == "lies in no emotion's folder"
     assert reasons["fear/unnamed.mp4"] == reasons["fear/_1.mp4"] == "its name does not begin with a speaker and _"
 
@@ -91,8 +94,9 @@ def test_a_listed_clip_is_known_to_the_letter(media: Path, tmp_path: Path) -> No
     place(media, tmp_path, {"dev/anna/take 1.mp4": "one.mp4"})
     row = {"path": "dev/anna/take 1.mp4", "emotion": "fear", "speaker": "anna", "split": "dev", "sentence": "Ça, va"}
     table(tmp_path, row)
-    clips, _, tally = find_clips("mine", CorpusConfig(adapter="csv", root=str(tmp_path)), RUN)
-    assert tally.failures == {}
+    corpus = probe_corpus("mine", CorpusConfig(adapter="csv", root=str(tmp_path)), RUN)
+    assert corpus.exclusions == []
+    (clip,) = corpus.clips
     expected = Clip(
         clip_id="mine/dev/anna/take 1",
         corpus="mine",
@@ -103,11 +107,11 @@ def test_a_listed_clip_is_known_to_the_letter(media: Path, tmp_path: Path) -> No
         split="dev",
         sentence="Ça, va",
         modalities="visual+acoustic",
-        duration_s=clips[0].duration_s,
+        duration_s=clip.duration_s,
         sha256=hashlib.sha256((media / "one.mp4").read_bytes()).hexdigest(),
     )
-    assert clips == [expected]
-    assert 0.4 <= clips[0].duration_s <= 0.4 + 2 * 0.064  # AAC primes its decoder and ends on a whole frame of 64 ms
+    assert clip == expected
+    assert 0.4 <= clip.duration_s <= 0.4 + 2 * 0.064  # AAC primes its decoder and ends on a whole frame of 64 ms
 
 
 def test_sound_in_a_file_of_its_own_belongs_to_the_clip(media: Path, tmp_path: Path) -> None:
@@ -125,8 +129,8 @@ def test_sound_in_a_file_of_its_own_belongs_to_the_clip(media: Path, tmp_path: P
         "a.wav",
         "c.mp4",
     )
-    both = (media / "silent.mp4").read_bytes() + (media / "sound.wav").read_bytes()
-    assert clips["a.mp4"].sha256 == hashlib.sha256(both).hexdigest()
+    contents = [hashlib.sha256((media / name).read_bytes()).hexdigest() for name in ("silent.mp4", "sound.wav")]
+    assert clips["a.mp4"].sha256 == hashlib.sha256("".join(contents).encode()).hexdigest()
     assert reasons == {"b.mp4": "listed in clips.csv, but b.wav is not there"}
 
 
@@ -135,8 +139,8 @@ def test_what_is_listed_and_what_is_there_may_differ_and_both_are_told(media: Pa
     table(tmp_path, *({"path": path, "emotion": "fear", "speaker": "s"} for path in ("a.mp4", "gone.mp4", "bad.mp4")))
     clips, reasons = found(tmp_path, "csv")
     assert list(clips) == ["a.mp4"]
-    assert reasons.pop("bad.mp4").startswith("cannot be decoded: ")
     assert reasons == {
+        "bad.mp4": "zero bytes",
         "gone.mp4": "listed in clips.csv, but gone.mp4 is not there",
         "extra/b.mp4": "not listed in clips.csv",
     }
@@ -211,13 +215,16 @@ def test_a_table_in_another_encoding_is_an_error_that_says_so(tmp_path: Path) ->
         found(tmp_path, "csv")
 
 
-def test_two_files_that_hold_neither_picture_nor_sound_make_no_clip(media: Path, tmp_path: Path) -> None:
+def test_a_film_without_sound_given_as_the_sound_is_left_out_and_the_rest_stays(media: Path, tmp_path: Path) -> None:
     place(media, tmp_path, {"a.wav": "sound.wav", "a.mp4": "silent.mp4", "b.mp4": "one.mp4"})
     swapped = {"path": "a.wav", "audio_path": "a.mp4", "emotion": "fear", "speaker": "s"}
     table(tmp_path, swapped, {"path": "b.mp4", "emotion": "fear", "speaker": "s"})
     clips, reasons = found(tmp_path, "csv")
-    assert list(clips) == ["b.mp4"]
-    assert reasons == {"a.wav": "there is no picture in its first file and no sound in its second"}
+    assert {path: (clip.modalities, clip.audio_path) for path, clip in clips.items()} == {
+        "a.wav": ("acoustic", ""),
+        "b.mp4": ("visual+acoustic", ""),
+    }
+    assert reasons == {"a.mp4": "holds no sound"}
 
 
 def test_links_to_folders_are_followed_and_never_in_circles(media: Path, tmp_path: Path) -> None:
@@ -232,7 +239,7 @@ def test_a_link_to_a_file_that_was_never_fetched_is_left_out_for_that_reason(med
     place(media, tmp_path, {"fear/a_1.mp4": "one.mp4"})
     (tmp_path / "fear" / "a_2.mp4").symlink_to("../.git/annex/nothing")
     clips, reasons = found(tmp_path, "folder")
-    assert (list(clips), reasons) == (["fear/a_1.mp4"], {"fear/a_2.mp4": "a_2.mp4 is a link to nothing"})
+    assert (list(clips), reasons) == (["fear/a_1.mp4"], {"fear/a_2.mp4": "a link to nothing"})
 
 
 def test_a_file_name_that_no_table_can_hold_is_named(media: Path, tmp_path: Path) -> None:
@@ -258,18 +265,24 @@ def test_a_folder_that_may_not_be_read_is_no_empty_folder(
 
 
 def test_too_many_broken_files_stop_the_run(media: Path, tmp_path: Path) -> None:
-    place(media, tmp_path, {"fear/a_1.mp4": "one.mp4", "fear/a_2.mp4": "empty.mp4"})
+    place(media, tmp_path, {"fear/a_1.mp4": "one.mp4", "fear/a_2.mp4": "text.mp4"})
     config = CorpusConfig(adapter="folder", root=str(tmp_path))
-    with pytest.raises(
-        PipelineError, match=r"1 of 2 clips failed, more than run\.max_failures = 40%.*mine/a/fear\.a_2"
-    ):
-        find_clips("mine", config, RunConfig(scheduler="synchronous", max_failures=0.4))
+    with pytest.raises(PipelineError, match=r"1 of 2 clips failed, more than run\.max_failures = 40%.*fear/a_2\.mp4"):
+        probe_corpus("mine", config, RunConfig(scheduler="synchronous", max_failures=0.4))
 
 
 def test_two_files_of_one_clip_id_are_an_error_that_names_both(media: Path, tmp_path: Path) -> None:
-    place(media, tmp_path, {"fear/a_1.mp4": "one.mp4", "fear/a_1.wav": "sound.wav"})
-    with pytest.raises(CorpusError, match=r"corpora\.mine: .*'mine/a/fear\.a_1': fear/a_1\.mp4 and fear/a_1\.wav$"):
-        found(tmp_path, "folder")
+    place(media, tmp_path, {"a.mp4": "one.mp4", "a.wav": "sound.wav"})
+    table(tmp_path, *({"path": path, "emotion": "fear", "speaker": "s"} for path in ("a.mp4", "a.wav")))
+    with pytest.raises(CorpusError, match=r"corpora\.mine: two files make one clip 'mine/s/a': a\.mp4 and a\.wav$"):
+        found(tmp_path, "csv")
+
+
+def test_film_and_sound_of_one_name_in_a_folder_are_one_clip(media: Path, tmp_path: Path) -> None:
+    place(media, tmp_path, {"fear/a_1.mp4": "silent.mp4", "fear/a_1.wav": "sound.wav", "fear/a_1.mkv": "one.mp4"})
+    clips, reasons = found(tmp_path, "folder")
+    assert [(clip.path, clip.audio_path) for clip in clips.values()] == [("fear/a_1.mkv", "fear/a_1.wav")]
+    assert reasons == {"fear/a_1.mp4": "the same performance as fear/a_1.mkv"}
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -277,20 +290,24 @@ def test_a_root_that_is_not_there_or_holds_nothing_is_named(tmp_path: Path, ther
     root = tmp_path / "films"
     if there:
         root.mkdir()
-    words = "holds no clip that 'folder' knows" if there else "no folder '.*films'; say where the corpus lies"
+    words = (
+        "holds no clip that 'folder' knows.*the folder is empty"
+        if there
+        else "no folder '.*films'; say where the corpus lies"
+    )
     with pytest.raises(CorpusError, match=rf"^corpora\.mine\.root: .*{words}"):
         found(root, "folder")
 
 
 def test_a_root_without_any_clip_tells_the_first_reason(media: Path, tmp_path: Path) -> None:
     place(media, tmp_path, {"b.mp4": "one.mp4", "a.mp4": "one.mp4"})
-    words = r"holds no clip that 'folder' knows; the first: a\.mp4 lies in no emotion's folder$"
+    words = r"knows; .*found 2 media files that are none: a\.mp4 \(lies in no emotion's folder\), b"
     with pytest.raises(CorpusError, match=words):
         found(tmp_path, "folder")
 
 
 def test_an_unknown_adapter_is_refused_with_the_valid_ones() -> None:
-    words = r"corpora\.mine\.adapter = 'foldr': .*did you mean 'folder'\? valid: csv, folder, sample, or package"
+    words = r"corpora\.mine\.adapter = 'foldr': .*did you mean 'folder'\? valid: crema_d, csv, .*, or package"
     with pytest.raises(ParameterError, match=words):
         check({"mine": {"adapter": "foldr", "root": "."}}, dict[str, CorpusConfig], where="corpora")
 

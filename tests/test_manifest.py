@@ -9,8 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_manifest.manifest import (
-    EMOTIONS,
-    MORE_EMOTIONS,
+    ALL_EMOTIONS,
     Clip,
     Exclusion,
     ManifestConfig,
@@ -18,7 +17,8 @@ from data_manifest.manifest import (
     read_rows,
     write_rows,
 )
-from pipeline.errors import CorpusError, StoreError
+from pipeline.errors import CorpusError, PipelineError, StoreError
+from pipeline.params import check
 
 # Names hold commas, quotes, line feeds and any letter. No \r: csv writes it bare, and reads it as a line's end.
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"))
@@ -96,14 +96,14 @@ def test_labels_are_merged_once_and_others_stay() -> None:
 
 @pytest.mark.parametrize("merge", [{"calmness": "neutral"}, {"calm": "nuetral"}])
 def test_an_emotion_that_nobody_knows_cannot_be_merged(merge: dict[str, str]) -> None:
-    with pytest.raises(CorpusError, match=r"^manifest\.merge: unknown emotion '(calmness|nuetral)'; valid: anger, "):
-        assemble([make_clip("a")], [], ManifestConfig(merge=merge))
+    with pytest.raises(PipelineError, match=r"^manifest\.merge.*'(calmness|nuetral)'.* valid: anger"):
+        assemble([make_clip("a")], [], check({"merge": merge}, ManifestConfig, where="manifest"))
 
 
 def test_unknown_emotions_are_left_out_by_name() -> None:
     kept, left_out = assemble([make_clip("a"), make_clip("b", emotion="joy")], [], ManifestConfig())
     assert [clip.clip_id for clip in kept] == ["a"]
-    assert left_out == [Exclusion("b", "b.mp4", "manifest", "unknown emotion 'joy'")]
+    assert left_out == [Exclusion("b", "b.mp4", "manifest", "unknown emotion 'joy'; manifest.merge can rename it")]
 
 
 @pytest.mark.parametrize(("modalities", "expected"), [("keep", ["both", "heard", "seen"]), ("require", ["both"])])
@@ -125,6 +125,40 @@ def test_two_corpora_may_not_give_one_name_to_two_clips() -> None:
         assemble(clips, [], ManifestConfig())
 
 
+def test_of_clips_with_the_same_bytes_one_stays_and_none_whose_labels_differ() -> None:
+    clips = [
+        make_clip("b", sha256="x"),
+        make_clip("a", sha256="x"),
+        make_clip("c", sha256="y", emotion="fear"),
+        make_clip("d", sha256="y", emotion="anger"),
+        make_clip("e", sha256="z", speaker="test/s1"),
+        make_clip("f", sha256="z", speaker="test/s2"),
+        make_clip("g"),
+    ]
+    kept, left_out = assemble(clips, [], ManifestConfig())
+    assert [clip.clip_id for clip in kept] == ["a", "g"]
+    other = "which has another label or speaker"
+    assert {row.clip_id: row.reason for row in left_out} == {
+        "b": "the same bytes as a",
+        "c": f"the same bytes as d, {other}",
+        "d": f"the same bytes as c, {other}",
+        "e": f"the same bytes as f, {other}",
+        "f": f"the same bytes as e, {other}",
+    }
+
+
+def test_a_clip_shorter_than_asked_for_is_left_out() -> None:
+    clips = [make_clip("short", duration_s=0.09), make_clip("long", duration_s=0.1)]
+    kept, left_out = assemble(clips, [], ManifestConfig(min_duration_s=0.1))
+    assert [clip.clip_id for clip in kept] == ["long"]
+    assert left_out[0].reason == "too short: 0.09 s, less than manifest.min_duration_s"
+
+
+def test_a_label_of_ones_own_can_be_merged() -> None:
+    kept, _ = assemble([make_clip("a", emotion="boredom")], [], ManifestConfig(merge={"boredom": "neutral"}))
+    assert kept[0].emotion == "neutral"
+
+
 def test_an_empty_manifest_is_an_error_that_tells_the_first_reason() -> None:
     with pytest.raises(CorpusError, match=r"^no clip is left; 2 were left out; the first: x\.mp4: is damaged$"):
         earlier = [Exclusion("x", "x.mp4", "corpus", "is damaged")]
@@ -137,7 +171,7 @@ def test_an_empty_manifest_is_an_error_that_tells_the_first_reason() -> None:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from([*EMOTIONS, *MORE_EMOTIONS, "joy", ""]),
+            st.sampled_from([*ALL_EMOTIONS, "joy", ""]),
             st.sampled_from(["visual", "acoustic", "visual+acoustic"]),
         ),
         max_size=12,

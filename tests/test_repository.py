@@ -12,8 +12,8 @@ from ruamel.yaml import YAML
 
 from data_manifest.corpora import CorpusConfig
 from data_manifest.manifest import ManifestConfig
+from data_manifest.protocols import ProtocolConfig
 from data_manifest.sample import SampleConfig
-from data_manifest.splits import ProtocolConfig
 from pipeline.backbones import BackboneConfig
 from pipeline.faces import FacesConfig
 from pipeline.heads import HeadConfig
@@ -71,12 +71,6 @@ def test_a_stage_tracks_every_section_that_it_reads_and_never_how_to_run(name: s
                 (section, *_) = node.args
                 word = stage["cmd"].split()[-1]
                 read.add(section.value if isinstance(section, ast.Constant) else f"embed_{word}")
-            if isinstance(node, ast.FunctionDef) and node.name == "corpus_roots" and name != "corpus":
-                read |= (
-                    {"corpora"}
-                    if "corpus_roots" in (ROOT / f"stages/{stage['cmd'].split()[2][7:]}.py").read_text()
-                    else set()
-                )
     assert "run" not in tracked
     if name == "report":  # it shows the whole file, but for how to run
         read = set(SECTIONS)

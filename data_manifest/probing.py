@@ -1,0 +1,128 @@
+"""From what an adapter found to clips: every file is read once, whole, and decoded once from end to end."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+from data_manifest.corpora import CorpusConfig, look
+from data_manifest.findings import Candidate
+from data_manifest.manifest import Clip, Exclusion
+from pipeline.digests import digests
+from pipeline.extraction import ClipJob, Step, Tally, extract, progress
+from pipeline.files import write_text
+from pipeline.media import MediaInfo, probe, probe_arrays
+from pipeline.parallel import RunConfig
+
+STAGE = "corpus"
+POINTER = b"version https://git-lfs"
+POINTER_BYTES = 1024  # a pointer is never larger
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A corpus as it lies on disk."""
+
+    clips: list[Clip]
+    exclusions: list[Exclusion]
+    media: dict[str, MediaInfo]  # by path: every file that could be decoded
+    notes: list[str]  # oddities, one line each
+
+
+def probe_corpus(name: str, config: CorpusConfig, run: RunConfig) -> Probed:
+    """Return the corpus's clips, and the files that are none, with the reason."""
+    root = Path(config.root)
+    findings = look(name, config)
+    reasons = dict(findings.leftovers)
+    wanted = sorted({path for candidate in findings.candidates for path in candidate.files})
+    spoilt = {path: reason for path in wanted if (reason := spoiled(root / path))}
+    contents = _contents(root, [path for path in wanted if path not in spoilt], title=f"read {name}")
+    media, undecodable = _probe(root, contents, run, title=f"probe {name}")
+    reasons |= spoilt | undecodable
+    clips: list[Clip] = []
+    lost: dict[str, str] = {}  # path of a clip that is none: the id that it would have had
+    for candidate in findings.candidates:
+        clip = _clip(name, candidate, contents, media)
+        if clip:
+            clips.append(clip)
+            idle = set(candidate.files) - {clip.path, clip.audio_path} - reasons.keys()
+        else:
+            lost |= dict.fromkeys(candidate.files, candidate.clip_id(name))
+            idle = set(candidate.files) - reasons.keys()
+        reasons |= {path: "holds no picture" if path == candidate.path else "holds no sound" for path in idle}
+    exclusions = [Exclusion(lost.get(path, f"{name}/{path}"), path, STAGE, why) for path, why in reasons.items()]
+    return Probed(clips, exclusions, media, findings.notes)
+
+
+def spoiled(path: Path) -> str:
+    """Return why a file cannot hold media, or nothing; only its size and first bytes are looked at."""
+    try:
+        size = path.stat().st_size
+        start = path.open("rb").read(len(POINTER)) if size < POINTER_BYTES else b""
+    except FileNotFoundError:
+        return "a link to nothing" if path.is_symlink() else "not there"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if start == POINTER:
+        return "a git-lfs pointer, not the media; run: git lfs pull"
+    return "" if size else "zero bytes"
+
+
+def _contents(root: Path, paths: Sequence[str], *, title: str) -> dict[str, str]:
+    """Return the sha256 of each file's bytes."""
+    contents = {}
+    with progress() as bar:
+        found = digests([root / path for path in paths])
+        for path, digest in zip(paths, bar.track(found, len(paths), description=title), strict=True):
+            contents[path] = digest
+    return contents
+
+
+def _probe(
+    root: Path, contents: Mapping[str, str], run: RunConfig, *, title: str
+) -> tuple[dict[str, MediaInfo], dict[str, str]]:
+    """Return by path what lies in each file, and why others cannot be decoded."""
+    step = Step(name="probe", compute=probe_arrays, code=probe, params={}, libraries=("av",))
+    jobs = [ClipJob(path, content, partial(Path, root, path)) for path, content in contents.items()]
+    tally = Tally(title, len(jobs))
+    media = {path: MediaInfo.from_arrays(arrays) for path, arrays in extract(jobs, step, tally, run=run)}
+    return media, tally.failures
+
+
+def _clip(
+    corpus: str, candidate: Candidate, contents: Mapping[str, str], media: Mapping[str, MediaInfo]
+) -> Clip | None:
+    """Return the clip as its files allow: a file that is spoiled, or lacks what it should hold, does without."""
+    files = [path for path in candidate.files if path in media]
+    film = next((path for path in files[:1] if path == candidate.path and media[path].has_video), "")
+    sound = next((path for path in reversed(files) if media[path].has_audio), "")
+    used = [path for path in (film, sound) if path]
+    if not used:
+        return None
+    distinct = list(dict.fromkeys(used))
+    together = [contents[path] for path in distinct]
+    return Clip(
+        clip_id=candidate.clip_id(corpus),
+        corpus=corpus,
+        path=distinct[0],
+        audio_path="".join(distinct[1:]),
+        speaker=f"{corpus}/{candidate.speaker}",
+        emotion=candidate.emotion,
+        split=candidate.split,
+        sentence=candidate.sentence,
+        modalities="+".join(name for name, path in (("visual", film), ("acoustic", sound)) if path),
+        duration_s=max(media[path].duration_s for path in distinct),
+        sha256=together[0] if len(together) == 1 else sha256("".join(together).encode()).hexdigest(),
+    )
+
+
+def write_media(path: Path, media: Mapping[str, MediaInfo]) -> None:
+    """Write what lies in each file: frames, frame rate, geometry, sampling rate, channels."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["path", *(column.name for column in fields(MediaInfo))])
+    table.writerows([name, *astuple(info)] for name, info in sorted(media.items()))
+    write_text(path, text.getvalue())
