@@ -28,7 +28,7 @@ class Candidate:
 
     def clip_id(self, corpus: str) -> str:
         """Return the id, made of corpus, official part, speaker and name: a file's stem alone may not be unique."""
-        parts = PurePosixPath(self.path).with_suffix("").parts
+        parts = self.path.removesuffix(PurePosixPath(self.path).suffix).split("/")
         name = self.name or ".".join(part for part in parts if part not in (self.speaker, self.split))
         return "/".join(part for part in (corpus, self.split, self.speaker, name) if part)
 
@@ -89,7 +89,8 @@ def pair(paths: Sequence[str]) -> tuple[str, str, dict[str, str]]:
 
 def suffix(path: str) -> str:
     """Return the suffix in small letters."""
-    return PurePosixPath(path).suffix.lower()
+    stem, dot, ending = path.rpartition("/")[2].rpartition(".")
+    return dot + ending.lower() if stem else ""
 
 
 def count_note(corpus: str, what: str, expected: Iterable[str], found: Iterable[str]) -> list[str]:

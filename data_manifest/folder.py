@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from data_manifest.findings import Candidate, Findings, media_files, pair
@@ -17,11 +17,11 @@ def find(root: Path, options: Mapping[str, Any]) -> Findings:
     """Return the media files below `root`, labelled by their folders and names; film and sound of one name are one."""
     check(dict(options), FolderOptions, where="options")
     findings = Findings(looked_for="{emotion}/{speaker}_{anything}, as in anger/anna_1.mp4")
-    clips: dict[PurePosixPath, list[str]] = defaultdict(list)
+    clips: dict[str, list[str]] = defaultdict(list)
     for path in media_files(root):
-        name = PurePosixPath(path).with_suffix("")
-        speaker, separator, _ = name.name.partition("_")
-        if len(name.parts) < 2:
+        name = path.rpartition(".")[0]
+        speaker, separator, _ = name.rpartition("/")[2].partition("_")
+        if "/" not in name:
             findings.leftovers[path] = "lies in no emotion's folder"
         elif not separator or not speaker:
             findings.leftovers[path] = "its name does not begin with a speaker and _"
@@ -30,6 +30,6 @@ def find(root: Path, options: Mapping[str, Any]) -> Findings:
     for name, paths in clips.items():
         path, sound, surplus = pair(paths)
         findings.leftovers |= surplus
-        speaker = name.name.partition("_")[0]
-        findings.candidates.append(Candidate(path, name.parts[0].lower(), speaker, audio_path=sound))
+        emotion, speaker = name.partition("/")[0].lower(), name.rpartition("/")[2].partition("_")[0]
+        findings.candidates.append(Candidate(path, emotion, speaker, audio_path=sound))
     return findings

@@ -5,7 +5,7 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -84,7 +84,7 @@ def write_rows(path: Path, rows: Iterable[Row], kind: type[Row]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, [column.name for column in fields(kind)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(row) for row in sorted(rows, key=lambda row: (row.clip_id, row.path)))
+    writer.writerows(vars(row) for row in sorted(rows, key=lambda row: (row.clip_id, row.path)))
     write_text(path, text.getvalue())
 
 
@@ -127,7 +127,7 @@ def assemble(
     labels = {clip.emotion for clip in clips}
     for label in sorted(config.merge.keys() - labels - set(ALL_EMOTIONS)):
         raise CorpusError(f"manifest.merge: no clip is labelled {label!r}; {suggestion(label, labels)}")
-    merged = [replace(clip, emotion=config.merge.get(clip.emotion, clip.emotion)) for clip in clips]
+    merged = [replace(it, emotion=config.merge[it.emotion]) if it.emotion in config.merge else it for it in clips]
     same: dict[str, list[Clip]] = defaultdict(list)
     for clip in sorted(merged, key=lambda clip: clip.clip_id):
         same[clip.sha256].append(clip)

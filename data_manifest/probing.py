@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -124,5 +124,5 @@ def write_media(path: Path, media: Mapping[str, MediaInfo]) -> None:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["path", *(column.name for column in fields(MediaInfo))])
-    table.writerows([name, *astuple(info)] for name, info in sorted(media.items()))
+    table.writerows([name, *vars(info).values()] for name, info in sorted(media.items()))
     write_text(path, text.getvalue())

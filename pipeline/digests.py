@@ -17,6 +17,7 @@ from pipeline.files import cache_folder, file_digest
 
 SETTLED_NS = 2 * 10**9
 BUSY_S = 60  # how long to wait for another run that is writing
+PATHS_A_QUERY = 500
 TABLE = "CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, state TEXT NOT NULL, sha256 TEXT NOT NULL)"
 
 
@@ -27,33 +28,48 @@ def digests(paths: Sequence[Path]) -> Generator[str]:
         file.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(file, timeout=BUSY_S)) as database:
             database.execute(TABLE)
-            yield from _digests(paths, database)
+            yield from _digests([str(path.absolute()) for path in paths], database)
     except sqlite3.Error as error:
         raise PipelineError(f"cannot keep digests in {file}: {error}; name another folder in FDAN_CACHE") from error
 
 
-def _digests(paths: Sequence[Path], database: sqlite3.Connection) -> Generator[str]:
+def _digests(paths: Sequence[str], database: sqlite3.Connection) -> Generator[str]:
+    states = [_state(path) for path in paths]
+    known = _remembered(paths, database)
     fresh: list[tuple[str, str, str]] = []
     pool = ThreadPoolExecutor(os.cpu_count())
+
+    def start(path: str, state: str) -> str | Future[str]:
+        known_state, digest = known.get(path, ("", ""))
+        return digest if state and state == known_state else pool.submit(file_digest, Path(path))
+
     try:
-        for path, state, digest in [_start(path, database, pool) for path in paths]:
-            if isinstance(digest, Future):
-                content = digest.result()
-                if state:
-                    fresh.append((str(path.absolute()), state, content))
-                yield content
-            else:
-                yield digest
+        started = [start(path, state) for path, state in zip(paths, states, strict=True)]
+        for path, state, digest in zip(paths, states, started, strict=True):
+            content = digest if isinstance(digest, str) else digest.result()
+            if state and content is not digest:
+                fresh.append((path, state, content))
+            yield content
     finally:  # a run that is stopped half-way keeps what it has
         pool.shutdown(cancel_futures=True)
         database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", fresh)
         database.commit()
 
 
-def _start(path: Path, database: sqlite3.Connection, pool: ThreadPoolExecutor) -> tuple[Path, str, str | Future[str]]:
-    """Return the path, its state (empty while a change could go unseen), and its digest, maybe later."""
-    found = path.stat()
-    settled = found.st_mtime_ns < time.time_ns() - SETTLED_NS
-    state = f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}" if settled else ""
-    row = database.execute("SELECT state, sha256 FROM digests WHERE path = ?", (str(path.absolute()),)).fetchone()
-    return path, state, row[1] if row and row[0] == state else pool.submit(file_digest, path)
+def _state(path: str) -> str:
+    """Return what tells a file from its next version; nothing while a change could go unseen."""
+    found = Path(path).stat()
+    if found.st_mtime_ns > time.time_ns() - SETTLED_NS:
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+
+
+def _remembered(paths: Sequence[str], database: sqlite3.Connection) -> dict[str, tuple[str, str]]:
+    """Return state and sha256 of those of the paths that are known."""
+    known: dict[str, tuple[str, str]] = {}
+    for start in range(0, len(paths), PATHS_A_QUERY):
+        some = paths[start : start + PATHS_A_QUERY]
+        places = ",".join("?" * len(some))
+        rows = database.execute(f"SELECT path, state, sha256 FROM digests WHERE path IN ({places})", some)
+        known |= {path: (state, digest) for path, state, digest in rows}
+    return known

@@ -31,7 +31,7 @@ class Memo:
 
     def path(self, step: str, key: str) -> Path:
         """Return where the entry of this key lies, whether it is there or not."""
-        return self.folder / step / key[:2] / f"{key}.entry"
+        return Path(self.folder, step, key[:2], f"{key}.entry")
 
     def read(self, step: str, key: str) -> Arrays | None:
         """Return the result, or None where there is no entry or a spoiled one."""
