@@ -1,6 +1,7 @@
 """The command `fdan`. Heavy imports stand inside the commands, so that `--help` is there at once."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,16 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.errors import StoreError, for_people
+from pipeline.errors import ParameterError, StoreError, for_people
 
 app = typer.Typer(no_args_is_help=True, help="Audio-visual speech emotion recognition on cached embeddings.")
 console = Console()
 RESULTS = Path("results")
-
-
-@app.callback()
-def _fdan() -> None:
-    """Keep `fdan info` a command of its own while there is only one."""
 
 
 @app.command()
@@ -46,17 +42,76 @@ def _show_results() -> None:
         table.add_column(column, justify="right")
     for row in headline(metrics):
         low, high = row["uar_interval"]
-        shared = " (speakers shared)" if row["speakers_shared"] else ""
         figures = [
             f"{100 * row['war']:.1f}",
             f"{100 * row['uar']:.1f}",
             f"{100 * low:.1f} to {100 * high:.1f}",
         ]
-        table.add_row(escape(row["protocol"] + shared), row["modality"], *figures, f"{100 * row['baseline_uar']:.1f}")
+        table.add_row(escape(row["protocol"]), row["modality"], *figures, f"{100 * row['baseline_uar']:.1f}")
     console.print(table)
     if "warning" in metrics:
         console.print(f"Warning: {metrics['warning']}.", style="bold yellow", highlight=False)
     console.print(f"Report: {(RESULTS / 'report.html').resolve()}", highlight=False, soft_wrap=True, markup=False)
+
+
+@app.command()
+def configure(
+    name: Annotated[str, typer.Argument(help="What to call the corpus: that of its adapter, if you like.")],
+    root: Annotated[Path, typer.Option(help="The folder that it lies in.")],
+    adapter: Annotated[str, typer.Option(help="How its files are labelled; by default the adapter of that name.")] = "",
+    option: Annotated[list[str] | None, typer.Option(help="An option of the adapter, as in vocal=song.")] = None,
+    add: Annotated[bool, typer.Option("--add", help="Keep the corpora that are there; by default they go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Look only; change nothing.")] = False,
+) -> None:
+    """Point params.yaml at a corpus, and say what it holds: clips, speakers, emotions, modalities, oddities."""
+    with for_people():
+        from data_manifest.configure import names, protocols_for, survey, write_params
+        from data_manifest.corpora import CorpusConfig
+        from data_manifest.manifest import ManifestConfig
+        from pipeline.params import check, read_section
+
+        where = str(root.expanduser().resolve())
+        entry = {"adapter": adapter or name, "root": where} | ({"options": _options(option)} if option else {})
+        config = check({name: entry}, dict[str, CorpusConfig], where="corpora")[name]
+        found = survey(name, config, read_section("manifest", ManifestConfig))
+        table = Table(show_header=False, title=f"{name}: {config.root}", title_justify="left")
+        table.add_row("clips", str(found.clips))
+        table.add_row("speakers", str(len(found.speakers)))
+        table.add_row("sentences", str(found.sentences))
+        for what, counts in found.counts.items():
+            table.add_row(what, escape(", ".join(names(counts))) or "none")
+        for oddity in found.oddities:
+            table.add_row("oddity", escape(oddity))
+        console.print(table)
+        if dry_run:
+            return
+        for change in write_params(entry, name, protocols_for(config.adapter, found), add=add):
+            console.print(f"params.yaml: {change}", markup=False, highlight=False, soft_wrap=True)
+        console.print("Next: fdan doctor, then dvc repro", highlight=False)
+
+
+def _options(texts: Sequence[str]) -> dict[str, Any]:
+    """Return the options of a command line, their values read as YAML reads them."""
+    from ruamel.yaml import YAML
+
+    if wrong := [text for text in texts if "=" not in text]:
+        raise ParameterError(f"--option {wrong[0]}: write it as name=value")
+    return {name: YAML(typ="safe").load(value) for name, _, value in (text.partition("=") for text in texts)}
+
+
+@app.command()
+def doctor() -> None:
+    """Check environment, parameters, weights, corpora and protocols: what is there, what is missing, what to do."""
+    from pipeline.doctor import examine
+
+    signs = {"ok": "[green]ok[/green]   ", "note": "[yellow]note[/yellow] ", "fault": "[red]FAULT[/red]"}
+    faults = 0
+    for check in examine():
+        faults += check.state == "fault"
+        line = f"{signs[check.state]} [bold]{escape(check.subject)}[/bold]: {escape(check.finding)}"
+        console.print(line, highlight=False, soft_wrap=True)
+    if faults:
+        raise typer.Exit(1)
 
 
 def _show_file(path: Path) -> None:

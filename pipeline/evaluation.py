@@ -140,10 +140,15 @@ def write_predictions(path: Path, predictions: Sequence[Prediction], classes: Se
     write_text(path, text.getvalue())
 
 
+def named(protocol: str, *, speakers_shared: bool) -> str:
+    """Return a protocol's name as it stands beside every figure of it."""
+    return protocol.replace("_", " ") + (" (speakers shared)" if speakers_shared else "")
+
+
 def headline(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return one flat row for each protocol and modality: what a table shows."""
     return [
-        {"protocol": protocol, "modality": modality, "speakers_shared": figures["speakers_shared"]}
+        {"protocol": named(protocol, speakers_shared=figures["speakers_shared"]), "modality": modality}
         | {name: figures[modality][name] for name in ("war", "uar", "macro_f1", "uar_mean", "uar_sd")}
         | {
             "uar_interval": figures[modality]["interval_95"]["uar"],

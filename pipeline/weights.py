@@ -23,10 +23,26 @@ class WeightFile:
         """The file's own name."""
         return self.url.rpartition("/")[2]
 
+    @property
+    def place(self) -> Path:
+        """Where the file lies, or should lie."""
+        return cache_folder() / "weights" / self.name
+
+    def missing(self) -> str:
+        """Return how to get the file, or nothing where it is there."""
+        return (
+            "" if self.place.exists() else f"{self.name} is fetched when it is needed; without a network {self.way_out}"
+        )
+
+    @property
+    def way_out(self) -> str:
+        """What to do where no network is."""
+        return f"download {self.url} (sha256 {self.sha256}…) on another machine and put it at {self.place}"
+
 
 def obtain(weights: WeightFile) -> Path:
     """Return the verified file, fetching it first if it is not in the cache folder."""
-    path = cache_folder() / "weights" / weights.name
+    path = weights.place
     if not path.exists():
         _fetch(weights, path)
     elif wrong := _difference(weights, path):
@@ -41,7 +57,7 @@ def _difference(weights: WeightFile, path: Path) -> str:
 
 
 def _fetch(weights: WeightFile, path: Path) -> None:
-    way_out = f"download {weights.url} (sha256 {weights.sha256}…) on another machine and put it at {path}"
+    way_out = weights.way_out
     with written_whole(path) as temporary:
         try:
             with urllib.request.urlopen(weights.url, timeout=TIMEOUT_S) as response, temporary.open("wb") as file:

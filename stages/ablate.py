@@ -7,6 +7,7 @@ from typing import Any
 
 from data_manifest.protocols import ProtocolConfig
 from pipeline.ablation import compare, override, write_runs
+from pipeline.evaluation import named
 from pipeline.experiments import open_corpus, plan_runs, read_recipe, test, train_runs
 from pipeline.figures.results import draw_ablation
 from pipeline.files import write_text
@@ -33,9 +34,11 @@ def main() -> None:
     ]
     figures = write_runs(RESULTS / "ablation.csv", tested, corpus.classes)
     rows = compare(figures)
-    summary = corpus.summary() | {"protocol": runs[0].split.protocol, "figure": "uar", "rows": rows}
+    first = runs[0].split
+    protocol = named(first.protocol, speakers_shared=first.speakers_shared)
+    summary = corpus.summary() | {"protocol": protocol, "figure": "uar", "rows": rows}
     write_text(RESULTS / "ablation.json", json.dumps(summary, indent=2) + "\n")
-    draw_ablation(rows, RESULTS / "figures/ablation.png")
+    draw_ablation(rows, RESULTS / "figures/ablation.png", title=protocol)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from data_manifest.protocols import ProtocolConfig
-from pipeline.evaluation import MODALITIES, evaluate, write_predictions
+from pipeline.evaluation import MODALITIES, evaluate, named, write_predictions
 from pipeline.experiments import aligned_features, open_corpus, plan_runs, predict_runs, read_recipe
 from pipeline.figures.results import draw_confusion, draw_embedding
 from pipeline.files import write_text
@@ -27,11 +27,12 @@ def main() -> None:
     write_predictions(RESULTS / "predictions.csv", predictions, corpus.classes)
     first = runs[0]
     name = first.split.protocol
+    title = named(name, speakers_shared=first.split.speakers_shared)
     draw_confusion(
-        metrics["protocols"][name], corpus.classes, MODALITIES, RESULTS / "figures/confusion.png", title=name
+        metrics["protocols"][name], corpus.classes, MODALITIES, RESULTS / "figures/confusion.png", title=title
     )
     features, labels = aligned_features(corpus, recipe, first, MODELS)
-    title = f"Test clips of {first.split} after alignment"
+    title = f"Test clips of {title}, fold {first.split.fold}, after alignment"
     draw_embedding(features, labels, corpus.classes, RESULTS / "figures/tsne.png", title=title)
 
 

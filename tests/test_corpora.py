@@ -3,6 +3,7 @@
 import csv
 import errno
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -13,10 +14,13 @@ import numpy as np
 import pytest
 from conftest import write_media
 
+import stages.corpus
+import stages.manifest
 from data_manifest.corpora import CorpusConfig
 from data_manifest.findings import MEDIA_SUFFIXES, Candidate, media_files
-from data_manifest.manifest import Clip
+from data_manifest.manifest import Clip, Exclusion, read_rows
 from data_manifest.probing import probe_corpus
+from data_manifest.probing import write_media as write_media_table
 from pipeline.errors import CorpusError, ParameterError, PipelineError
 from pipeline.parallel import RunConfig
 from pipeline.params import check
@@ -337,3 +341,50 @@ def test_clip_ids_tell_folders_apart_and_keep_dots_in_names() -> None:
     assert ids == ["c/s1/a.1", "c/s1/b.1", "c/s1/1.v2"]
     parts = [Candidate("1.mp4", "fear", "s1", split=part).clip_id("c") for part in ("train", "test")]
     assert parts == ["c/train/s1/1", "c/test/s1/1"]
+
+
+def test_a_second_run_decodes_nothing(media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place(media, tmp_path, {"fear/a_1.mp4": "one.mp4", "fear/a_2.mp4": "two.mp4"})
+    first = found(tmp_path, "folder")
+
+    def never(path: str) -> None:
+        raise AssertionError(f"{path} was opened again")
+
+    monkeypatch.setattr("av.open", never)
+    assert found(tmp_path, "folder") == first
+
+
+def test_what_lies_in_the_files_is_probed_and_written_down(tmp_path: Path) -> None:
+    wide = np.zeros((12, 48, 64, 3), np.uint8)
+    write_media(tmp_path / "fear/a_1.mp4", frames=wide, sound=np.tile(SOUND, 3), fps=30, rate_hz=48000, layout="5.1")
+    write_media(tmp_path / "fear/a_2.wav", sound=SOUND, rate_hz=8000, layout="stereo")
+    probed = probe_corpus("mine", CorpusConfig(adapter="folder", root=str(tmp_path)), RUN)
+    write_media_table(tmp_path / "media.csv", probed.media)
+    with (tmp_path / "media.csv").open() as file:
+        film, sound = csv.DictReader(file)
+    expected = {"path": "fear/a_1.mp4", "frames": "12", "width_px": "64", "height_px": "48", "rate_hz": "48000"}
+    assert expected.items() <= film.items()
+    assert float(film["fps"]) == pytest.approx(30, rel=1e-3)
+    assert film["channels"] == "6"
+    assert (sound["frames"], sound["samples"], sound["rate_hz"], sound["channels"]) == ("0", "6400", "8000", "2")
+    assert float(sound["duration_s"]) == pytest.approx(0.8)
+
+
+def test_several_corpora_make_one_manifest(media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place(media, tmp_path, {"one/fear/a_1.mp4": "one.mp4", "two/anger/a_1.mp4": "two.mp4", "two/b.mp4": "one.mp4"})
+    monkeypatch.chdir(tmp_path)
+    entries = {name: {"adapter": "folder", "root": name} for name in ("one", "two")}
+    Path("params.yaml").write_text(
+        json.dumps({"corpora": entries, "manifest": {}, "run": {"scheduler": "synchronous"}})
+    )
+    for name in entries:
+        monkeypatch.setattr(sys, "argv", ["corpus", name])
+        stages.corpus.main()
+    stages.manifest.main()
+    clips = read_rows(Path("data/manifest.csv"), Clip)
+    assert [(clip.clip_id, clip.speaker) for clip in clips] == [
+        ("one/a/fear.a_1", "one/a"),
+        ("two/a/anger.a_1", "two/a"),
+    ]
+    left_out = read_rows(Path("data/exclusions.csv"), Exclusion)
+    assert [(row.clip_id, row.stage) for row in left_out] == [("two/b.mp4", "corpus")]

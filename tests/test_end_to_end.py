@@ -13,9 +13,11 @@ from typing import Any
 
 import h5py
 import pytest
+from conftest import write_media
 from ruamel.yaml import YAML
 
 from data_manifest.manifest import Clip, Exclusion, read_rows
+from pipeline.media import probe, read_audio
 from pipeline.provenance import ROOT
 
 EXTRACTION = {"render@sample", "corpus@sample", "manifest", "faces", "spectrograms", "embed_faces", "embed_mels"}
@@ -68,10 +70,11 @@ class Workspace:
             subprocess.run(["git", *command], cwd=folder, check=True)
 
     def change(self, params: dict[str, Any], *, removing: Sequence[str] = ()) -> None:
-        """Merge `params` into the file, the sample taken out of some sections first."""
+        """Merge `params` into the file, some keys (`section.key`) taken out first."""
         current = YAML(typ="safe").load(self.folder / "params.yaml")
-        for section in removing:
-            del current[section]["sample"]
+        for name in removing:
+            section, _, key = name.partition(".")
+            del current[section][key]
         merge(current, params)
         (self.folder / "params.yaml").write_text(json.dumps(current, indent=2))  # JSON is YAML, in the order given
 
@@ -199,7 +202,7 @@ def test_a_users_own_folder_of_clips_is_a_corpus_and_a_broken_clip_is_left_out(b
     broken = sorted(own.rglob("*.mp4"))[3]
     broken.write_bytes(broken.read_bytes()[:3000])
     with built.changed(
-        {"corpora": {"mine": {"adapter": "folder", "root": "own corpus"}}}, removing=["corpora", "render"]
+        {"corpora": {"mine": {"adapter": "folder", "root": "own corpus"}}}, removing=["corpora.sample", "render.sample"]
     ):
         assert built.repro("manifest") == {"corpus@mine", "manifest"}
     clips = read_rows(built.folder / "data/manifest.csv", Clip)
@@ -207,3 +210,30 @@ def test_a_users_own_folder_of_clips_is_a_corpus_and_a_broken_clip_is_left_out(b
     assert len(clips) == 27
     assert [(row.path, row.stage) for row in left_out] == [(broken.relative_to(own).as_posix(), "corpus")]
     assert "cannot be decoded" in left_out[0].reason
+
+
+def test_a_corpus_of_sound_alone_goes_all_the_way_by_its_official_parts(built: Workspace, tmp_path: Path) -> None:
+    rows = []
+    for clip in sorted((built.folder / "data/sample").glob("*/*.mp4")):
+        speaker, emotion, _ = clip.stem.split("_")
+        if probe(clip).has_audio:
+            sound = write_media(tmp_path / f"{clip.stem}.wav", sound=read_audio(clip, rate_hz=16000))
+            part = {"s01": "test", "s02": "dev"}.get(speaker, "train")
+            rows.append({"path": sound.name, "emotion": emotion, "speaker": speaker, "split": part})
+    with (tmp_path / "clips.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+    params = {
+        "corpora": {"heard": {"adapter": "csv", "root": str(tmp_path)}},
+        "protocols": {"parts": {"kind": "official"}},
+    }
+    gone = ["corpora.sample", "render.sample", "protocols.speaker_folds", "protocols.random"]
+    with built.changed(params, removing=gone):
+        built.repro()
+    metrics = json.loads((built.folder / "results/metrics.json").read_text())
+    assert metrics["protocols"].keys() == {"parts"}
+    assert metrics["protocols"]["parts"].keys() >= {"acoustic", "fused"}
+    assert "visual" not in metrics["protocols"]["parts"]
+    assert metrics["protocols"]["parts"]["clips"] == sum(row["split"] == "test" for row in rows)
+    assert metrics["protocols"]["parts"]["speakers_shared"] is False

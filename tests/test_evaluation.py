@@ -69,11 +69,8 @@ def test_the_interval_is_drawn_over_speakers_not_clips() -> None:
 def test_the_headline_says_where_speakers_are_shared() -> None:
     figures = {"protocols": evaluate([prediction(0, 0, 0), prediction(1, 1, 1)], CLASSES)}
     figures["protocols"]["folds"]["speakers_shared"] = True
-    assert {(row["modality"], row["speakers_shared"]) for row in headline(figures)} == {
-        ("visual", True),
-        ("acoustic", True),
-        ("fused", True),
-    }
+    named = {(row["modality"], row["protocol"]) for row in headline(figures)}
+    assert named == {(modality, "folds (speakers shared)") for modality in ("visual", "acoustic", "fused")}
 
 
 def test_predictions_are_one_row_a_clip_and_modality(tmp_path: Path) -> None:

@@ -10,35 +10,9 @@ import torchvision
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from data_manifest.corpora import CorpusConfig
-from data_manifest.manifest import ManifestConfig
-from data_manifest.protocols import ProtocolConfig
-from data_manifest.sample import SampleConfig
-from pipeline.backbones import BackboneConfig
-from pipeline.faces import FacesConfig
-from pipeline.heads import HeadConfig
-from pipeline.losses import AlignmentConfig
-from pipeline.parallel import RunConfig
+from pipeline.doctor import MODELS
 from pipeline.params import SECTIONS, read_params, read_section
 from pipeline.provenance import PROJECT, ROOT, source_files
-from pipeline.spectrograms import SpectrogramsConfig
-from pipeline.training import TrainConfig
-
-MODELS: dict[str, Any] = {
-    "render": dict[str, SampleConfig],
-    "corpora": dict[str, CorpusConfig],
-    "manifest": ManifestConfig,
-    "faces": FacesConfig,
-    "spectrograms": SpectrogramsConfig,
-    "embed_faces": BackboneConfig,
-    "embed_mels": BackboneConfig,
-    "head": HeadConfig,
-    "alignment": AlignmentConfig,
-    "train": TrainConfig,
-    "protocols": dict[str, ProtocolConfig],
-    "ablations": dict[str, dict[str, dict[str, Any]]],
-    "run": RunConfig,
-}
 
 
 def stages() -> dict[str, dict[str, Any]]:

@@ -33,7 +33,7 @@ def draw_confusion(
     """Draw one confusion matrix a modality: counts in the cells, the row's share as shade."""
     shown = [name for name in modalities if name in figures]
     figure = Figure(figsize=(4.4 * len(shown), 4.6), layout="constrained")
-    figure.suptitle(f"Confusion, {title.replace('_', ' ')}: truth in rows, prediction in columns", fontsize=11)
+    figure.suptitle(f"Confusion, {title}: truth in rows, prediction in columns", fontsize=11)
     for axis, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         counts = np.asarray(figures[name]["confusion"])
         rates = counts / np.maximum(1, counts.sum(1, keepdims=True))
@@ -70,7 +70,7 @@ def draw_embedding(
             style: dict[str, Any] = {"facecolors": "none", "edgecolors": COLOURS[number]}
             if modality == "visual":
                 style = {"c": COLOURS[number]}
-            label = name if modality == "visual" else None
+            label = name if modality == next(iter(features)) else None
             axis.scatter(own[:, 0], own[:, 1], marker=MARKERS[modality], s=28, linewidths=1.1, label=label, **style)
     axis.set_xticks([])
     axis.set_yticks([])
@@ -79,7 +79,7 @@ def draw_embedding(
     save(figure, path)
 
 
-def draw_ablation(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+def draw_ablation(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:
     """Draw the mean UAR of every row, its runs' standard deviation as a bar."""
     figure = Figure(figsize=(6.4, 0.45 * len(rows) + 1.1), layout="constrained")
     axis = figure.subplots()
@@ -88,6 +88,6 @@ def draw_ablation(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     axis.errorbar(means, heights, xerr=[row["sd"] or 0 for row in rows], fmt="o", color=COLOURS[5], capsize=3)
     axis.axvline(means[0], color="#999999", linestyle=":", linewidth=1)
     axis.set_yticks(heights, [row["row"] for row in rows], fontsize=9)
-    axis.set_xlabel("UAR of the fusion on test speakers, mean ± sd over runs", fontsize=9)
+    axis.set_xlabel(f"UAR of the fusion, {title}, mean ± sd over runs", fontsize=9)
     axis.set_ylim(-0.6, len(rows) - 0.4)
     save(figure, path)
