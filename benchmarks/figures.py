@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
@@ -39,6 +39,11 @@ def ratio(
     slow(), fast()  # the first calls load and compile
     ratios = sorted(_seconds(slow) / _seconds(fast) for _ in range(runs))
     return Figure(name, statistics.median(ratios), "times", against, runs, (ratios[0], ratios[-1]), target)
+
+
+def slower(name: str, own: Callable[[], object], other: Callable[[], object], *, against: str, target: str) -> Figure:
+    """Return how many times as long as `other` our `own` takes; measured as `ratio` is."""
+    return replace(ratio(name, own, other, against=against, target=target), unit="times as long")
 
 
 def _seconds(call: Callable[[], object]) -> float:

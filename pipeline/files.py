@@ -1,11 +1,13 @@
 """Where the project keeps files, and how it writes them: whole, or not at all."""
 
 import hashlib
+import io
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_cache_path
 
@@ -28,6 +30,30 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class LateErrors(io.FileIO):
+    """A new file whose write errors wait in `failed`: HDF5 takes the whole process down when a write fails."""
+
+    failed: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`, or keep the error and say that it was done."""
+        view, done = memoryview(data).cast("B"), 0
+        try:
+            while done < len(view):
+                done += super().write(view[done:]) or 0
+        except OSError as error:
+            self.failed = self.failed or error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Change the file's length, or keep the error."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.failed = self.failed or error
+            return size or 0
 
 
 def write_text(path: Path, text: str) -> None:
