@@ -1,8 +1,11 @@
 """Mistakes that a person can mend: one line that names the file, the value and the way out."""
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 class PipelineError(Exception):
@@ -35,8 +38,12 @@ class TrainingError(PipelineError):
 
 @contextmanager
 def for_people() -> Iterator[None]:
-    """Print a `PipelineError` as its one line and leave with exit status 1."""
+    """Tell a mistake or a full disk in one line, and leave with exit status 1."""
     try:
         yield
     except PipelineError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        sys.exit(f"error: {error.filename or 'a file'} cannot be written: {error.strerror}; make room")

@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
 
 from pipeline.errors import PipelineError
 from pipeline.memo import Arrays, Memo
@@ -16,6 +26,7 @@ from pipeline.parallel import Pool, RunConfig, ahead
 from pipeline.provenance import code_version, digest, fingerprint, library_versions
 from pipeline.store import writing
 
+FAILURES_SHOWN = 20
 log = logging.getLogger(__name__)
 
 
@@ -31,6 +42,7 @@ class Step:
     plugin: Callable[..., Any] | None = None  # the builder behind a name in params, which may be a user's
     weights: str = ""
     upstream: str = ""  # the fingerprint of the step whose results this one reads
+    device: str = "cpu"  # the kind of device that computes: another kind, other bits
 
     def ingredients(self) -> dict[str, Any]:
         """Return what makes two results of one clip differ."""
@@ -42,6 +54,7 @@ class Step:
             "libraries": library_versions(*self.libraries),
             "weights": self.weights,
             "upstream": self.upstream,
+            "device": self.device,
         }
 
     @property
@@ -69,9 +82,10 @@ class Tally:
     remembered: int = 0
     failures: dict[str, str] = field(default_factory=dict)  # clip id to reason
 
-    def __str__(self) -> str:
-        """Return the closing line."""
-        return f"{self.title}: {self.computed} computed, {self.remembered} from the memo, {len(self.failures)} failed"
+    @property
+    def told(self) -> str:
+        """The counts in words."""
+        return f"{self.computed} computed, {self.remembered} from the memo, {len(self.failures)} failed"
 
 
 def extract(
@@ -82,15 +96,15 @@ def extract(
     Raise when more than `run.max_failures` of the clips failed.
     """
     store = memo or Memo()
-    ingredients = digest(step.ingredients() | {"device": "cpu"})
+    ingredients = digest(step.ingredients())
 
     def start(job: ClipJob) -> Arrays | Future[Arrays]:
         remembered = store.read(step.name, digest([job.content, ingredients]))
         return pool.submit(step.compute, job.load()) if remembered is None else remembered
 
     with Pool(run) as pool, progress() as bar:
-        task = bar.add_task(tally.title, total=tally.total)
-        for job, started in ahead(jobs, start, workers=pool.workers):
+        task = bar.add_task(tally.title, total=tally.total, told="")
+        for job, started in ahead(jobs, start, workers=lambda: pool.workers):
             if isinstance(started, Future):
                 try:
                     result = started.result()
@@ -103,7 +117,7 @@ def extract(
             else:
                 tally.remembered += 1
                 yield job.clip_id, started
-            bar.advance(task)
+            bar.update(task, advance=1, told=tally.told)
     _report(tally, run.max_failures)
 
 
@@ -132,20 +146,34 @@ def fill(
 
 
 def progress() -> Progress:
-    """Return the bar that all long work shows."""
+    """Return the bar that all long work shows; a task's field `told` says what came of it so far."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        _Rate(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[told]}"),
         console=Console(stderr=True),
     )
 
 
+class _Rate(ProgressColumn):
+    """Steps a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+
 def _report(tally: Tally, max_failures: float) -> None:
-    log.info("%s", tally)
-    for clip_id, reason in tally.failures.items():
+    """Show what was computed, what came from the memo, what failed and why; raise if too much failed."""
+    table = Table("", "computed", "from the memo", "failed", title_justify="left")
+    table.add_row(tally.title, str(tally.computed), str(tally.remembered), str(len(tally.failures)))
+    Console(stderr=True).print(table)
+    for clip_id, reason in list(tally.failures.items())[:FAILURES_SHOWN]:
         log.warning("%s: %s failed: %s", tally.title, clip_id, reason)
+    if len(tally.failures) > FAILURES_SHOWN:
+        log.warning("%s: and %d more, all in the exclusions", tally.title, len(tally.failures) - FAILURES_SHOWN)
     if len(tally.failures) > max_failures * tally.total:
         raise PipelineError(
             f"{tally.title}: {len(tally.failures)} of {tally.total} clips failed, more than run.max_failures = "

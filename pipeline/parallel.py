@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 import dask
 from pydantic import Field, field_validator
 
-from pipeline.errors import ClipError
+from pipeline.errors import ClipError, ParameterError
 from pipeline.params import Config
 from pipeline.threads import ONE_THREAD
 
@@ -30,6 +30,7 @@ DASK_SETTINGS = {
     "distributed.scheduler.allowed-failures": 1,
 }
 JOBS_AHEAD_PER_WORKER = 4
+CONNECT_S = 10
 
 
 class RunConfig(Config):
@@ -37,6 +38,7 @@ class RunConfig(Config):
 
     scheduler: str = "processes"
     workers: int | None = Field(None, ge=1)  # None: as many as there are cores
+    device: str = Field("cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$")  # where the backbone computes
     max_failures: float = Field(0.05, ge=0, le=1)  # the share of clips that may fail before the stage does
 
     @field_validator("scheduler")
@@ -101,6 +103,8 @@ class Pool:
             LocalCluster,
         )  # half a second that not every run has to pay
 
+        from pipeline.workers import Deaf, admit
+
         logging.getLogger("distributed").setLevel(logging.ERROR)  # not its workers' comings and goings
         self.failures = (ClipError, KilledWorker)
         address: Any = self.run.scheduler
@@ -109,16 +113,28 @@ class Pool:
             address = self._open.enter_context(
                 LocalCluster(n_workers=self.workers, threads_per_worker=1, dashboard_address=":0")
             )
-        client = self._open.enter_context(Client(address))
+        try:
+            client = self._open.enter_context(Client(address, timeout=CONNECT_S))
+        except OSError as error:
+            raise ParameterError(f"run.scheduler: no Dask scheduler answers at {address}: {error}") from error
+        if self.run.scheduler == "processes":
+            client.register_plugin(Deaf())
+        else:
+            self.workers = admit(client)
         executor: Executor = client.get_executor(pure=False)
         return executor
 
 
-def ahead(jobs: Iterable[Job], start: Callable[[Job], Started], *, workers: int) -> Iterator[tuple[Job, Started]]:
-    """Yield each job with what `start` gave for it, in order, starting a bounded number ahead."""
+def ahead(
+    jobs: Iterable[Job], start: Callable[[Job], Started], *, workers: Callable[[], int]
+) -> Iterator[tuple[Job, Started]]:
+    """Yield each job with what `start` gave for it, in order, starting a bounded number ahead.
+
+    How many workers there are may be known only after the first start.
+    """
     under_way: deque[tuple[Job, Started]] = deque()
     for job in jobs:
         under_way.append((job, start(job)))
-        if len(under_way) >= JOBS_AHEAD_PER_WORKER * workers:
+        if len(under_way) >= JOBS_AHEAD_PER_WORKER * workers():
             yield under_way.popleft()
     yield from under_way

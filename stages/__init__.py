@@ -2,14 +2,18 @@
 
 import logging
 import os
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 
+import psutil
 from rich.console import Console
 from rich.logging import RichHandler
 
 from pipeline.errors import for_people
 from pipeline.threads import ONE_THREAD
 
+STOPPED = 130  # what shells say of a command that Ctrl-C has ended
 os.environ.update(ONE_THREAD)  # here, because numerical libraries read it once, when they are imported
 
 
@@ -17,5 +21,21 @@ def run(main: Callable[[], None]) -> None:
     """Run a stage: its log goes to the terminal, and a mistake that a person can mend is one line."""
     handler = RichHandler(console=Console(stderr=True), show_path=False, show_time=False)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
+    signal.signal(signal.SIGINT, _stop)
     with for_people():
         main()
+
+
+def _stop(*_: object) -> None:
+    """Stop at once, workers first. All that is kept is written whole, so there is nothing to put in order.
+
+    An exception would have to find its way out of whatever runs now; in a callback of the garbage collector or
+    the event loop it gets lost.
+    """
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    console = Console(stderr=True)
+    console.show_cursor()  # which a progress bar hides
+    console.print("\nstopped; what is done is kept, and the same command goes on from there")
+    os._exit(STOPPED)

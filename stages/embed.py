@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from data_manifest.manifest import MANIFEST, Clip, read_rows
-from pipeline.backbones import BACKBONES, LIBRARIES, BackboneConfig, describe_weights
+from pipeline.backbones import BACKBONES, LIBRARIES, BackboneConfig, check_device, describe_weights
 from pipeline.embedding import SOURCES, no_tokens
 from pipeline.extraction import ClipJob, Step, fill
 from pipeline.parallel import RunConfig
@@ -24,12 +24,15 @@ def main() -> None:
     config = read_section(f"embed_{sys.argv[1]}", BackboneConfig)
     if config.weights == "random":
         log.warning("RANDOM WEIGHTS: the backbone was never trained; its figures show that the pipeline works, no more")
+    run_config = read_section("run", RunConfig)
+    check_device(run_config.device)
     reader = Reader(source.path, schema=source.schema)
     contents = {clip.clip_id: clip.sha256 for clip in read_rows(MANIFEST, Clip)}
     weights = describe_weights(config)
     step = Step(
         name=f"embed_{sys.argv[1]}",
-        compute=partial(source.compute, config=config),
+        compute=partial(source.compute, config=config, device=run_config.device),
+        device=run_config.device.partition(":")[0],
         code=source.compute,
         plugin=lookup(BACKBONES, config.backbone, "backbone"),
         params=config.model_dump(),
@@ -46,7 +49,7 @@ def main() -> None:
         step,
         like=no_tokens(config),
         attributes=attributes,
-        run=read_section("run", RunConfig),
+        run=run_config,
         failed_before=reader.attributes["failures"],
     )
 

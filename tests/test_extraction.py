@@ -128,7 +128,7 @@ def test_jobs_are_started_a_bounded_number_ahead_and_come_out_in_order() -> None
         return -job
 
     most = 0
-    for position, (job, value) in enumerate(ahead(range(100), start, workers=2)):
+    for position, (job, value) in enumerate(ahead(range(100), start, workers=lambda: 2)):
         assert (job, value) == (position, -position)
         most = max(most, len(started) - position)
     assert most == 8

@@ -1,0 +1,246 @@
+"""Extraction in real processes: killed, stopped, starved of room, spread over a cluster; always the same file."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.provenance import ROOT
+
+CLIPS = 60
+STAGE = '''
+"""A stage in miniature: every clip takes a moment and leaves a line in the log."""
+import os, sys, time
+from functools import partial
+from pathlib import Path
+import numpy as np
+from pipeline.extraction import ClipJob, Step, fill
+from pipeline.parallel import RunConfig
+from stages import run
+
+LOG = Path(__file__).with_name("log")
+
+def compute(number):
+    with LOG.open("a") as file:
+        file.write(f"{number} {os.getpid()}\\n")
+    time.sleep(0.03)
+    return {"values": np.random.default_rng(number).normal(size=(number % 5, 1000)).astype(np.float32)}
+
+def main():
+    scheduler, workers, target, *clips = sys.argv[1:]
+    numbers = range(int(clips[0])) if len(clips) == 1 else map(int, clips)
+    jobs = [ClipJob(f"clip{n:03}", f"content {n}", partial(int, n)) for n in numbers]
+    step = Step("test", compute, compute, params={}, libraries=("numpy",))
+    like = {"values": np.empty((0, 1000), np.float32)}
+    config = RunConfig(scheduler=scheduler, workers=int(workers))
+    fill(Path(target), jobs, step, like=like, attributes={"schema": "fdan.test/1"}, run=config)
+
+if __name__ == "__main__":
+    run(main)
+'''
+
+
+class Place:
+    """A folder with the stage, a memo and a log."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "stage.py").write_text(STAGE)
+        self.log, self.memo = folder / "log", folder / "memo"
+        self.environment = os.environ | {"FDAN_CACHE": str(self.memo), "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
+
+    def start(self, *arguments: object, target: str = "out.h5", **options: object) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            # As a module, so that workers can import what the parent calls __main__.
+            [sys.executable, "-c", "import stage; stage.run(stage.main)", *map(str, arguments[:2]), target]
+            + [*map(str, arguments[2:])],
+            cwd=self.folder,
+            env=self.environment,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            **options,  # type: ignore[call-overload]
+        )
+
+    def run(self, *arguments: object, target: str = "out.h5") -> str:
+        """Run to the end; return the file's md5."""
+        process = self.start(*arguments, target=target)
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        return hashlib.md5((self.folder / target).read_bytes()).hexdigest()
+
+    def computed(self) -> list[int]:
+        """Return the clips that were computed, as often as they were."""
+        return [int(line.split()[0]) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+
+    def wait_for(self, clips: int) -> None:
+        deadline = time.monotonic() + 60
+        while len(self.computed()) < clips:
+            assert time.monotonic() < deadline, "nothing is computed"
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The md5 of a run in one process that nothing disturbs."""
+    return Place(tmp_path_factory.mktemp("undisturbed")).run("synchronous", 1, CLIPS)
+
+
+@pytest.mark.parametrize("victim", ["stage", "worker", "group"])
+def test_whoever_is_killed_the_run_ends_with_the_same_file_and_repeats_only_what_was_in_flight(
+    place: Place, undisturbed: str, victim: str
+) -> None:
+    process = place.start("processes", 2, CLIPS)
+    place.wait_for(CLIPS // 3)
+    if victim == "group":
+        os.killpg(process.pid, signal.SIGKILL)
+    elif victim == "stage":
+        process.kill()
+    else:
+        worker = int(place.log.read_text().splitlines()[-1].split()[1])
+        os.kill(worker, signal.SIGKILL)
+    process.communicate(timeout=60)
+    if victim == "worker":
+        assert process.returncode == 0  # it was replaced, and nobody needed to do anything
+    else:
+        assert not (place.folder / "out.h5").exists()
+    assert place.run("processes", 2, CLIPS) == undisturbed
+    in_flight = 2 * 4 + 2  # as many as are started ahead
+    assert set(place.computed()) == set(range(CLIPS))
+    assert len(place.computed()) <= CLIPS + in_flight
+    assert not list(place.folder.glob(".*.h5"))
+
+
+def test_a_killed_stage_leaves_no_process_behind(place: Place) -> None:
+    process = place.start("processes", 2, 500)
+    place.wait_for(10)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 2
+    process.kill()
+    process.communicate(timeout=30)
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert not alive
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous", "processes"])
+def test_ctrl_c_stops_soon_in_one_line_and_keeps_what_is_done(place: Place, scheduler: str) -> None:
+    process = place.start(scheduler, 2, 500)
+    place.wait_for(30)
+    start = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - start < 5
+    assert process.returncode == 130
+    assert "stopped; what is done is kept" in errors
+    assert "Traceback" not in errors
+    done = len(list(place.memo.rglob("*.entry")))
+    assert done >= 30 - 10
+    before = len(place.computed())
+    place.run("synchronous", 1, 30)
+    assert len(place.computed()) - before <= 10
+
+
+def test_one_two_and_no_workers_give_one_file(place: Place, undisturbed: str) -> None:
+    for workers in (1, 2):
+        other = place.folder / f"{workers}"
+        other.mkdir()
+        assert Place(other).run("processes", workers, CLIPS) == undisturbed
+
+
+@pytest.fixture
+def cluster(place: Place) -> Iterator[str]:
+    """The address of a scheduler with two workers, started as a user starts them, in other folders."""
+    dask = str(Path(sys.executable).with_name("dask"))
+    elsewhere = place.folder / "elsewhere"
+    elsewhere.mkdir()
+    options = {"cwd": elsewhere, "env": place.environment, "stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    file = place.folder / "scheduler.json"
+    started = [
+        subprocess.Popen(  # type: ignore[call-overload]
+            [dask, "scheduler", "--port", "0", "--dashboard-address", ":0", "--scheduler-file", str(file)], **options
+        )
+    ]
+    while not file.exists() or not file.read_text():
+        time.sleep(0.1)
+    worker = [dask, "worker", "--scheduler-file", str(file), "--nthreads", "1", "--dashboard-address", ":0"]
+    started += [subprocess.Popen(worker, **options) for _ in range(2)]  # type: ignore[call-overload]
+    address = json.loads(file.read_text())["address"]
+    yield address
+    for process in started[::-1]:
+        process.terminate()
+        process.wait(30)
+
+
+def test_a_cluster_that_was_started_by_hand_gives_the_same_file(place: Place, undisturbed: str, cluster: str) -> None:
+    assert place.run(cluster, 1, CLIPS) == undisturbed
+    assert len({line.split()[1] for line in place.log.read_text().splitlines()}) == 2
+
+
+def test_an_address_where_nobody_answers_is_one_line(place: Place) -> None:
+    process = place.start("tcp://127.0.0.1:9", 1, 3)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "error: run.scheduler: no Dask scheduler answers at tcp://127.0.0.1:9" in " ".join(errors.split())
+    assert "Traceback" not in errors
+
+
+def test_two_runs_at_the_same_time_share_one_memo(place: Place, undisturbed: str) -> None:
+    runs = [place.start("synchronous", 1, CLIPS, target=f"{name}.h5") for name in "ab"]
+    for process in runs:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    for name in "ab":
+        assert hashlib.md5((place.folder / f"{name}.h5").read_bytes()).hexdigest() == undisturbed
+    assert CLIPS <= len(place.computed()) <= 2 * CLIPS
+    assert len(list(place.memo.rglob("*.entry"))) == CLIPS
+
+
+def test_of_two_hundred_clips_one_more_costs_one_and_one_less_none(place: Place) -> None:
+    numbers = list(range(200))
+    place.run("synchronous", 1, *numbers[:-1])
+    place.log.unlink()
+    place.run("synchronous", 1, *numbers)
+    assert place.computed() == [199]
+    place.log.unlink()
+    place.run("synchronous", 1, *numbers[1:])
+    assert place.computed() == []
+
+
+@pytest.mark.parametrize("what", ["memo", "store"])
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(place: Place, undisturbed: str, what: str) -> None:
+    limit = 3000 if what == "memo" else 60_000  # bytes a file may have: an entry has up to 16,000, the store more
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
+    process = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            limited + "import stage; stage.run(stage.main)",
+            "synchronous",
+            "1",
+            "out.h5",
+            str(CLIPS),
+        ],
+        cwd=place.folder,
+        env=place.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
+    assert ("cannot write to the memo" if what == "memo" else "out.h5 cannot be written") in process.stderr
+    assert not list(place.folder.glob("*.h5"))
+    assert place.run("synchronous", 1, CLIPS) == undisturbed
