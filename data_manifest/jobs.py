@@ -12,7 +12,7 @@ from pipeline.extraction import ClipJob
 
 def clip_jobs(modality: Literal["visual", "acoustic"]) -> list[ClipJob]:
     """Return a job, the path of the picture or of the sound, for every clip that has the modality."""
-    roots = corpus_roots()
+    roots = {name: root.absolute() for name, root in corpus_roots().items()}  # workers may run in another folder
     clips = [clip for clip in read_rows(MANIFEST, Clip) if modality in clip.modalities]
     for corpus in sorted({clip.corpus for clip in clips} - roots.keys()):
         raise CorpusError(f"{MANIFEST} holds clips of {corpus!r}, which corpora does not name; run: dvc repro manifest")

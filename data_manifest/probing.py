@@ -34,7 +34,7 @@ class Probed:
 
 def probe_corpus(name: str, config: CorpusConfig, run: RunConfig) -> Probed:
     """Return the corpus's clips, and the files that are none, with the reason."""
-    root = Path(config.root)
+    root = Path(config.root).absolute()  # workers may run in another folder
     findings = look(name, config)
     reasons = dict(findings.leftovers)
     wanted = sorted({path for candidate in findings.candidates for path in candidate.files})
@@ -75,9 +75,11 @@ def _contents(root: Path, paths: Sequence[str], *, title: str) -> dict[str, str]
     """Return the sha256 of each file's bytes."""
     contents = {}
     with progress() as bar:
+        task = bar.add_task(title, total=len(paths), told="")
         found = digests([root / path for path in paths])
-        for path, digest in zip(paths, bar.track(found, len(paths), description=title), strict=True):
+        for path, digest in zip(paths, found, strict=True):
             contents[path] = digest
+            bar.advance(task)
     return contents
 
 

@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from pipeline.errors import ClipError, WeightsError
+from pipeline.errors import ClipError, ParameterError, WeightsError
 from pipeline.params import Config
 from pipeline.registry import check_name, lookup
 from pipeline.weights import WeightFile, obtain
@@ -115,11 +115,19 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 @cache
-def load_backbone(config: BackboneConfig) -> nn.Module:
+def load_backbone(config: BackboneConfig, device: str = "cpu") -> nn.Module:
     """Return the backbone, built once a process, on one thread: so its bits don't depend on the machine's cores."""
     torch.set_num_threads(1)
     backbone: nn.Module = lookup(BACKBONES, config.backbone, "backbone")(config)
-    return backbone.eval().requires_grad_(False)
+    return backbone.eval().requires_grad_(False).to(device)
+
+
+def check_device(device: str) -> None:
+    """Raise where the machine has no such device."""
+    kind = device.partition(":")[0]
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there[kind]:
+        raise ParameterError(f"run.device = {device!r}: torch finds no {kind} device here; there is cpu")
 
 
 def describe_weights(config: BackboneConfig) -> dict[str, Any]:
@@ -131,9 +139,9 @@ def describe_weights(config: BackboneConfig) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def embed(images: Tensor, config: BackboneConfig) -> Tensor:
+def embed(images: Tensor, config: BackboneConfig, device: str = "cpu") -> Tensor:
     """Return the tokens (B, k, D) float32 of images (B, 3, size, size) in 0..1."""
-    tokens: Tensor = load_backbone(config)(images).float()
+    tokens: Tensor = load_backbone(config, device)(images.to(device)).float().cpu()
     if not torch.isfinite(tokens).all():
         raise ClipError("the backbone gave tokens that are not finite")
     return tokens

@@ -18,6 +18,7 @@ from pipeline.files import cache_folder, file_digest
 SETTLED_NS = 2 * 10**9
 BUSY_S = 60  # how long to wait for another run that is writing
 PATHS_A_QUERY = 500
+KEPT_AT_ONCE = 100
 TABLE = "CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, state TEXT NOT NULL, sha256 TEXT NOT NULL)"
 
 
@@ -50,10 +51,17 @@ def _digests(paths: Sequence[str], database: sqlite3.Connection) -> Generator[st
             if state and content is not digest:
                 fresh.append((path, state, content))
             yield content
-    finally:  # a run that is stopped half-way keeps what it has
+            if len(fresh) == KEPT_AT_ONCE:  # a run that is killed keeps most of what it has
+                _keep(fresh, database)
+    finally:
         pool.shutdown(cancel_futures=True)
-        database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", fresh)
-        database.commit()
+        _keep(fresh, database)
+
+
+def _keep(fresh: list[tuple[str, str, str]], database: sqlite3.Connection) -> None:
+    database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", fresh)
+    database.commit()
+    fresh.clear()
 
 
 def _state(path: str) -> str:

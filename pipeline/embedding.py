@@ -16,25 +16,27 @@ from pipeline.media import decode_jpeg
 Rows = dict[str, Any]
 
 
-def embed_crops(rows: Rows, config: BackboneConfig) -> dict[str, NDArray[np.float32]]:
+def embed_crops(rows: Rows, config: BackboneConfig, device: str) -> dict[str, NDArray[np.float32]]:
     """Return the tokens of a clip's face crops (JPEG files)."""
     images = [torch.from_numpy(decode_jpeg(file)).permute(2, 0, 1) / 255 for file in rows["crops"]]
-    return _tokens(images, rows["times"], config)
+    return _tokens(images, rows["times"], config, device)
 
 
-def embed_windows(rows: Rows, config: BackboneConfig) -> dict[str, NDArray[np.float32]]:
+def embed_windows(rows: Rows, config: BackboneConfig, device: str) -> dict[str, NDArray[np.float32]]:
     """Return the tokens of a clip's spectrogram windows (frames, mels) in 0..1: low bands below, time rightwards."""
     images = [torch.from_numpy(window[:, ::-1].T.copy()).expand(3, -1, -1) for window in rows["windows"]]
-    return _tokens(images, rows["times"], config)
+    return _tokens(images, rows["times"], config, device)
 
 
-def _tokens(images: list[Tensor], times: NDArray[np.float32], config: BackboneConfig) -> dict[str, NDArray[np.float32]]:
+def _tokens(
+    images: list[Tensor], times: NDArray[np.float32], config: BackboneConfig, device: str
+) -> dict[str, NDArray[np.float32]]:
     """Return `tokens (n·k, D)` and `times (n·k,)`; the k tokens of an image lie together and share its time."""
     size = (config.size_px, config.size_px)
     if not images:
         return no_tokens(config)
     batch = torch.cat([interpolate(image[None], size, mode="bilinear", antialias=True) for image in images])
-    tokens = embed(batch, config).numpy()
+    tokens = embed(batch, config, device).numpy()
     return {"tokens": tokens.reshape(-1, tokens.shape[-1]), "times": np.repeat(times, tokens.shape[1])}
 
 
@@ -50,7 +52,7 @@ class Source(NamedTuple):
     path: Path
     schema: str
     modality: str
-    compute: Callable[..., dict[str, NDArray[np.float32]]]  # of a clip's rows, and config
+    compute: Callable[..., dict[str, NDArray[np.float32]]]  # of a clip's rows, config and device
 
 
 SOURCES = {

@@ -121,7 +121,7 @@ def train_runs(corpus: Corpus, jobs: Sequence[tuple[Recipe, Run]], run: RunConfi
             parts = corpus.part(planned.split.train), corpus.part(planned.split.validation)
             return pool.submit(partial(_train, recipe, classes=len(corpus.classes), seed=planned.seed), parts)
 
-        for _, future in ahead(jobs, start, workers=pool.workers):
+        for _, future in ahead(jobs, start, workers=lambda: pool.workers):
             yield future.result()
 
 

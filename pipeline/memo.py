@@ -7,8 +7,9 @@ is good. A spoiled entry counts as absent and is replaced by the next write.
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
@@ -19,6 +20,7 @@ from pipeline.files import cache_folder, written_whole
 
 Arrays = Mapping[str, np.ndarray]
 CHECKSUM_BYTES = 32
+DAY_S = 86400
 log = logging.getLogger(__name__)
 
 
@@ -63,3 +65,52 @@ class Memo:
                 f"cannot write to the memo {self.folder}: {error.strerror}; "
                 "make room, or name another folder in FDAN_CACHE"
             ) from error
+
+    def entries(self) -> list["Entry"]:
+        """Return what lies in the memo, the oldest first."""
+        found = []
+        for path in self.folder.glob("*/*/*"):
+            try:
+                state = path.stat()
+            except FileNotFoundError:  # another process has replaced or pruned it
+                continue
+            found.append(Entry(path, path.parent.parent.name, state.st_size, state.st_mtime))
+        return sorted(found, key=lambda entry: (entry.written_s, entry.path))
+
+
+class Entry(NamedTuple):
+    """A file of the memo."""
+
+    path: Path
+    step: str
+    size_bytes: int
+    written_s: float  # since 1970
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether it was left half-written, by a process that was killed."""
+        return self.path.suffix != ".entry" or self.path.name.startswith(".")
+
+
+def to_prune(
+    entries: Sequence[Entry], *, now_s: float, older_than_s: float | None, max_bytes: float | None
+) -> list[Entry]:
+    """Return the entries that are too old, and of the rest the oldest until no more than `max_bytes` are left.
+
+    `entries` come the oldest first. What was left half-written goes after a day, when no one can be writing it.
+    """
+    old = [
+        entry
+        for entry in entries
+        if (older_than_s is not None and now_s - entry.written_s > older_than_s)
+        or (entry.abandoned and now_s - entry.written_s > DAY_S)
+    ]
+    gone = set(old)
+    rest = [entry for entry in entries if entry not in gone]
+    left = sum(entry.size_bytes for entry in rest)
+    for entry in rest:
+        if max_bytes is None or left <= max_bytes:
+            break
+        old.append(entry)
+        left -= entry.size_bytes
+    return old

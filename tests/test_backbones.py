@@ -13,7 +13,7 @@ from torchvision.models import ResNet34_Weights
 from torchvision.models import resnet34 as plain_resnet34
 
 from pipeline import backbones
-from pipeline.backbones import BACKBONES, BackboneConfig, describe_weights, embed, load_backbone
+from pipeline.backbones import BACKBONES, BackboneConfig, check_device, describe_weights, embed, load_backbone
 from pipeline.embedding import embed_crops, embed_windows, no_tokens
 from pipeline.errors import ParameterError, WeightsError
 from pipeline.files import file_digest
@@ -127,6 +127,13 @@ def test_a_mistyped_backbone_lists_the_names() -> None:
         check({"backbone": "resnet43"}, BackboneConfig, where="params.yaml: embed_faces")
 
 
+def test_a_device_that_is_not_there_is_refused_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ParameterError, match=r"run\.device = 'cuda:1': torch finds no cuda device here"):
+        check_device("cuda:1")
+
+
 def test_a_clips_tokens_lie_image_by_image_with_their_times() -> None:
     config = SMALL.model_copy(update={"tokens": "grid", "grid": 2})
     pictures = [np.full((64, 64, 3), level, np.uint8) for level in (0, 120, 255)]
@@ -134,16 +141,16 @@ def test_a_clips_tokens_lie_image_by_image_with_their_times() -> None:
         "crops": [encode_jpeg(picture) for picture in pictures],
         "times": np.asarray([0.1, 0.2, 0.3], np.float32),
     }
-    result = embed_crops(rows, config)
+    result = embed_crops(rows, config, "cpu")
     assert result["tokens"].shape == (12, 512)
     np.testing.assert_allclose(result["times"], np.repeat(rows["times"], 4))
-    alone = embed_crops({"crops": rows["crops"][1:2], "times": rows["times"][1:2]}, config)
+    alone = embed_crops({"crops": rows["crops"][1:2], "times": rows["times"][1:2]}, config, "cpu")
     np.testing.assert_allclose(result["tokens"][4:8], alone["tokens"], rtol=1e-3, atol=1e-4)
 
 
 def test_a_clip_without_pictures_has_no_tokens_of_the_right_width() -> None:
     for compute, name in ((embed_crops, "crops"), (embed_windows, "windows")):
-        result = compute({name: [], "times": np.empty(0, np.float32)}, SMALL)
+        result = compute({name: [], "times": np.empty(0, np.float32)}, SMALL, "cpu")
         assert {key: value.shape for key, value in result.items()} == {"tokens": (0, 512), "times": (0,)}
     assert no_tokens(SMALL)["tokens"].dtype == np.float32
 
@@ -151,14 +158,14 @@ def test_a_clip_without_pictures_has_no_tokens_of_the_right_width() -> None:
 def test_spectrogram_images_have_low_bands_below_and_time_rightwards(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
 
-    def embed(images: torch.Tensor, _: BackboneConfig) -> torch.Tensor:
+    def embed(images: torch.Tensor, _: BackboneConfig, device: str) -> torch.Tensor:
         seen.append(images)
         return torch.zeros(len(images), 1, 512)
 
     monkeypatch.setattr("pipeline.embedding.embed", embed)
     window = np.zeros((100, 128), np.float32)
     window[:25, :32] = 1  # the first quarter of the time, the lowest quarter of the bands
-    embed_windows({"windows": [window], "times": np.zeros(1, np.float32)}, SMALL)
+    embed_windows({"windows": [window], "times": np.zeros(1, np.float32)}, SMALL, "cpu")
     (image,) = seen[0]
     assert torch.equal(image[0], image[2])
     assert image[0, 50:, :14].min() > 0.9

@@ -159,6 +159,20 @@ def test_an_experiment_on_the_head_touches_no_media(built: Workspace) -> None:
     assert ran(result) == LEARNING
 
 
+def test_experiments_elsewhere_find_the_memo(built: Workspace) -> None:
+    with built.changed({"faces": {"margin": 0.1}}):  # computed once, by hand: DVC itself knows nothing of it
+        assert built.run(sys.executable, "-m", "stages.faces").returncode == 0
+        assert built.run(sys.executable, "-m", "stages.embed", "faces").returncode == 0
+    built.run("dvc", "checkout", "--force")
+    before = {path.name for path in (built.folder / ".memo/memo").rglob("*.entry")}
+    assert built.run("dvc", "exp", "run", "--temp", "-S", "faces.margin=0.1").returncode == 0
+    assert built.run("dvc", "exp", "run", "--queue", "-S", "faces.margin=0.1", "-S", "head.dropout=0.2").returncode == 0
+    assert built.run("dvc", "exp", "run", "--run-all").returncode == 0
+    assert {path.name for path in (built.folder / ".memo/memo").rglob("*.entry")} == before
+    shown = json.loads(built.run("dvc", "exp", "show", "--json").stdout)
+    assert json.dumps(shown).count('"margin": 0.1') >= 2
+
+
 @pytest.mark.parametrize(
     ("params", "words"),
     [

@@ -1,16 +1,19 @@
 """The memo: results come back as they were, a spoiled entry never does, and every ingredient counts."""
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from pipeline.errors import PipelineError
 from pipeline.extraction import Step
 from pipeline.files import written_whole
-from pipeline.memo import Memo
+from pipeline.memo import DAY_S, Memo, to_prune
 
 RESULT = {"tokens": np.arange(6, dtype=np.float32).reshape(2, 3), "none": np.empty((0, 4), np.float32)}
 
@@ -70,8 +73,79 @@ def test_every_ingredient_changes_the_fingerprint(monkeypatch: pytest.MonkeyPatc
         replace(plain, plugin=double),
         replace(plain, weights="0123"),
         replace(plain, upstream="4567"),
+        replace(plain, device="cuda"),
     ]
     prints = {step.fingerprint for step in [plain, replace(plain), *changed]}
     assert len(prints) == 1 + len(changed)
     monkeypatch.setattr("pipeline.extraction.library_versions", lambda *_: {"numpy": "0.0"})
     assert plain.fingerprint not in prints
+
+
+def fill_memo(memo: Memo, *, now_s: float) -> None:
+    """Write entries of 1000 numbers, 1 to 5 days old, in two steps."""
+    for days in range(1, 6):
+        step = "faces" if days < 4 else "probe"
+        memo.write(step, f"{days:064}", {"x": np.zeros(1000, np.float32)})
+        os.utime(memo.path(step, f"{days:064}"), (now_s - days * DAY_S,) * 2)
+
+
+@pytest.mark.parametrize(
+    ("older_than_days", "entries_left", "gone"),
+    [(None, None, []), (3.5, None, [5, 4]), (None, 2, [5, 4, 3]), (4.5, 3, [5, 4]), (0.5, None, [5, 4, 3, 2, 1])],
+)
+def test_what_is_old_goes_and_then_the_oldest_until_there_is_room(
+    tmp_path: Path, older_than_days: float | None, entries_left: int | None, gone: list[int]
+) -> None:
+    memo, now_s = Memo(tmp_path), 1e9
+    fill_memo(memo, now_s=now_s)
+    entries = memo.entries()
+    size = entries[0].size_bytes
+    assert [entry.step for entry in entries] == ["probe", "probe", "faces", "faces", "faces"]
+    pruned = to_prune(
+        entries,
+        now_s=now_s,
+        older_than_s=None if older_than_days is None else older_than_days * DAY_S,
+        max_bytes=None if entries_left is None else entries_left * size + 10,
+    )
+    assert [int(entry.path.stem) for entry in pruned] == gone
+
+
+def test_what_a_killed_process_left_goes_after_a_day(tmp_path: Path) -> None:
+    memo = Memo(tmp_path)
+    memo.write("faces", "a" * 64, {"x": np.zeros(3)})
+    for name, age_s in (("young", 3600), ("old", 2 * DAY_S)):
+        path = tmp_path / "faces" / "aa" / f".{name}.entry"
+        path.touch()
+        os.utime(path, (1e9 - age_s,) * 2)
+    os.utime(memo.path("faces", "a" * 64), (1e9, 1e9))
+    pruned = to_prune(memo.entries(), now_s=1e9, older_than_s=None, max_bytes=None)
+    assert [entry.path.name for entry in pruned] == [".old.entry"]
+
+
+def fdan_memo(*arguments: str) -> tuple[int, str]:
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["memo", *arguments])
+    return result.exit_code, result.output
+
+
+def test_the_command_shows_the_steps_and_removes_nothing_unless_told_to() -> None:
+    memo = Memo()
+    fill_memo(memo, now_s=time.time())
+    status, output = fdan_memo()
+    assert status == 0
+    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in output.splitlines() if "│" in line]
+    assert rows == [["faces", "3"], ["probe", "2"], ["all", "5"]]
+    _, output = fdan_memo("--older-than", "84h")
+    assert "Nothing was removed; --yes removes it." in output
+    assert len(memo.entries()) == 5
+    _, output = fdan_memo("--older-than", "84h", "--yes")
+    assert "2 entries removed" in output
+    assert {entry.step for entry in memo.entries()} == {"faces"}
+    fdan_memo("--max-size", "0KB", "--yes")
+    assert memo.entries() == []
+
+
+@pytest.mark.parametrize("arguments", [("--older-than", "30"), ("--max-size", "many"), ("--max-size", "-1GB")])
+def test_a_limit_without_a_unit_is_one_line(arguments: tuple[str, str]) -> None:
+    status, output = fdan_memo(*arguments)
+    assert status == 1
+    assert output.startswith(f"error: {arguments[1]!r} is no number with one of the units ")
