@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from pipeline.backbones import BackboneConfig, embed, load_backbone
 from pipeline.errors import ClipError
-from pipeline.faces import FacesConfig, load_detector
+from pipeline.faces import FacesConfig, detect
 from pipeline.media import read_audio, read_frames
 from pipeline.params import read_section
 from pipeline.provenance import ROOT
@@ -31,7 +32,7 @@ def seconds(paths: Sequence[Path]) -> float:
 
 def _load() -> None:
     """Load the models before anything is timed."""
-    load_detector(_faces().detector)
+    detect(np.zeros((1, 64, 64, 3), np.uint8), _faces())
     embed(torch.zeros(1, 3, _embedding().size_px, _embedding().size_px), _embedding())
 
 
@@ -49,7 +50,7 @@ def _alone(path: Path) -> float:
     load_backbone(_embedding())
     start = time.perf_counter()
     frames, _ = read_frames(path, count=_faces().frames_per_clip)
-    found = load_detector(_faces().detector)(frames)
+    found = detect(frames, _faces())
     images = sum(len(boxes) > 0 for boxes in found)
     try:
         sound = read_audio(path, rate_hz=sounds.rate_hz)

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,6 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.errors import ParameterError, StoreError, for_people
+from pipeline.registry import suggestion
+
+if TYPE_CHECKING:
+    from pipeline.weights import WeightFile
 
 app = typer.Typer(no_args_is_help=True, help="Audio-visual speech emotion recognition on cached embeddings.")
 console = Console()
@@ -160,6 +164,60 @@ def _quantity(text: str, units: Mapping[str, float]) -> float | None:
     if not match:
         raise ParameterError(f"{text!r} is no number with one of the units {', '.join(units)}")
     return float(match[1]) * next(size for unit, size in units.items() if unit.lower() == match[2].lower())
+
+
+weights_app = typer.Typer(no_args_is_help=True, help="The published weights of all models: what is there, and get it.")
+app.add_typer(weights_app, name="weights")
+Models = Annotated[list[str] | None, typer.Argument(help="Models, as in yunet; without any: all.")]
+
+
+def _published(models: list[str] | None) -> "dict[str, tuple[WeightFile, ...]]":
+    """Return the files of the models named, or of all."""
+    from pipeline import backbones, detectors
+
+    known = detectors.WEIGHT_FILES | {name: (file,) for name, file in backbones.WEIGHT_FILES.items()}
+    for name in models or ():
+        if name not in known:
+            raise ParameterError(f"no weights are published for {name!r}; {suggestion(name, known)}")
+    return {name: known[name] for name in models or sorted(known)}
+
+
+@weights_app.command("list")
+def list_weights(models: Models = None) -> None:
+    """List every model's files: whether they are there, where they must lie, their address and checksum."""
+    with for_people():
+        for name, files in _published(models).items():
+            for file in files:
+                state = "[green]there[/green]  " if file.place.exists() else "[yellow]missing[/yellow]"
+                told = escape(f"{file.place} from {file.url}, {file.checksum}")
+                console.print(f"{state} [bold]{name}[/bold]: {told}", highlight=False, soft_wrap=True)
+
+
+@weights_app.command()
+def fetch(models: Models = None) -> None:
+    """Fetch what is missing, and verify it."""
+    with for_people():
+        from pipeline.weights import obtain
+
+        for name, files in _published(models).items():
+            for file in files:
+                console.print(f"{name}: {obtain(file)}", highlight=False, soft_wrap=True, markup=False)
+
+
+@weights_app.command()
+def verify(models: Models = None) -> None:
+    """Compare what is there with the published checksums; exit status 1 if a file is another."""
+    with for_people():
+        faults = 0
+        for name, files in _published(models).items():
+            for file in files:
+                if file.place.exists():
+                    fault = file.fault()
+                    faults += bool(fault)
+                    found = fault or ("as published" if file.sha256 else file.checksum)
+                    console.print(f"{name}: {file.place}: {found}", highlight=False, soft_wrap=True, markup=False)
+    if faults:
+        raise typer.Exit(1)
 
 
 def _show_file(path: Path) -> None:

@@ -65,8 +65,9 @@ def _tokens(store: FeatureStore, clip_ids: list[str]) -> Tokens:
 
 def usable(clips: Sequence[Clip], visual: FeatureStore, acoustic: FeatureStore) -> tuple[list[Clip], list[Exclusion]]:
     """Return the clips that have at least one token, and the others with the reason why they have none."""
-    filled = {clip_id for store in (visual, acoustic) for clip_id in store.filled()}
-    failed = dict[str, str](visual.attributes["failures"]) | dict(acoustic.attributes["failures"])
+    excluded = dict[str, str](visual.attributes["excluded"]) | dict(acoustic.attributes["excluded"])
+    filled = {clip_id for store in (visual, acoustic) for clip_id in store.filled()} - excluded.keys()
+    failed = dict[str, str](visual.attributes["failures"]) | dict(acoustic.attributes["failures"]) | excluded
     left_out = [
         Exclusion(
             clip.clip_id,

@@ -16,11 +16,12 @@ from data_manifest.corpora import CorpusConfig
 from data_manifest.manifest import MANIFEST, Clip, ManifestConfig, read_rows
 from data_manifest.protocols import ProtocolConfig, make_splits
 from data_manifest.sample import SampleConfig
+from pipeline import detectors
 from pipeline.ablation import override
 from pipeline.backbones import WEIGHT_FILES, BackboneConfig
 from pipeline.errors import PipelineError
 from pipeline.experiments import read_recipe
-from pipeline.faces import DETECTORS, FacesConfig
+from pipeline.faces import FacesConfig
 from pipeline.files import cache_folder
 from pipeline.heads import HEADS, HeadConfig
 from pipeline.losses import ALIGNMENTS, AlignmentConfig
@@ -47,7 +48,7 @@ MODELS: dict[str, Any] = {
     "run": RunConfig,
 }
 NAMED: tuple[tuple[Table, tuple[str, str], str], ...] = (  # a function behind each of these names must be there
-    (DETECTORS, ("faces", "detector"), "detector"),
+    (detectors.DETECTORS, ("faces", "detector"), "detector"),
     (SPECTROGRAMS, ("spectrograms", "kind"), "spectrogram"),
     (HEADS, ("head", "name"), "head"),
     (ALIGNMENTS, ("alignment", "name"), "alignment"),
@@ -66,7 +67,7 @@ class Check:
 
 def examine() -> Iterator[Check]:
     """Yield what was checked, one thing after the other; a fault in one keeps no other from being checked."""
-    for part in (_environment, _cache, _parameters, _weights, _corpora, _protocols):
+    for part in (_environment, _cache, _parameters, _detector, _backbone, _corpora, _protocols):
         try:
             yield from part()
         except PipelineError as error:
@@ -129,7 +130,17 @@ def _fault(call: Callable[[], object]) -> list[str]:
     return []
 
 
-def _weights() -> Iterator[Check]:
+def _detector() -> Iterator[Check]:
+    faces = read_section("faces", FacesConfig)
+    for file in () if faces.weights else detectors.WEIGHT_FILES.get(faces.detector, ()):
+        missing = file.missing()
+        yield Check("note" if missing else "ok", "faces.weights", missing or f"{file.place} is there")
+    if faces.weights:
+        there = Path(faces.weights).is_file()
+        yield Check("ok" if there else "fault", "faces.weights", f"{faces.weights} is {'' if there else 'not '}there")
+
+
+def _backbone() -> Iterator[Check]:
     for section in ("embed_faces", "embed_mels"):
         config = read_section(section, BackboneConfig)
         subject = f"{section}.weights"

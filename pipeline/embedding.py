@@ -56,6 +56,6 @@ class Source(NamedTuple):
 
 
 SOURCES = {
-    "faces": Source(Path("data/faces.h5"), "fdan.faces/1", "visual", embed_crops),
+    "faces": Source(Path("data/faces.h5"), "fdan.faces/2", "visual", embed_crops),
     "mels": Source(Path("data/spectrograms.h5"), "fdan.spectrograms/1", "acoustic", embed_windows),
 }

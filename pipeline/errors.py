@@ -24,6 +24,10 @@ class ClipError(PipelineError):
     """One clip that cannot be processed: it is recorded with its reason, and the run goes on."""
 
 
+class ExcludedClipError(ClipError):
+    """A clip that parameters say to leave out altogether: not a failure."""
+
+
 class StoreError(PipelineError):
     """A data file that is damaged, foreign, or made with other settings."""
 

@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.errors import PipelineError
+from pipeline.errors import ExcludedClipError, PipelineError
 from pipeline.memo import Arrays, Memo
 from pipeline.parallel import Pool, RunConfig, ahead
 from pipeline.provenance import code_version, digest, fingerprint, library_versions
@@ -81,6 +81,7 @@ class Tally:
     computed: int = 0
     remembered: int = 0
     failures: dict[str, str] = field(default_factory=dict)  # clip id to reason
+    excluded: dict[str, str] = field(default_factory=dict)  # likewise; parameters want it so
 
     @property
     def told(self) -> str:
@@ -108,6 +109,8 @@ def extract(
             if isinstance(started, Future):
                 try:
                     result = started.result()
+                except ExcludedClipError as error:
+                    tally.excluded[job.clip_id] = str(error)
                 except pool.failures as error:
                     tally.failures[job.clip_id] = " ".join(str(error).split())
                 else:
@@ -129,19 +132,21 @@ def fill(
     like: Arrays,
     attributes: Mapping[str, Any],
     run: RunConfig,
-    failed_before: Mapping[str, str] | None = None,
+    lost_before: Mapping[str, Any] | None = None,
 ) -> Tally:
-    """Write the results of all jobs to an HDF5 file, which tells its fingerprint and the clips that failed.
+    """Write the results of all jobs to an HDF5 file, which tells its fingerprint and the clips that are not in it.
 
-    `failed_before` are those that an earlier step has lost: clip id to reason.
+    `lost_before` are the attributes of an earlier step's file: what it has lost is lost.
     """
     tally = Tally(step.name, len(jobs))
     own = {"config": step.params, "fingerprint": step.fingerprint}
-    everything = {**attributes, **own, "failures": dict(failed_before or {})}
+    lost = {name: dict((lost_before or {}).get(name, {})) for name in ("failures", "excluded")}
+    everything = {**attributes, **own, **lost}
     with writing(target, like=like, attributes=everything) as writer:
         for clip_id, result in extract(jobs, step, tally, run=run):
             writer.append(clip_id, result)
-        everything["failures"] |= tally.failures
+        lost["failures"] |= tally.failures
+        lost["excluded"] |= tally.excluded
     return tally
 
 

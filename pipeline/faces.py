@@ -1,119 +1,87 @@
-"""Whose face, where: detectors behind one contract, and the crops that a backbone will see.
+"""Whose face, where: the person of a clip followed through its frames, and the crops that a backbone will see."""
 
-A detector is a function of a batch of frames (B, H, W, 3) RGB uint8; it returns B arrays (n, 5) float32 of boxes
-x1, y1, x2, y2, score in pixels, n may be 0. A table entry is a builder: called once a process, it returns the
-detector.
-"""
-
-from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field
 
+from pipeline.detectors import Boxes, DetectorConfig, Frames, load_detector
+from pipeline.errors import ClipError, ExcludedClipError
 from pipeline.media import encode_jpeg, read_frames
-from pipeline.params import Config
-from pipeline.registry import check_name, lookup
+from pipeline.tracks import WHOLE_FRAME, Track, follow
 
-Frames = NDArray[np.uint8]
-Boxes = NDArray[np.float32]
-Detector = Callable[[Frames], Sequence[Boxes]]
-
-SCHEMA = "fdan.faces/1"
-LIBRARIES = ("av", "numpy", "opencv-python", "scikit-image")
+SCHEMA = "fdan.faces/2"
+LIBRARIES = ("av", "face-alignment", "numpy", "onnxruntime", "opencv-python", "scikit-image", "torch")
+SMALLEST_SIDE_PX = 16
 NO_FACES: dict[str, NDArray[Any]] = {
     "times": np.empty(0, np.float32),  # seconds
     "boxes": np.empty((0, 5), np.float32),  # x1, y1, x2, y2 in pixels of the frame, score
     "found": np.empty(0, np.int32),  # how many faces the frame shows
+    "sources": np.empty(0, np.uint8),  # 0 detected, 1 filled from its neighbours in time, 2 the whole frame
     "crops": np.empty(0, np.uint8),  # JPEG files, size_px square, one after the other
     "crops_lengths": np.empty(0, np.int64),  # bytes of each
 }
 
 
-class FacesConfig(Config):
+class FacesConfig(DetectorConfig):
     """The section `faces`."""
 
-    detector: str = "cascade"
+    detect_max_side_px: int = Field(640, ge=32)  # faces are looked for on a copy that is no larger
     frames_per_clip: int = Field(16, ge=1)
+    fill_gaps: int = Field(2, ge=0)  # frames without the face that are filled from its neighbours
+    no_face: Literal["drop_visual", "exclude", "whole_frame"] = "drop_visual"  # what becomes of a clip without any
     margin: float = Field(0.25, ge=0)  # added on each side, as a share of the box
     size_px: int = Field(224, ge=16)
 
-    @field_validator("detector")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        return check_name(DETECTORS, value, "detector")
-
-
-def cascade() -> Detector:
-    """Local binary patterns, from scikit-image: frontal faces only, no weights needed. Its scores are all 1."""
-    from skimage.data import lbp_frontal_face_cascade_filename
-    from skimage.feature import Cascade
-
-    classifier = Cascade(lbp_frontal_face_cascade_filename())
-
-    def detect(frames: Frames) -> list[Boxes]:
-        short = min(frames.shape[1:3])
-        found = [
-            classifier.detect_multi_scale(
-                frame,
-                scale_factor=1.2,
-                step_ratio=1,
-                min_size=(short // 4, short // 4),
-                max_size=(short, short),
-            )
-            for frame in frames
-        ]
-        return [
-            np.asarray(
-                [(box["c"], box["r"], box["c"] + box["width"], box["r"] + box["height"], 1) for box in boxes],
-                np.float32,
-            ).reshape(-1, 5)
-            for boxes in found
-        ]
-
-    return detect
-
-
-DETECTORS: dict[str, Callable[[], Detector]] = {"cascade": cascade}
-
-
-@cache
-def load_detector(name: str) -> Detector:
-    """Return the detector, built once a process."""
-    detector: Detector = lookup(DETECTORS, name, "detector")()
-    return detector
-
 
 def extract_faces(path: Path, config: FacesConfig) -> dict[str, NDArray[Any]]:
-    """Return one clip's columns (see `NO_FACES`) of the frames that show a face; in each the largest is taken."""
+    """Return one clip's columns (see `NO_FACES`) of the frames that show the person whom the clip is about."""
     frames, times = read_frames(path, count=config.frames_per_clip)
-    detected = load_detector(config.detector)(frames)
-    shown = [index for index, boxes in enumerate(detected) if len(boxes)]
-    if not shown:
-        return NO_FACES
-    boxes = np.stack([largest(detected[index]) for index in shown])
+    height, width = frames.shape[1:3]
+    detected = detect(frames, config)
+    track = follow(detected, width_px=width, height_px=height, gap=config.fill_gaps)
+    margin = config.margin
+    if not len(track.frames):
+        if config.no_face == "exclude":
+            raise ExcludedClipError("shows no face, and faces.no_face is exclude")
+        if config.no_face == "drop_visual":
+            return NO_FACES
+        track, margin = _whole(len(frames), width, height), 0.0
     files = [
-        encode_jpeg(crop(frames[index], box, margin=config.margin, size_px=config.size_px))
-        for index, box in zip(shown, boxes, strict=True)
+        encode_jpeg(crop(frames[index], box, margin=margin, size_px=config.size_px))
+        for index, box in zip(track.frames, track.boxes, strict=True)
     ]
     return {
-        "times": times[shown],
-        "boxes": boxes,
-        "found": np.asarray([len(detected[index]) for index in shown], np.int32),
+        "times": times[track.frames],
+        "boxes": track.boxes,
+        "found": np.asarray([len(detected[index]) for index in track.frames], np.int32),
+        "sources": track.sources,
         "crops": np.concatenate(files),
         "crops_lengths": np.asarray([len(file) for file in files], np.int64),
     }
 
 
-def largest(boxes: Boxes) -> NDArray[np.float32]:
-    """Return the box (5,) of the largest face of a frame."""
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    chosen: NDArray[np.float32] = boxes[areas.argmax()]
-    return chosen
+def detect(frames: Frames, config: FacesConfig) -> list[Boxes]:
+    """Return the boxes (n, 5) of each frame, in pixels of the frame; they are looked for on a smaller copy."""
+    height, width = frames.shape[1:3]
+    if min(height, width) < SMALLEST_SIDE_PX:
+        raise ClipError(f"its picture of {width} x {height} pixels is too small for a face")
+    scale = config.detect_max_side_px / max(height, width)
+    small = frames
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = np.stack([np.asarray(cv2.resize(it, size, interpolation=cv2.INTER_AREA), np.uint8) for it in frames])
+    back = np.asarray((width / small.shape[2], height / small.shape[1]) * 2 + (1,), np.float32)
+    own = DetectorConfig(detector=config.detector, weights=config.weights, min_score=config.min_score)
+    return [boxes * back for boxes in load_detector(own)(small)]
+
+
+def _whole(count: int, width: int, height: int) -> Track:
+    boxes = np.tile(np.asarray((0, 0, width, height, 0), np.float32), (count, 1))
+    return Track(np.arange(count), boxes, np.full(count, WHOLE_FRAME, np.uint8))
 
 
 def crop(frame: Frames, box: NDArray[np.float32], *, margin: float, size_px: int) -> Frames:
@@ -125,8 +93,7 @@ def crop(frame: Frames, box: NDArray[np.float32], *, margin: float, size_px: int
     left, top = (x1 + x2) / 2 - half, (y1 + y2) / 2 - half
     shift = scale / 2 - 0.5
     matrix = np.asarray([[scale, 0, shift - left * scale], [0, scale, shift - top * scale]])
-    enlarging = scale > 1
-    if not enlarging:  # shrink by averaging first, or fine detail would alias
+    if scale < 1:  # shrink by averaging first, or fine detail would alias
         frame = np.asarray(cv2.blur(frame, (max(1, round(1 / scale)),) * 2), np.uint8)
     image = cv2.warpAffine(frame, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(image, np.uint8)

@@ -174,7 +174,7 @@ class Reader(Mapping[str, dict[str, Any]]):
     def attributes(self) -> dict[str, Any]:
         """The file's attributes, those that are JSON decoded."""
         values = dict(self._file.attrs)
-        packed = {"config", "failures", "weights"} & values.keys()
+        packed = {"config", "excluded", "failures", "weights"} & values.keys()
         return values | {name: json.loads(values[name]) for name in packed}
 
     @cached_property

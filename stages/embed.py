@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from data_manifest.manifest import MANIFEST, Clip, read_rows
-from pipeline.backbones import BACKBONES, LIBRARIES, BackboneConfig, check_device, describe_weights
+from pipeline.backbones import BACKBONES, LIBRARIES, BackboneConfig, check_device, describe_weights, load_backbone
 from pipeline.embedding import SOURCES, no_tokens
 from pipeline.extraction import ClipJob, Step, fill
 from pipeline.parallel import RunConfig
@@ -41,17 +41,12 @@ def main() -> None:
         upstream=reader.attributes["fingerprint"],
     )
     jobs = [ClipJob(clip_id, contents[clip_id], partial(reader.__getitem__, clip_id)) for clip_id in reader]
+    like = no_tokens(config)
+    if run_config.scheduler != "synchronous":
+        load_backbone.cache_clear()  # from here on only the workers need one
     attributes = {"schema": EMBEDDINGS, "modality": source.modality, "weights": weights}
     target = Path("data/embeddings") / f"{source.modality}.h5"
-    fill(
-        target,
-        jobs,
-        step,
-        like=no_tokens(config),
-        attributes=attributes,
-        run=run_config,
-        failed_before=reader.attributes["failures"],
-    )
+    fill(target, jobs, step, like=like, attributes=attributes, run=run_config, lost_before=reader.attributes)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ from functools import partial
 from pathlib import Path
 
 from data_manifest.jobs import clip_jobs
+from pipeline.detectors import DETECTORS, weights_digest
 from pipeline.extraction import Step, fill
-from pipeline.faces import DETECTORS, LIBRARIES, NO_FACES, SCHEMA, FacesConfig, extract_faces
+from pipeline.faces import LIBRARIES, NO_FACES, SCHEMA, FacesConfig, extract_faces
 from pipeline.figures.sheets import draw_faces
 from pipeline.parallel import RunConfig
 from pipeline.params import read_section
@@ -26,6 +27,7 @@ def main() -> None:
         plugin=lookup(DETECTORS, config.detector, "detector"),
         params=config.model_dump(),
         libraries=LIBRARIES,
+        weights=weights_digest(config),
     )
     fill(
         TARGET,

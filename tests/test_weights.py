@@ -6,7 +6,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from pipeline.errors import WeightsError
 from pipeline.files import cache_folder
 from pipeline.weights import WeightFile, obtain
@@ -122,5 +124,51 @@ def closed_port() -> int:
 
 def assert_helpful(message: str, weights: WeightFile) -> None:
     assert "\n" not in message
-    way_out = f"download {weights.url} (sha256 {weights.sha256}…) on another machine and put it at "
+    digits = weights.sha256 if len(weights.sha256) == 64 else f"{weights.sha256}…"
+    way_out = f"download {weights.url} (sha256 {digits}) on another machine and put it at "
     assert message.endswith(way_out + str(cache_folder() / "weights" / "net.pth"))
+
+
+def test_where_no_checksum_is_published_the_one_that_came_is_told(
+    publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert obtain(publisher.publish("whole/net.pth", "")).read_bytes() == CONTENT
+    assert f"no checksum is published; what came has the sha256 {SHA256}" in caplog.text
+
+
+def fdan(*arguments: str) -> tuple[int, str]:
+    result = CliRunner(env={"COLUMNS": "300"}).invoke(app, ["weights", *arguments])
+    return result.exit_code, result.output
+
+
+@pytest.fixture
+def models(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let two models be published here, and no others."""
+    files = {"good": (publisher.publish("whole/good.pth"),), "bad": (publisher.publish("other/bad.pth"),)}
+    monkeypatch.setattr("pipeline.detectors.WEIGHT_FILES", files)
+    monkeypatch.setattr("pipeline.backbones.WEIGHT_FILES", {})
+
+
+@pytest.mark.usefixtures("models")
+def test_the_command_lists_fetches_and_verifies() -> None:
+    status, output = fdan("list")
+    assert status == 0
+    assert output.count("missing") == 2
+    assert all(word in output for word in ("good.pth", "bad.pth", SHA256, str(cache_folder())))
+    assert fdan("fetch", "good")[0] == 0
+    assert kept() == ["good.pth"]
+    assert "there   good: " in fdan("list")[1]
+    assert fdan("verify") == (0, f"good: {cache_folder() / 'weights' / 'good.pth'}: as published\n")
+    (cache_folder() / "weights" / "good.pth").write_bytes(b"damaged")
+    status, output = fdan("verify")
+    assert status == 1
+    assert f"its sha256 is {hashlib.sha256(b'damaged').hexdigest()}, not {SHA256}" in output
+
+
+@pytest.mark.usefixtures("models")
+def test_what_cannot_be_fetched_or_is_not_known_is_one_line() -> None:
+    status, output = fdan("fetch", "bad")
+    assert (status, output.count("\n")) == (1, 1)
+    assert "is not the published bad.pth" in output
+    status, output = fdan("fetch", "god")
+    assert (status, output) == (1, "error: no weights are published for 'god'; did you mean 'good'? valid: bad, good\n")
