@@ -28,6 +28,7 @@ RAVDESS_GROUPS = {  # of actors, as others have published them
     ),
 }
 NAMED_GROUPS = ("each_speaker", *RAVDESS_GROUPS)
+LEAST_SPEAKERS = 3
 PARTS = {"train": "train", "dev": "validation", "val": "validation", "validation": "validation", "test": "test"}
 
 
@@ -71,8 +72,10 @@ class SpeakerFolds(Protocol):
     def splits(self, clips: Clips, name: str) -> Iterator[Split]:
         """Yield one split a group of speakers."""
         speakers = [clip.speaker for clip in clips]
+        there = len(set(speakers))
+        if there < LEAST_SPEAKERS:
+            raise CorpusError(f"training, validation and test need a speaker each; there are {there}")
         if self.groups is None or self.groups == "each_speaker":
-            there = len(set(speakers))
             folds = self.folds if self.groups is None else there
             if there < folds:
                 raise CorpusError(f"{folds} folds need at least {folds} speakers; there are {there}")

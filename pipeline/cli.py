@@ -37,15 +37,21 @@ def info(
 def _show_results() -> None:
     from pipeline.evaluation import headline
 
+    path = RESULTS / "metrics.json"
     try:
-        metrics: dict[str, Any] = json.loads((RESULTS / "metrics.json").read_text(encoding="utf-8"))
+        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        title = f"{metrics['clips']} clips, {len(metrics['left_out'])} left out; test parts, in %"
+        rows = headline(metrics)
     except FileNotFoundError:
-        raise StoreError(f"{RESULTS / 'metrics.json'} is not there; run: dvc repro") from None
-    title = f"{metrics['clips']} clips, {len(metrics['left_out'])} left out; test parts, in %"
+        raise StoreError(f"{path} is not there; run: dvc repro") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{path} is damaged or of another version ({error!r}); run: dvc repro --force evaluate"
+        ) from error
     table = Table("protocol", "modality", title=title, title_justify="left")
     for column in ("WAR", "UAR", "95 % interval of UAR", "baseline UAR"):
         table.add_column(column, justify="right")
-    for row in headline(metrics):
+    for row in rows:
         low, high = row["uar_interval"]
         figures = [
             f"{100 * row['war']:.1f}",

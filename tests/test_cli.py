@@ -140,3 +140,11 @@ def test_the_console_script_ends_with_one_line_on_the_error_stream_and_status_1(
 def test_the_help_is_there_without_loading_what_is_heavy() -> None:
     code = "import sys, pipeline.cli; sys.exit(bool({'torch', 'h5py', 'sklearn', 'librosa', 'av'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"clips": 3, "left_out": []}'])
+def test_results_that_are_damaged_are_one_line(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("results").mkdir()
+    Path("results/metrics.json").write_text(text)
+    assert_one_line(fdan("info"), "metrics.json is damaged or of another version", "run: dvc repro --force evaluate")

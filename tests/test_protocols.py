@@ -231,6 +231,12 @@ def test_too_few_speakers_is_an_error_that_says_how_many_are_needed(folds: int) 
     assert len(make_splits(recorded([[1, 1]] * folds), "mine", config)) == folds
 
 
+@pytest.mark.parametrize("speakers", [1, 2])
+def test_fewer_than_three_speakers_cannot_be_split_by_speaker_and_it_says_so(speakers: int) -> None:
+    with pytest.raises(CorpusError, match=rf"training, validation and test need a speaker each; there are {speakers}$"):
+        make_splits(recorded([[1, 1]] * speakers), "mine", protocol("speaker_folds", folds=2))
+
+
 def test_speakers_of_many_clips_are_dealt_so_that_folds_are_even() -> None:
     clips = recorded([[4, 4], [4, 4], [2, 2], [2, 2], [2, 2], [2, 2]])  # 32 clips: 8 a fold, whoever the speakers are
     for seed in range(5):
