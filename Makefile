@@ -9,8 +9,9 @@ repro: .venv/installed
 	dvc repro
 	@fdan info
 
+# Two files at a time; the tests of the whole pipeline take as long as all others together.
 test: .venv/installed
-	pytest
+	pytest -n 2 --dist loadfile
 
 check: .venv/installed
 	ruff check
