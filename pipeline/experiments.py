@@ -121,8 +121,8 @@ def train_runs(corpus: Corpus, jobs: Sequence[tuple[Recipe, Run]], run: RunConfi
             parts = corpus.part(planned.split.train), corpus.part(planned.split.validation)
             return pool.submit(partial(_train, recipe, classes=len(corpus.classes), seed=planned.seed), parts)
 
-        for _, future in ahead(jobs, start, workers=lambda: pool.workers):
-            yield future.result()
+        for _, trained in ahead(jobs, start, workers=lambda: pool.workers):
+            yield trained()
 
 
 def _train(recipe: Recipe, parts: tuple[Examples, Examples], *, classes: int, seed: int) -> Trained:

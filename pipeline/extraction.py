@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,16 +98,16 @@ def extract(
     store = memo or Memo()
     ingredients = digest(step.ingredients())
 
-    def start(job: ClipJob) -> Arrays | Future[Arrays]:
+    def start(job: ClipJob) -> Arrays | Callable[[], Arrays]:
         remembered = store.read(step.name, digest([job.content, ingredients]))
         return pool.submit(step.compute, job.load()) if remembered is None else remembered
 
     with Pool(run) as pool, progress() as bar:
         task = bar.add_task(tally.title, total=tally.total, told="")
         for job, started in ahead(jobs, start, workers=lambda: pool.workers):
-            if isinstance(started, Future):
+            if callable(started):
                 try:
-                    result = started.result()
+                    result = started()
                 except ExcludedClipError as error:
                     tally.excluded[job.clip_id] = str(error)
                 except pool.failures as error:

@@ -4,17 +4,20 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future, wait
 from contextlib import ExitStack
 from functools import cached_property, partial
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import dask
 from pydantic import Field, field_validator
 
-from pipeline.errors import ClipError, ParameterError
+from pipeline.errors import ClipError, ParameterError, PipelineError
 from pipeline.params import Config
 from pipeline.threads import ONE_THREAD
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Job = TypeVar("Job")
 Started = TypeVar("Started")
@@ -28,9 +31,13 @@ DASK_SETTINGS = {
     # One clip at a time on a worker: when it dies, exactly that clip is under suspicion.
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.allowed-failures": 1,
+    # A machine that slept, or was short of breath, is no reason to give a worker up: one that dies is noticed at once.
+    "distributed.comm.timeouts.tcp": "1 day",
+    "distributed.scheduler.worker-ttl": None,
 }
 JOBS_AHEAD_PER_WORKER = 4
 CONNECT_S = 10
+LOOK_AGAIN_S = 5
 
 
 class RunConfig(Config):
@@ -47,27 +54,6 @@ class RunConfig(Config):
         if value not in ("synchronous", "processes") and not value.startswith(("tcp://", "tls://")):
             raise ValueError("valid: synchronous, processes, or a Dask scheduler's address (tcp://host:8786)")
         return value
-
-
-class Deferred(Future[Any]):
-    """A call that is made, in this process, when its result is asked for."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        """Remember the call."""
-        super().__init__()
-        self._call = call
-
-    def result(self, timeout: float | None = None) -> Any:
-        """Make the call; what it raises is raised here, as from any future."""
-        return self._call()
-
-
-class Here(Executor):
-    """No other process at all."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Return a future that calls when asked."""
-        return Deferred(partial(fn, *args, **kwargs))
 
 
 class Pool:
@@ -89,23 +75,48 @@ class Pool:
         """Stop the workers that were started."""
         self._open.close()
 
-    def submit(self, function: Callable[[Any], Any], argument: Any) -> Future[Any]:
-        """Call the function with the argument, on a worker or here."""
-        return self._executor.submit(function, argument)
+    def submit(self, function: Callable[[Any], Any], argument: Any) -> Callable[[], Any]:
+        """Have the function called with the argument: by a worker from now on, or here when the answer is asked for.
+
+        What is returned gives the answer, or raises what the call raised.
+        """
+        if self.run.scheduler == "synchronous":
+            return partial(function, argument)
+        executor: Executor = self._client.get_executor(pure=False)
+        return partial(self._answer, executor.submit(function, argument))
+
+    def _answer(self, future: Future[Any]) -> Any:
+        lost = PipelineError(
+            "the Dask scheduler is lost; what is done is kept, and the same command goes on from there"
+        )
+        while not wait([future], LOOK_AGAIN_S).done:
+            if not self._scheduler_answers():
+                raise lost
+        try:
+            return future.result()
+        except CancelledError:
+            raise lost from None
+
+    def _scheduler_answers(self) -> bool:
+        """Ask it: a future can wait for ever for one that is gone."""
+        scheduler = self._client.scheduler  # None once the client has given it up
+        if scheduler is None:
+            return False
+        try:
+            self._client.sync(scheduler.identity)
+        except OSError:
+            return False
+        return True
 
     @cached_property
-    def _executor(self) -> Executor:
-        if self.run.scheduler == "synchronous":
-            return Here()
-        from distributed import (
-            Client,
-            KilledWorker,
-            LocalCluster,
-        )  # half a second that not every run has to pay
+    def _client(self) -> "Client":
+        # Half a second that not every run has to pay.
+        from distributed import Client, KilledWorker, LocalCluster
 
         from pipeline.workers import Deaf, admit
 
-        logging.getLogger("distributed").setLevel(logging.ERROR)  # not its workers' comings and goings
+        for name in ("distributed", "distributed.client", "tornado.application"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what concerns people is said by us
         self.failures = (ClipError, KilledWorker)
         address: Any = self.run.scheduler
         if self.run.scheduler == "processes":
@@ -121,8 +132,7 @@ class Pool:
             client.register_plugin(Deaf())
         else:
             self.workers = admit(client)
-        executor: Executor = client.get_executor(pure=False)
-        return executor
+        return client
 
 
 def ahead(

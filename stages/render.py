@@ -20,8 +20,8 @@ def main() -> None:
     utterances = plan(config)
     with Pool(read_section("run", RunConfig)) as pool:
         start = partial(pool.submit, partial(render, folder=folder))
-        for _, future in ahead(utterances, start, workers=lambda: pool.workers):
-            future.result()
+        for _, rendered in ahead(utterances, start, workers=lambda: pool.workers):
+            rendered()
     with written_whole(folder / "clips.csv") as path, path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["path", "emotion", "speaker", "sentence"])

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import pytest
@@ -160,9 +161,16 @@ def test_one_two_and_no_workers_give_one_file(place: Place, undisturbed: str) ->
         assert Place(other).run("processes", workers, CLIPS) == undisturbed
 
 
+class Cluster(NamedTuple):
+    """A scheduler that was started by hand."""
+
+    address: str
+    scheduler: "subprocess.Popen[bytes]"
+
+
 @pytest.fixture
-def cluster(place: Place) -> Iterator[str]:
-    """The address of a scheduler with two workers, started as a user starts them, in other folders."""
+def cluster(place: Place) -> Iterator[Cluster]:
+    """A scheduler with two workers, started as a user starts them, in other folders."""
     dask = str(Path(sys.executable).with_name("dask"))
     elsewhere = place.folder / "elsewhere"
     elsewhere.mkdir()
@@ -177,16 +185,31 @@ def cluster(place: Place) -> Iterator[str]:
         time.sleep(0.1)
     worker = [dask, "worker", "--scheduler-file", str(file), "--nthreads", "1", "--dashboard-address", ":0"]
     started += [subprocess.Popen(worker, **options) for _ in range(2)]  # type: ignore[call-overload]
-    address = json.loads(file.read_text())["address"]
-    yield address
+    yield Cluster(json.loads(file.read_text())["address"], started[0])
     for process in started[::-1]:
         process.terminate()
         process.wait(30)
 
 
-def test_a_cluster_that_was_started_by_hand_gives_the_same_file(place: Place, undisturbed: str, cluster: str) -> None:
-    assert place.run(cluster, 1, CLIPS) == undisturbed
+def test_a_cluster_that_was_started_by_hand_gives_the_same_file(
+    place: Place, undisturbed: str, cluster: Cluster
+) -> None:
+    assert place.run(cluster.address, 1, CLIPS) == undisturbed
     assert len({line.split()[1] for line in place.log.read_text().splitlines()}) == 2
+
+
+def test_a_scheduler_that_dies_is_one_line_and_the_next_run_goes_on(
+    place: Place, undisturbed: str, cluster: Cluster
+) -> None:
+    process = place.start(cluster.address, 1, CLIPS)
+    place.wait_for(CLIPS // 3)
+    cluster.scheduler.kill()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "error: the Dask scheduler is lost; what is done is kept" in " ".join(errors.split())
+    assert "Traceback" not in errors
+    assert place.run("synchronous", 1, CLIPS) == undisturbed
+    assert len(place.computed()) <= CLIPS + 2 * 4 + 2
 
 
 def test_an_address_where_nobody_answers_is_one_line(place: Place) -> None:
