@@ -25,7 +25,7 @@ bench: .venv/installed
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fdan needs Python 3.11 or newer; name one: make PYTHON=python3.12 repro")'
 	@$(PYTHON) -m venv .venv || { echo "error: $(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv"; exit 1; }
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,openvino]'
 	@$(BIN)/python -c 'import cv2' || { echo "error: OpenCV cannot be loaded; on Debian: apt install libgl1 libglib2.0-0"; exit 1; }
 	@touch $@
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.backbones import BackboneConfig, embed, load_backbone
+from pipeline.backbones import BackboneConfig, load_backbone
+from pipeline.engines import embed
 from pipeline.errors import ClipError
 from pipeline.faces import FacesConfig, detect
 from pipeline.media import read_audio, read_frames

@@ -12,7 +12,8 @@ from torchvision.models import resnet34
 
 from benchmarks.figures import Figure, ratio, slower
 from data_manifest.sample import SampleConfig, plan, render
-from pipeline.backbones import BackboneConfig, embed, load_backbone
+from pipeline.backbones import BackboneConfig, load_backbone
+from pipeline.engines import embed
 from pipeline.faces import FacesConfig, extract_faces
 from pipeline.files import file_digest
 from pipeline.memo import Memo

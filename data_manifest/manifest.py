@@ -67,6 +67,7 @@ class ManifestConfig(Config):
     merge: dict[str, str] = Field(default_factory=dict)  # e.g. calm: neutral
     modalities: Literal["keep", "require"] = "keep"  # require leaves out clips that lack sound or picture
     min_duration_s: float = Field(0.04, ge=0)
+    max_duration_s: float = Field(120, gt=0)  # an utterance is not that long: what is was cut wrongly
 
     @field_validator("merge")
     @classmethod
@@ -153,6 +154,8 @@ def _reason_against(clip: Clip, config: ManifestConfig) -> str:
         return f"unknown emotion {clip.emotion!r}; manifest.merge can rename it"
     if clip.duration_s < config.min_duration_s:
         return f"too short: {clip.duration_s:g} s, less than manifest.min_duration_s"
+    if clip.duration_s > config.max_duration_s:
+        return f"too long: {clip.duration_s:g} s, more than manifest.max_duration_s"
     if config.modalities == "require" and clip.modalities != "visual+acoustic":
         return f"has {clip.modalities} only, and manifest.modalities is require"
     return ""

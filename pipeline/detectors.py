@@ -1,8 +1,9 @@
 """Where faces are: detectors behind one contract.
 
 A detector is a function of a batch of frames (B, H, W, 3) RGB uint8; it returns B arrays (n, 5) float32 of boxes
-x1, y1, x2, y2, score in pixels, n may be 0. A table entry is a builder: called once a process with the section's
-configuration, it returns the detector.
+x1, y1, x2, y2, score in pixels, n may be 0. One that sees the eyes too returns (n, 9), with x, y of the left and of the
+right one as the picture shows them. A table entry is a builder: called once a process with the section's configuration,
+it returns the detector. A detector that looks boxes up instead of looking at pixels is a `Lookup`.
 
 Most networks are those of face-alignment. Its detector classes alone are used: the class `FaceAlignment` would load
 landmark weights, compile, and change global settings of cuDNN.
@@ -12,22 +13,32 @@ import importlib
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.errors import WeightsError
 from pipeline.files import file_digest
 from pipeline.params import Config
+from pipeline.precomputed import Tables
 from pipeline.registry import check_name, lookup
 from pipeline.weights import WeightFile, obtain
 
 Frames = NDArray[np.uint8]
 Boxes = NDArray[np.float32]
 Detector = Callable[[Frames], Sequence[Boxes]]
+
+
+@runtime_checkable
+class Lookup(Protocol):
+    """A detector that is asked for a clip's boxes by its file and the times (n,) of the frames, in seconds."""
+
+    def boxes(self, path: Path, times: NDArray[np.float32]) -> Sequence[Boxes]:
+        """Return the boxes of each frame, in pixels of the whole frame."""
+
 
 FRAMES_AT_ONCE = 4  # more need more memory, and are no faster on a CPU
 OVERLAP = {"sfd": 0.3, "retinaface": 0.4}  # boxes that overlap more (IoU) are one face, as in face-alignment
@@ -64,12 +75,19 @@ class DetectorConfig(Config):
 
     detector: str = "cascade"
     weights: str = ""  # a file; empty: the published ones are fetched
+    boxes: str = ""  # of precomputed: a folder with a table for each clip, or one table of all
     min_score: float = Field(0.5, ge=0, le=1)
 
     @field_validator("detector")
     @classmethod
     def _known(cls, value: str) -> str:
         return check_name(DETECTORS, value, "detector")
+
+    @model_validator(mode="after")
+    def _complete(self) -> "DetectorConfig":
+        if (self.detector == "precomputed") != bool(self.boxes):
+            raise ValueError("faces.boxes names the tables of the detector precomputed; the two go together")
+        return self
 
 
 def weight_files(config: DetectorConfig) -> list[Path]:
@@ -87,14 +105,16 @@ def weight_files(config: DetectorConfig) -> list[Path]:
 
 def weights_digest(config: DetectorConfig) -> str:
     """Return the sha256 of all that the detector reads; empty where it reads nothing."""
+    if config.boxes:
+        return Tables(Path(config.boxes), config.min_score).digest()
     files = weight_files(config)
     return file_digest(*files) if files else ""
 
 
 @cache
-def load_detector(config: DetectorConfig) -> Detector:
+def load_detector(config: DetectorConfig) -> Detector | Lookup:
     """Return the detector, built once a process."""
-    detector: Detector = lookup(DETECTORS, config.detector, "detector")(config)
+    detector: Detector | Lookup = lookup(DETECTORS, config.detector, "detector")(config)
     return detector
 
 
@@ -142,10 +162,12 @@ def blazeface(config: DetectorConfig, *, back: bool = False) -> Detector:
         small = np.stack([cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA) for square in squares])
         with torch.inference_mode():
             found = network.predict_on_batch(small)
-        place = np.asarray((left, top, left, top), np.float32)
-        # A row is y1, x1, y2, x2 in 0..1, six points of the face, the score.
+        place = np.asarray((left, top) * 2, np.float32)
+        # A row is y1, x1, y2, x2 in 0..1, six points of the face (the eyes first), the score.
         rows = [faces.numpy() for faces in found]
-        return [as_boxes(np.hstack([row[:, [1, 0, 3, 2]] * short + place, row[:, -1:]])) for row in rows]
+        return [
+            np.hstack([row[:, [1, 0, 3, 2]] * short + place, row[:, -1:], row[:, 4:8] * short + place]) for row in rows
+        ]
 
     return detect
 
@@ -159,9 +181,9 @@ def yunet(config: DetectorConfig) -> Detector:
     def detect(frames: Frames) -> list[Boxes]:
         network.setInputSize(frames.shape[2:0:-1])
         found = [network.detect(np.ascontiguousarray(frame[..., ::-1]))[1] for frame in frames]
-        # A row is x, y, width, height, five points of the face, the score.
-        rows = [np.empty((0, 15)) if faces is None else faces for faces in found]
-        return [as_boxes(np.hstack([row[:, :2], row[:, :2] + row[:, 2:4], row[:, -1:]])) for row in rows]
+        # A row is x, y, width, height, five points of the face (the eyes first), the score.
+        rows = [np.empty((0, 15), np.float32) if faces is None else faces for faces in found]
+        return [np.hstack([row[:, :2], row[:, :2] + row[:, 2:4], row[:, -1:], row[:, 4:8]]) for row in rows]
 
     return detect
 
@@ -185,14 +207,17 @@ def retinaface(config: DetectorConfig) -> Detector:
         height, width = frames.shape[1:3]
         images = torch.from_numpy(frames).permute(0, 3, 1, 2) - torch.tensor(MEAN_COLOUR).view(3, 1, 1)
         with torch.inference_mode():
-            places, confidence, _ = network(images)
+            places, confidence, points = network(images)
+        whole = torch.tensor((width, height) * 2)
         found = []
-        for place, scores in zip(places, confidence[..., 1], strict=True):
+        for place, scores, marks in zip(places, confidence[..., 1], points, strict=True):
             sure = scores > config.min_score
-            boxes = box_utils.decode(place[sure], priors(height, width)[sure], settings["variance"])
-            boxes = boxes * torch.tensor((width, height, width, height))
+            near = priors(height, width)[sure]
+            boxes = box_utils.decode(place[sure], near, settings["variance"]) * whole
+            # Of five points the first two: offsets from the prior's centre, in its own size.
+            eyes = near[:, [0, 1] * 2] + marks[sure, :4] * settings["variance"][0] * near[:, [2, 3] * 2]
             kept = nms(boxes, scores[sure], OVERLAP["retinaface"])
-            found.append(as_boxes(torch.cat([boxes, scores[sure, None]], 1)[kept].numpy()))
+            found.append(torch.cat([boxes, scores[sure, None], eyes * whole], 1)[kept].numpy())
         return found
 
     return partial(_in_parts, some)
@@ -245,6 +270,11 @@ def scrfd(config: DetectorConfig) -> Detector:
     return detect
 
 
+def precomputed(config: DetectorConfig) -> Lookup:
+    """Boxes that OpenFace or py-feat has found."""
+    return Tables(Path(config.boxes), config.min_score)
+
+
 def _face_alignment(name: str, **options: Any) -> Any:
     """Return face-alignment's detector of that name, on one thread."""
     import torch
@@ -264,10 +294,11 @@ def as_boxes(rows: Any) -> Boxes:
     return np.asarray(rows, np.float32).reshape(-1, 5)
 
 
-DETECTORS: dict[str, Callable[[DetectorConfig], Detector]] = {
+DETECTORS: dict[str, Callable[[DetectorConfig], Detector | Lookup]] = {
     "blazeface": blazeface,
     "blazeface_back": partial(blazeface, back=True),
     "cascade": cascade,
+    "precomputed": precomputed,
     "retinaface": retinaface,
     "scrfd": scrfd,
     "sfd": sfd,

@@ -10,52 +10,69 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pipeline.backbones import BackboneConfig, embed
+from pipeline.backbones import BackboneConfig
+from pipeline.engines import embed
 from pipeline.media import decode_jpeg
 
 Rows = dict[str, Any]
+Pictures = Callable[[Rows], list[Tensor]]
 
 
-def embed_crops(rows: Rows, config: BackboneConfig, device: str) -> dict[str, NDArray[np.float32]]:
-    """Return the tokens of a clip's face crops (JPEG files)."""
-    images = [torch.from_numpy(decode_jpeg(file)).permute(2, 0, 1) / 255 for file in rows["crops"]]
-    return _tokens(images, rows["times"], config, device)
+def crops(rows: Rows) -> list[Tensor]:
+    """Return a clip's face crops, each (3, height, width) in 0..1."""
+    return [torch.from_numpy(decode_jpeg(file)).permute(2, 0, 1) / 255 for file in rows["crops"]]
 
 
-def embed_windows(rows: Rows, config: BackboneConfig, device: str) -> dict[str, NDArray[np.float32]]:
-    """Return the tokens of a clip's spectrogram windows (frames, mels) in 0..1: low bands below, time rightwards."""
-    images = [torch.from_numpy(window[:, ::-1].T.copy()).expand(3, -1, -1) for window in rows["windows"]]
-    return _tokens(images, rows["times"], config, device)
-
-
-def _tokens(
-    images: list[Tensor], times: NDArray[np.float32], config: BackboneConfig, device: str
-) -> dict[str, NDArray[np.float32]]:
-    """Return `tokens (n·k, D)` and `times (n·k,)`; the k tokens of an image lie together and share its time."""
-    size = (config.size_px, config.size_px)
-    if not images:
-        return no_tokens(config)
-    batch = torch.cat([interpolate(image[None], size, mode="bilinear", antialias=True) for image in images])
-    tokens = embed(batch, config, device).numpy()
-    return {"tokens": tokens.reshape(-1, tokens.shape[-1]), "times": np.repeat(times, tokens.shape[1])}
-
-
-def no_tokens(config: BackboneConfig) -> dict[str, NDArray[np.float32]]:
-    """Return the columns of a clip without pictures: `tokens (0, D)` and `times (0,)` in seconds."""
-    width = embed(torch.zeros(1, 3, config.size_px, config.size_px), config).shape[-1]
-    return {"tokens": np.empty((0, width), np.float32), "times": np.empty(0, np.float32)}
+def windows(rows: Rows) -> list[Tensor]:
+    """Return a clip's spectrogram windows, each (1, bands, frames) in 0..1: low bands below, time rightwards."""
+    return [torch.from_numpy(window[:, ::-1].T.copy())[None] for window in rows["windows"]]
 
 
 class Source(NamedTuple):
-    """The pictures that one embedding stage reads, and what becomes of them."""
+    """The pictures that one embedding stage reads."""
 
     path: Path
     schema: str
     modality: str
-    compute: Callable[..., dict[str, NDArray[np.float32]]]  # of a clip's rows, config and device
+    pictures: Pictures
+    channels: int
 
 
 SOURCES = {
-    "faces": Source(Path("data/faces.h5"), "fdan.faces/2", "visual", embed_crops),
-    "mels": Source(Path("data/spectrograms.h5"), "fdan.spectrograms/1", "acoustic", embed_windows),
+    "faces": Source(Path("data/faces.h5"), "fdan.faces/3", "visual", crops, 3),
+    "mels": Source(Path("data/spectrograms.h5"), "fdan.spectrograms/2", "acoustic", windows, 1),
 }
+
+
+def embed_clip(
+    rows: Rows, *, source: Source, config: BackboneConfig, device: str = "cpu", model: str = ""
+) -> dict[str, NDArray[np.float32]]:
+    """Return a clip's `tokens (n·k, D)` and their `times (n·k,)` in seconds; the k tokens of a picture lie together.
+
+    They share its time, but for `columns`: each of these knows its own.
+    """
+    images = source.pictures(rows)
+    if not images:
+        return no_tokens(source, config, device=device, model=model)
+    tokens = embed(as_batch(images, config), config, device=device, model=model).numpy()
+    each = tokens.shape[1]
+    times = np.repeat(rows["times"], each)
+    if config.tokens == "columns" and "durations" in rows:
+        places = (np.arange(each) + 0.5) / each - 0.5  # of a column's middle in its picture, -0.5 to 0.5
+        times += np.outer(rows["durations"], places).ravel().astype(np.float32)
+    return {"tokens": tokens.reshape(-1, tokens.shape[-1]), "times": times}
+
+
+def no_tokens(
+    source: Source, config: BackboneConfig, *, device: str = "cpu", model: str = ""
+) -> dict[str, NDArray[np.float32]]:
+    """Return the columns of a clip without pictures: `tokens (0, D)` and `times (0,)` in seconds."""
+    black = torch.zeros(1, source.channels, config.size_px, config.size_px)
+    width = embed(black, config, device=device, model=model).shape[-1]
+    return {"tokens": np.empty((0, width), np.float32), "times": np.empty(0, np.float32)}
+
+
+def as_batch(images: list[Tensor], config: BackboneConfig) -> Tensor:
+    """Return pictures of any size as one batch (n, channels, size, size)."""
+    size = (config.size_px, config.size_px)
+    return torch.cat([interpolate(image[None], size, mode="bilinear", antialias=True) for image in images])

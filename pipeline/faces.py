@@ -8,19 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline.detectors import Boxes, DetectorConfig, Frames, load_detector
-from pipeline.errors import ClipError, ExcludedClipError
+from pipeline.detectors import Boxes, DetectorConfig, Frames, Lookup, load_detector
+from pipeline.errors import ClipError, ExcludedClipError, ParameterError
 from pipeline.media import encode_jpeg, read_frames
 from pipeline.tracks import WHOLE_FRAME, Track, follow
 
-SCHEMA = "fdan.faces/2"
-LIBRARIES = ("av", "face-alignment", "numpy", "onnxruntime", "opencv-python", "scikit-image", "torch")
+SCHEMA = "fdan.faces/3"
+LIBRARIES = ("av", "face-alignment", "numpy", "onnxruntime", "opencv-python", "pandas", "scikit-image", "torch")
 SMALLEST_SIDE_PX = 16
 NO_FACES: dict[str, NDArray[Any]] = {
     "times": np.empty(0, np.float32),  # seconds
     "boxes": np.empty((0, 5), np.float32),  # x1, y1, x2, y2 in pixels of the frame, score
     "found": np.empty(0, np.int32),  # how many faces the frame shows
     "sources": np.empty(0, np.uint8),  # 0 detected, 1 filled from its neighbours in time, 2 the whole frame
+    "angles": np.empty(0, np.float32),  # degrees by which the crop is turned, so that the eyes are level
     "crops": np.empty(0, np.uint8),  # JPEG files, size_px square, one after the other
     "crops_lengths": np.empty(0, np.int64),  # bytes of each
 }
@@ -33,6 +34,7 @@ class FacesConfig(DetectorConfig):
     frames_per_clip: int = Field(16, ge=1)
     fill_gaps: int = Field(2, ge=0)  # frames without the face that are filled from its neighbours
     no_face: Literal["drop_visual", "exclude", "whole_frame"] = "drop_visual"  # what becomes of a clip without any
+    align: Literal["none", "eyes"] = "none"  # eyes: turn the crop until they are level
     margin: float = Field(0.25, ge=0)  # added on each side, as a share of the box
     size_px: int = Field(224, ge=16)
 
@@ -41,7 +43,8 @@ def extract_faces(path: Path, config: FacesConfig) -> dict[str, NDArray[Any]]:
     """Return one clip's columns (see `NO_FACES`) of the frames that show the person whom the clip is about."""
     frames, times = read_frames(path, count=config.frames_per_clip)
     height, width = frames.shape[1:3]
-    detected = detect(frames, config)
+    detector = load_detector(_of_detector(config))
+    detected = detector.boxes(path, times) if isinstance(detector, Lookup) else detect(frames, config)
     track = follow(detected, width_px=width, height_px=height, gap=config.fill_gaps)
     margin = config.margin
     if not len(track.frames):
@@ -50,15 +53,17 @@ def extract_faces(path: Path, config: FacesConfig) -> dict[str, NDArray[Any]]:
         if config.no_face == "drop_visual":
             return NO_FACES
         track, margin = _whole(len(frames), width, height), 0.0
+    angles = _tilts(track, config)
     files = [
-        encode_jpeg(crop(frames[index], box, margin=margin, size_px=config.size_px))
-        for index, box in zip(track.frames, track.boxes, strict=True)
+        encode_jpeg(crop(frames[index], box, margin=margin, size_px=config.size_px, angle=angle))
+        for index, box, angle in zip(track.frames, track.boxes, angles, strict=True)
     ]
     return {
         "times": times[track.frames],
-        "boxes": track.boxes,
+        "boxes": track.boxes[:, :5],
         "found": np.asarray([len(detected[index]) for index in track.frames], np.int32),
         "sources": track.sources,
+        "angles": angles,
         "crops": np.concatenate(files),
         "crops_lengths": np.asarray([len(file) for file in files], np.int64),
     }
@@ -74,9 +79,30 @@ def detect(frames: Frames, config: FacesConfig) -> list[Boxes]:
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = np.stack([np.asarray(cv2.resize(it, size, interpolation=cv2.INTER_AREA), np.uint8) for it in frames])
-    back = np.asarray((width / small.shape[2], height / small.shape[1]) * 2 + (1,), np.float32)
-    own = DetectorConfig(detector=config.detector, weights=config.weights, min_score=config.min_score)
-    return [boxes * back for boxes in load_detector(own)(small)]
+    detector = load_detector(_of_detector(config))
+    if isinstance(detector, Lookup):
+        raise TypeError(f"{config.detector} looks up boxes; it cannot look at frames")
+    x, y = width / small.shape[2], height / small.shape[1]
+    back = np.asarray((x, y, x, y, 1, x, y, x, y), np.float32)
+    return [boxes * back[: boxes.shape[1]] for boxes in detector(small)]
+
+
+def _of_detector(config: FacesConfig) -> DetectorConfig:
+    """Return what concerns the detector, so that one is built for it and not for every margin of a crop."""
+    return DetectorConfig(**config.model_dump(include=set(DetectorConfig.model_fields)))
+
+
+def _tilts(track: Track, config: FacesConfig) -> NDArray[np.float32]:
+    """Return the angles (n,) in degrees, clockwise in the picture, of the line from eye to eye."""
+    if config.align == "none" or (track.sources == WHOLE_FRAME).all():
+        return np.zeros(len(track.boxes), np.float32)
+    if track.boxes.shape[1] < 9:
+        raise ParameterError(
+            f"faces.align: eyes needs a detector that sees them; {config.detector} does not: "
+            "blazeface, blazeface_back, precomputed, retinaface and yunet do"
+        )
+    across = track.boxes[:, 7:9] - track.boxes[:, 5:7]
+    return np.degrees(np.arctan2(across[:, 1], across[:, 0])).astype(np.float32)
 
 
 def _whole(count: int, width: int, height: int) -> Track:
@@ -84,15 +110,18 @@ def _whole(count: int, width: int, height: int) -> Track:
     return Track(np.arange(count), boxes, np.full(count, WHOLE_FRAME, np.uint8))
 
 
-def crop(frame: Frames, box: NDArray[np.float32], *, margin: float, size_px: int) -> Frames:
-    """Return the square (size_px, size_px, 3) around the box; what lies outside the frame repeats its edge."""
+def crop(frame: Frames, box: NDArray[np.float32], *, margin: float, size_px: int, angle: float = 0) -> Frames:
+    """Return the square (size_px, size_px, 3) around the box; what lies outside the frame repeats its edge.
+
+    What runs at `angle` degrees through the frame, clockwise, is level in the crop.
+    """
     x1, y1, x2, y2 = box[:4]
-    half = max(x2 - x1, y2 - y1) * (0.5 + margin)
-    scale = size_px / (2 * half)
-    # Pixel centres lie at half-integers: the affine map takes the box's corner to -0.5, not to 0.
-    left, top = (x1 + x2) / 2 - half, (y1 + y2) / 2 - half
-    shift = scale / 2 - 0.5
-    matrix = np.asarray([[scale, 0, shift - left * scale], [0, scale, shift - top * scale]])
+    scale = size_px / (max(x2 - x1, y2 - y1) * (1 + 2 * margin))
+    cosine, sine = np.cos(np.radians(angle)) * scale, np.sin(np.radians(angle)) * scale
+    turn = np.asarray([[cosine, sine], [-sine, cosine]])
+    # The box's centre becomes the crop's; pixel centres lie at half-integers.
+    shift = size_px / 2 - 0.5 + turn @ (0.5 - np.asarray([x1 + x2, y1 + y2]) / 2)
+    matrix = np.column_stack([turn, shift])
     if scale < 1:  # shrink by averaging first, or fine detail would alias
         frame = np.asarray(cv2.blur(frame, (max(1, round(1 / scale)),) * 2), np.uint8)
     image = cv2.warpAffine(frame, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -114,14 +114,33 @@ def read_frames(path: Path, *, count: int) -> tuple[NDArray[np.uint8], NDArray[n
         stream = _first(container.streams.video, "video")
         for frame in container.decode(stream):
             if frame.pts in wanted:
-                taken[frame.pts] = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                taken[frame.pts] = _upright(frame)
             if len(taken) == len(wanted):
                 break
-        base, start_s = float(stream.time_base or 0), (container.start_time or 0) / av.time_base
+        base, start_s = _clock(container)
     if not taken:
         raise ClipError("none of its video's frames can be decoded")
     times = np.asarray([stamp * base - start_s for stamp in sorted(taken)], np.float32)
     return np.stack([taken[stamp] for stamp in sorted(taken)]), times
+
+
+def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """Return the picture (height, width, 3) RGB as a player shows it: telephones store it turned, and say so."""
+    image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    return np.rot90(image, frame.rotation // 90) if frame.rotation % 360 else image
+
+
+def frame_times(path: Path) -> NDArray[np.float32]:
+    """Return the times (n,) of all frames in seconds, as `read_frames` counts them."""
+    with _opened(path) as container:
+        base, start_s = _clock(container)
+    return np.asarray(_stamps(path) * base - start_s, np.float32)
+
+
+def _clock(container: InputContainer) -> tuple[float, float]:
+    """Return the seconds of a unit of the video's time, and when the clip begins."""
+    stream = _first(container.streams.video, "video")
+    return float(stream.time_base or 0), (container.start_time or 0) / av.time_base
 
 
 def _stamps(path: Path) -> NDArray[np.int64]:

@@ -1,9 +1,11 @@
 """Sound as pictures: spectrograms behind one contract, cut into windows that know their time.
 
-A spectrogram is a function of mono float32 sound (samples,) and its rate in Hz; it returns (mels, frames) float32.
+A spectrogram is a function of mono float32 sound (samples,) and its rate in Hz; it returns (bands, frames) float32.
 A table entry is a builder: called with the section's configuration, it returns the spectrogram.
 """
 
+import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,9 @@ from pipeline.registry import check_name, lookup
 Sound = NDArray[np.float32]
 Spectrogram = Callable[[Sound, int], NDArray[np.float32]]
 
-SCHEMA = "fdan.spectrograms/1"
+SCHEMA = "fdan.spectrograms/2"
 LIBRARIES = ("av", "librosa", "numpy", "scipy")
+DECIBELS = (-80.0, 20.0)  # what is black and white where a kind does not say otherwise
 SILENCE = 1e-10  # the power below which a cell counts as silent, -100 dB: keeps the logarithm finite
 
 
@@ -34,13 +37,13 @@ class SpectrogramsConfig(Config):
     channels: Channels = "mix"
     fft_samples: int = Field(1024, ge=16)
     hop_ms: float = Field(10, gt=0)
-    mels: int = Field(128, ge=8)
+    bands: int = Field(128, ge=8)  # rows of the image: Mel bands, cepstral coefficients, semitones or parts of them
     fmin_hz: float = Field(50, ge=0)
     fmax_hz: float = Field(8000, gt=0)
     window_s: float | None = Field(1.0, gt=0)  # None: one image a clip
     overlap: float = Field(0.5, ge=0, lt=1)
-    black: float = -80  # the value (for log_mel: dB) that becomes 0 in the image
-    white: float = 20  # and the one that becomes 1
+    black: float | None = None  # the value that becomes 0 in the image, and
+    white: float | None = None  # the one that becomes 1; None: what suits the kind
 
     @field_validator("kind")
     @classmethod
@@ -53,9 +56,16 @@ class SpectrogramsConfig(Config):
             raise ValueError(
                 f"needs fmin_hz < fmax_hz <= rate_hz / 2, not {self.fmin_hz}, {self.fmax_hz}, {self.rate_hz / 2}"
             )
-        if self.black >= self.white:
-            raise ValueError(f"needs black < white, not {self.black}, {self.white}")
+        black, white = self.range
+        if black >= white:
+            raise ValueError(f"needs black < white, not {black}, {white}")
         return self
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The values that become 0 and 1 in the image."""
+        black, white = RANGES.get(self.kind, DECIBELS)
+        return black if self.black is None else self.black, white if self.white is None else self.white
 
     @property
     def hop(self) -> int:
@@ -77,23 +87,62 @@ def log_mel(config: SpectrogramsConfig) -> Spectrogram:
             sr=rate_hz,
             n_fft=config.fft_samples,
             hop_length=config.hop,
-            n_mels=config.mels,
+            n_mels=config.bands,
             fmin=config.fmin_hz,
             fmax=config.fmax_hz,
         )
-        return np.asarray(10 * np.log10(np.maximum(power, SILENCE)), np.float32)
+        return _decibels(power)
 
     return compute
 
 
-SPECTROGRAMS: dict[str, Callable[[SpectrogramsConfig], Spectrogram]] = {"log_mel": log_mel}
+def mfcc(config: SpectrogramsConfig) -> Spectrogram:
+    """Cepstral coefficients of `log_mel`: the first, loudness, is left out."""
+    mels = log_mel(config.model_copy(update={"bands": config.bands + 1}))
+
+    def compute(sound: Sound, rate_hz: int) -> NDArray[np.float32]:
+        values = librosa.feature.mfcc(S=mels(sound, rate_hz), n_mfcc=config.bands + 1)[1:]
+        return np.asarray(values, np.float32)
+
+    return compute
+
+
+def cqt(config: SpectrogramsConfig) -> Spectrogram:
+    """Power of a constant-Q transform, in dB re full scale squared: height is pitch, from fmin_hz to fmax_hz."""
+    an_octave = math.ceil(config.bands / math.log2(config.fmax_hz / config.fmin_hz))
+
+    def compute(sound: Sound, rate_hz: int) -> NDArray[np.float32]:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "n_fft=.* is too large")  # of low octaves and short clips: it is padded
+            values = librosa.cqt(
+                sound,
+                sr=rate_hz,
+                hop_length=config.hop,
+                fmin=config.fmin_hz,
+                n_bins=config.bands,
+                bins_per_octave=an_octave,
+                tuning=0,  # not that of the clip: a row is the same pitch in all of them
+                scale=False,  # a tone is as bright at any pitch
+            )
+        return _decibels(np.abs(values) ** 2)
+
+    return compute
+
+
+def _decibels(power: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    return np.asarray(10 * np.log10(np.maximum(power, SILENCE)), np.float32)
+
+
+SPECTROGRAMS: dict[str, Callable[[SpectrogramsConfig], Spectrogram]] = {"cqt": cqt, "log_mel": log_mel, "mfcc": mfcc}
+RANGES = {"cqt": (-100.0, 0.0), "log_mel": DECIBELS, "mfcc": (-100.0, 100.0)}
 
 
 def no_windows(config: SpectrogramsConfig) -> dict[str, NDArray[Any]]:
     """Return the columns of no window at all: what each column is."""
     return {
         "times": np.empty(0, np.float32),  # seconds, the window's middle
-        "windows": np.empty((0, config.mels), np.float32),  # frames in 0..1, lowest band first
+        "durations": np.empty(0, np.float32),  # seconds, the window's length
+        "windows": np.empty((0, config.bands), np.float32),  # frames in 0..1, lowest band first
         "windows_lengths": np.empty(0, np.int64),  # frames of each
     }
 
@@ -104,17 +153,19 @@ def extract_windows(path: Path, config: SpectrogramsConfig) -> dict[str, NDArray
     # A clip shorter than one FFT is padded with silence: the transform needs that much.
     sound = np.pad(sound, (0, max(0, config.fft_samples - len(sound))))
     values = lookup(SPECTROGRAMS, config.kind, "spectrogram")(config)(sound, config.rate_hz)
-    if values.ndim != 2 or len(values) != config.mels:
+    if values.ndim != 2 or len(values) != config.bands:
         raise ParameterError(
-            f"spectrogram {config.kind!r} gave an array of shape {values.shape}, not (mels = {config.mels}, frames)"
+            f"spectrogram {config.kind!r} gave an array of shape {values.shape}, not (bands = {config.bands}, frames)"
         )
-    image = np.clip((values - config.black) / (config.white - config.black), 0, 1).T
+    black, white = config.range
+    image = np.clip((values - black) / (white - black), 0, 1).T
     # A clip shorter than a window is filled up with black, so that a second is as wide in every image.
     image = np.pad(image, ((0, max(0, config.window_frames - len(image))), (0, 0)))
     spans = cut(len(image), length=config.window_frames or len(image), overlap=config.overlap)
-    middles = [(start + stop) / 2 * config.hop / config.rate_hz for start, stop in spans]
+    edges = np.asarray(spans) * config.hop / config.rate_hz  # seconds
     return {
-        "times": np.asarray(middles, np.float32),
+        "times": edges.mean(1).astype(np.float32),
+        "durations": (edges[:, 1] - edges[:, 0]).astype(np.float32),
         "windows": np.concatenate([image[start:stop] for start, stop in spans]).astype(np.float32),
         "windows_lengths": np.asarray([stop - start for start, stop in spans], np.int64),
     }

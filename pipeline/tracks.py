@@ -17,7 +17,7 @@ SAME_FACE = 0.3  # the least overlap (IoU) of one face in two sampled frames
 
 
 class Track(NamedTuple):
-    """One face over time: the frames that show it, (n,), its boxes (n, 5), and where each of these comes from, (n,)."""
+    """One face over time: the frames (n,) that show it, its boxes (n, 5) or (n, 9), where each comes from (n,)."""
 
     frames: NDArray[np.int64]
     boxes: Boxes
@@ -25,7 +25,8 @@ class Track(NamedTuple):
 
 
 def follow(detected: Sequence[Boxes], *, width_px: int, height_px: int, gap: int) -> Track:
-    """Return the track of the person whom the clip is about; `detected` are the boxes (n, 5) of each sampled frame.
+    """Return the track of the person whom the clip is about; `detected` are the boxes (n, 5) of each sampled frame,
+    or (n, 9) with the eyes.
 
     A face that is lost for at most `gap` frames is the same face, and its box there lies between its neighbours.
     """

@@ -6,8 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from data_manifest.manifest import MANIFEST, Clip, read_rows
-from pipeline.backbones import BACKBONES, LIBRARIES, BackboneConfig, check_device, describe_weights, load_backbone
-from pipeline.embedding import SOURCES, no_tokens
+from pipeline.backbones import BACKBONES, BackboneConfig, check_device, load_backbone
+from pipeline.calibration import prepare
+from pipeline.embedding import SOURCES, embed_clip, no_tokens
+from pipeline.engines import LIBRARIES
 from pipeline.extraction import ClipJob, Step, fill
 from pipeline.parallel import RunConfig
 from pipeline.params import read_section
@@ -28,20 +30,20 @@ def main() -> None:
     check_device(run_config.device)
     reader = Reader(source.path, schema=source.schema)
     contents = {clip.clip_id: clip.sha256 for clip in read_rows(MANIFEST, Clip)}
-    weights = describe_weights(config)
+    weights, model = prepare(reader, source, config)
     step = Step(
         name=f"embed_{sys.argv[1]}",
-        compute=partial(source.compute, config=config, device=run_config.device),
+        compute=partial(embed_clip, source=source, config=config, device=run_config.device, model=model),
         device=run_config.device.partition(":")[0],
-        code=source.compute,
+        code=embed_clip,
         plugin=lookup(BACKBONES, config.backbone, "backbone"),
         params=config.model_dump(),
-        libraries=LIBRARIES,
+        libraries=LIBRARIES[config.engine],
         weights=weights["sha256"],
         upstream=reader.attributes["fingerprint"],
     )
     jobs = [ClipJob(clip_id, contents[clip_id], partial(reader.__getitem__, clip_id)) for clip_id in reader]
-    like = no_tokens(config)
+    like = no_tokens(source, config)
     if run_config.scheduler != "synchronous":
         load_backbone.cache_clear()  # from here on only the workers need one
     attributes = {"schema": EMBEDDINGS, "modality": source.modality, "weights": weights}

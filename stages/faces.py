@@ -29,15 +29,11 @@ def main() -> None:
         libraries=LIBRARIES,
         weights=weights_digest(config),
     )
-    fill(
-        TARGET,
-        clip_jobs("visual"),
-        step,
-        like=NO_FACES,
-        attributes={"schema": SCHEMA},
-        run=read_section("run", RunConfig),
-    )
-    draw_faces(Reader(TARGET, schema=SCHEMA), Path("results/figures/faces.png"))
+    jobs = clip_jobs("visual")
+    fill(TARGET, jobs, step, like=NO_FACES, attributes={"schema": SCHEMA}, run=read_section("run", RunConfig))
+    media = {job.clip_id: job.load() for job in jobs}
+    sheet = Path("results/figures/faces.png")
+    draw_faces(Reader(TARGET, schema=SCHEMA), media, sheet, frames_per_clip=config.frames_per_clip)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Backbones: frozen, honest about their weights, and equal to the plain network of torchvision."""
 
+import re
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torchvision.models import ResNet34_Weights
+from torchvision.models import ResNet34_Weights, get_model, get_model_weights
 from torchvision.models import resnet34 as plain_resnet34
 
 from pipeline import backbones
-from pipeline.backbones import BACKBONES, BackboneConfig, check_device, describe_weights, embed, load_backbone
-from pipeline.embedding import embed_crops, embed_windows, no_tokens
+from pipeline.backbones import BACKBONES, BackboneConfig, check_device, describe_weights, load_backbone
+from pipeline.embedding import SOURCES, embed_clip, no_tokens
+from pipeline.engines import embed, load_engine
 from pipeline.errors import ParameterError, WeightsError
 from pipeline.files import file_digest
 from pipeline.media import encode_jpeg
@@ -54,15 +56,73 @@ def state_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", sorted(BACKBONES))
-def test_every_backbone_keeps_the_contract(name: str, images: torch.Tensor) -> None:
-    config = BackboneConfig(backbone=name, weights="random", size_px=64)
+FAMILIES = (  # one small network of each
+    "alexnet",
+    "convnext_tiny",
+    "densenet121",
+    "efficientnet_b0",
+    "googlenet",
+    "inception_v3",
+    "maxvit_t",
+    "mnasnet0_5",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "regnet_y_400mf",
+    "resnext50_32x4d",
+    "shufflenet_v2_x0_5",
+    "squeezenet1_1",
+    "swin_t",
+    "vgg11_bn",
+    "vit_b_32",
+)
+# Where torchvision's classifier is one matrix behind the pooled map, that matrix turns our token into its answer.
+LAST_LAYER = {
+    "densenet121": "classifier",
+    "efficientnet_b0": "classifier.1",
+    "mnasnet0_5": "classifier.1",
+    "mobilenet_v2": "classifier.1",
+    "regnet_y_400mf": "fc",
+    "resnext50_32x4d": "fc",
+    "shufflenet_v2_x0_5": "fc",
+}
+
+
+def test_every_network_of_torchvision_that_has_weights_of_imagenet_is_there_with_its_checksum() -> None:
+    assert len(BACKBONES) > 70
+    assert {re.sub(r"[0-9a-f]{8,10}", "", file.sha256) for file in backbones.WEIGHT_FILES.values()} == {""}
+
+
+@pytest.mark.parametrize("name", ["resnet34", *FAMILIES])
+def test_every_family_of_networks_keeps_the_contract(name: str) -> None:
+    size_px = 224 if name in ("vit_b_32", "maxvit_t", "inception_v3") else 96
+    config = BackboneConfig(backbone=name, weights="random", size_px=size_px, tokens="grid", grid=2, seed=3)
+    images = torch.rand(2, 3, size_px, size_px, generator=torch.Generator().manual_seed(0))
     tokens = embed(images, config)
-    assert tokens.shape == (3, 1, 512)
+    assert tokens.shape[:2] == (2, 4)
     assert tokens.dtype == torch.float32
-    backbone = load_backbone(config)
-    assert not backbone.training
-    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+    assert not load_backbone(config).training
+    assert not any(parameter.requires_grad for parameter in load_backbone(config).parameters())
+    # A grey image gives the same tokens as its three equal channels.
+    grey = images[:, :1]
+    expected = embed(grey.expand(-1, 3, -1, -1), config)
+    assert (embed(grey, config) - expected).abs().max() < 1e-3 * expected.abs().max()
+    if name in LAST_LAYER:
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            plain = get_model(name, weights=None).eval()
+        preset = get_model_weights(name)["IMAGENET1K_V1"].transforms()
+        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (preset.mean, preset.std))
+        pooled = embed(images, config.model_copy(update={"tokens": "pooled"}))[:, 0]
+        with torch.inference_mode():
+            expected = plain((images - mean) / std)
+            torch.testing.assert_close(plain.get_submodule(LAST_LAYER[name])(pooled), expected, rtol=1e-3, atol=1e-3)
+    load_backbone.cache_clear()
+    load_engine.cache_clear()
+
+
+def test_a_size_that_the_network_cannot_take_is_said_in_one_line() -> None:
+    with pytest.raises(ParameterError, match=r"inception_v3 cannot take images of size_px = 32; it was made for 299"):
+        load_backbone(BackboneConfig(backbone="inception_v3", weights="random", size_px=32))
 
 
 def test_tokens_are_the_pooled_features_of_the_plain_network(images: torch.Tensor, state_file: Path) -> None:
@@ -123,7 +183,7 @@ def test_weights_that_are_no_state_dict_are_named(tmp_path: Path) -> None:
 
 
 def test_a_mistyped_backbone_lists_the_names() -> None:
-    with pytest.raises(ParameterError, match=r"embed_faces.backbone.*valid: resnet34"):
+    with pytest.raises(ParameterError, match=r"embed_faces.backbone.*did you mean 'resnet34'"):
         check({"backbone": "resnet43"}, BackboneConfig, where="params.yaml: embed_faces")
 
 
@@ -141,32 +201,45 @@ def test_a_clips_tokens_lie_image_by_image_with_their_times() -> None:
         "crops": [encode_jpeg(picture) for picture in pictures],
         "times": np.asarray([0.1, 0.2, 0.3], np.float32),
     }
-    result = embed_crops(rows, config, "cpu")
+    result = embed_clip(rows, source=SOURCES["faces"], config=config)
     assert result["tokens"].shape == (12, 512)
     np.testing.assert_allclose(result["times"], np.repeat(rows["times"], 4))
-    alone = embed_crops({"crops": rows["crops"][1:2], "times": rows["times"][1:2]}, config, "cpu")
+    second = {"crops": rows["crops"][1:2], "times": rows["times"][1:2]}
+    alone = embed_clip(second, source=SOURCES["faces"], config=config)
     np.testing.assert_allclose(result["tokens"][4:8], alone["tokens"], rtol=1e-3, atol=1e-4)
 
 
-def test_a_clip_without_pictures_has_no_tokens_of_the_right_width() -> None:
-    for compute, name in ((embed_crops, "crops"), (embed_windows, "windows")):
-        result = compute({name: [], "times": np.empty(0, np.float32)}, SMALL, "cpu")
-        assert {key: value.shape for key, value in result.items()} == {"tokens": (0, 512), "times": (0,)}
-    assert no_tokens(SMALL)["tokens"].dtype == np.float32
+@pytest.mark.parametrize(("source", "name"), [("faces", "crops"), ("mels", "windows")])
+def test_a_clip_without_pictures_has_no_tokens_of_the_right_width(source: str, name: str) -> None:
+    result = embed_clip({name: [], "times": np.empty(0, np.float32)}, source=SOURCES[source], config=SMALL)
+    assert {key: value.shape for key, value in result.items()} == {"tokens": (0, 512), "times": (0,)}
+    assert no_tokens(SOURCES[source], SMALL)["tokens"].dtype == np.float32
+
+
+def test_columns_of_a_window_are_tokens_that_know_their_time(state_file: Path) -> None:
+    config = BackboneConfig(weights=str(state_file), size_px=64, tokens="columns")  # a map of 2 x 2
+    window = np.zeros((64, 64), np.float32)
+    window[32:] = 0.7  # it sounds in the second half
+    rows = {"windows": [window], "times": np.asarray([3.0], np.float32), "durations": np.asarray([1.0], np.float32)}
+    result = embed_clip(rows, source=SOURCES["mels"], config=config)
+    np.testing.assert_allclose(result["times"], [2.75, 3.25])
+    image = torch.from_numpy(window[:, ::-1].T.copy()).expand(1, 3, -1, -1)
+    expected = reference(image, torch.load(state_file, weights_only=True))[0].mean(1).T  # (2 columns, 512)
+    np.testing.assert_allclose(result["tokens"], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_spectrogram_images_have_low_bands_below_and_time_rightwards(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
 
-    def embed(images: torch.Tensor, _: BackboneConfig, device: str) -> torch.Tensor:
+    def embed(images: torch.Tensor, _: BackboneConfig, **__: str) -> torch.Tensor:
         seen.append(images)
         return torch.zeros(len(images), 1, 512)
 
     monkeypatch.setattr("pipeline.embedding.embed", embed)
     window = np.zeros((100, 128), np.float32)
     window[:25, :32] = 1  # the first quarter of the time, the lowest quarter of the bands
-    embed_windows({"windows": [window], "times": np.zeros(1, np.float32)}, SMALL, "cpu")
+    embed_clip({"windows": [window], "times": np.zeros(1, np.float32)}, source=SOURCES["mels"], config=SMALL)
     (image,) = seen[0]
-    assert torch.equal(image[0], image[2])
+    assert image.shape == (1, 64, 64)
     assert image[0, 50:, :14].min() > 0.9
     assert image[0, :46].max() == image[0, :, 18:].max() == 0

@@ -11,7 +11,7 @@ from conftest import SHARED
 from numpy.typing import NDArray
 from skimage.data import astronaut
 
-from pipeline.detectors import DETECTORS, WEIGHT_FILES, DetectorConfig, load_detector, weights_digest
+from pipeline.detectors import DETECTORS, WEIGHT_FILES, DetectorConfig, Lookup, load_detector, weights_digest
 from pipeline.errors import ParameterError, WeightsError
 from pipeline.faces import FacesConfig, detect
 from pipeline.files import file_digest
@@ -21,6 +21,8 @@ from pipeline.tracks import overlap
 
 # Where the astronaut's face lies in the picture of 512 x 512, measured by hand: eyes and mouth, with some skin.
 FACE = (180, 70, 270, 180)
+EYES = ("blazeface", "blazeface_back", "retinaface", "yunet")  # those that see them, and where they lie in `portrait`
+EYES_AT = ((202.5 - 96, 101), (246.5 - 96, 103.5))
 LOCAL = {  # the names that the files have beside the repository
     "blazeface": "blazeface.pth",
     "blazeface_back": "blazefaceback.pth",
@@ -56,15 +58,21 @@ def portrait() -> NDArray[np.uint8]:
     return np.asarray(astronaut()[0:256, 96:352], np.uint8)
 
 
-@pytest.mark.parametrize("name", sorted(DETECTORS.keys() - {"sfd"}))
+@pytest.mark.parametrize("name", sorted(DETECTORS.keys() - {"precomputed", "sfd"}))
 def test_every_detector_finds_the_face_and_keeps_the_contract(
     name: str, portrait: NDArray[np.uint8], tmp_path: Path
 ) -> None:
     blank = np.full_like(portrait, 127)
     config = DetectorConfig(detector=name, weights=weights_of(name, tmp_path))
-    found = load_detector(config)(np.stack([portrait, blank, portrait, blank, portrait]))
+    detector = load_detector(config)
+    assert not isinstance(detector, Lookup)
+    found = detector(np.stack([portrait, blank, portrait, blank, portrait]))
     assert [len(boxes) > 0 for boxes in found] == [True, False, True, False, True]
-    assert all(boxes.dtype == np.float32 and boxes.shape[1:] == (5,) for boxes in found)
+    assert {boxes.dtype for boxes in found} == {np.dtype(np.float32)}
+    assert {boxes.shape[1] for boxes in found} == {9 if name in EYES else 5}
+    if name in EYES:
+        eyes = found[0][0, 5:].reshape(2, 2)
+        np.testing.assert_allclose(eyes, EYES_AT, atol=5)
     np.testing.assert_allclose(found[0], found[4], atol=1e-3)
     best = max(found[0], key=lambda box: float(box[4] * (box[2] - box[0])))
     face = np.asarray([*(value - shift for value, shift in zip(FACE, (96, 0, 96, 0), strict=True)), 1], np.float32)
@@ -110,7 +118,9 @@ def test_sfd_in_batches_gives_what_face_alignment_gives_frame_by_frame(
     module = importlib.import_module("face_alignment.detection.sfd")
     reference = module.FaceDetector(device="cpu", path_to_detector=weights)
     best = [reference.detect_from_image(frame)[0] for frame in frames]
-    own = load_detector(DetectorConfig(detector="sfd", weights=weights))(frames)
+    detector = load_detector(DetectorConfig(detector="sfd", weights=weights))
+    assert not isinstance(detector, Lookup)
+    own = detector(frames)
     for rows, row in zip(own, best, strict=True):
         np.testing.assert_allclose(rows[0], row, rtol=1e-3, atol=1e-3)
 

@@ -141,7 +141,7 @@ def test_a_second_build_reruns_nothing_and_a_third_elsewhere_gives_the_same_lock
     [
         ({"head": {"dropout": 0.1}}, LEARNING),
         ({"train": {"epochs": 4}}, LEARNING),
-        ({"spectrograms": {"mels": 64}}, {"spectrograms", "report"}),
+        ({"spectrograms": {"bands": 64}}, {"spectrograms", "report"}),
         ({"faces": {"margin": 0.1}}, {"faces", "report"}),
         ({"run": {"workers": 1, "max_failures": 0.5}}, set()),
     ],

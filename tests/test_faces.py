@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from conftest import write_media
 from numpy.typing import NDArray
 from skimage.data import astronaut
 
-from pipeline.errors import ClipError, ExcludedClipError
+from pipeline.errors import ClipError, ExcludedClipError, ParameterError
 from pipeline.faces import NO_FACES, FacesConfig, crop, detect, extract_faces
 from pipeline.media import decode_jpeg
 
@@ -34,6 +35,18 @@ def test_a_crop_beyond_the_frame_repeats_its_edge() -> None:
     frame = np.full((50, 50, 3), 200, np.uint8)
     image = crop(frame, np.asarray([-30, -30, 10, 10, 1], np.float32), margin=0.5, size_px=64)
     assert (image == 200).all()
+
+
+def test_what_runs_askew_is_level_in_a_turned_crop_and_the_box_keeps_its_centre() -> None:
+    frame = np.zeros((200, 200, 3), np.uint8)
+    cv2.line(frame, (70, 80), (130, 120), (255, 255, 255), 3)  # through the box's centre, downwards to the right
+    angle = float(np.degrees(np.arctan2(40, 60)))
+    image = crop(frame, np.asarray([60, 60, 140, 140, 1], np.float32), margin=0, size_px=80, angle=angle)
+    rows, columns = np.nonzero(image[..., 0] > 128)
+    assert rows.mean() == pytest.approx(40, abs=1)
+    assert columns.mean() == pytest.approx(40, abs=1)
+    assert rows.std() < 2
+    assert columns.std() > 15
 
 
 def test_shrinking_averages_instead_of_aliasing() -> None:
@@ -97,6 +110,25 @@ def test_a_detector_from_elsewhere_is_one_word(
     config = FacesConfig(detector="own_detector:build", frames_per_clip=2)
     result = extract_faces(film(tmp_path / "a.mp4", [portrait] * 2), config)
     assert result["boxes"].tolist() == [[10, 20, 110, 120, 1]] * 2
+
+
+def test_eyes_are_levelled_by_a_detector_that_sees_them_and_by_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, portrait: NDArray[np.uint8]
+) -> None:
+    (tmp_path / "eyed_detector.py").write_text(
+        "import numpy as np\n"
+        "def build(config):\n"
+        "    row = [[10, 20, 110, 120, 1, 40, 50, 80, 90]]\n"
+        "    return lambda frames: [np.asarray(row, np.float32)] * len(frames)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = film(tmp_path / "a.mp4", [portrait] * 2)
+    config = FacesConfig(detector="eyed_detector:build", frames_per_clip=2, align="eyes")
+    assert extract_faces(path, config)["angles"].tolist() == pytest.approx([45, 45])
+    assert extract_faces(path, config)["boxes"].shape == (2, 5)
+    assert extract_faces(path, config.model_copy(update={"align": "none"}))["angles"].tolist() == [0, 0]
+    with pytest.raises(ParameterError, match="cascade does not: blazeface"):
+        extract_faces(path, FacesConfig(align="eyes"))
 
 
 def test_the_cascade_follows_a_face_that_moves(portrait: NDArray[np.uint8]) -> None:

@@ -147,11 +147,14 @@ def test_of_clips_with_the_same_bytes_one_stays_and_none_whose_labels_differ() -
     }
 
 
-def test_a_clip_shorter_than_asked_for_is_left_out() -> None:
-    clips = [make_clip("short", duration_s=0.09), make_clip("long", duration_s=0.1)]
-    kept, left_out = assemble(clips, [], ManifestConfig(min_duration_s=0.1))
-    assert [clip.clip_id for clip in kept] == ["long"]
-    assert left_out[0].reason == "too short: 0.09 s, less than manifest.min_duration_s"
+def test_a_clip_shorter_or_longer_than_asked_for_is_left_out() -> None:
+    clips = [make_clip(name, duration_s=length) for name, length in (("a", 3600), ("b", 0.09), ("c", 0.1), ("d", 9))]
+    kept, left_out = assemble(clips, [], ManifestConfig(min_duration_s=0.1, max_duration_s=9))
+    assert [clip.clip_id for clip in kept] == ["c", "d"]
+    assert {row.clip_id: row.reason for row in left_out} == {
+        "a": "too long: 3600 s, more than manifest.max_duration_s",
+        "b": "too short: 0.09 s, less than manifest.min_duration_s",
+    }
 
 
 def test_a_label_of_ones_own_can_be_merged() -> None:

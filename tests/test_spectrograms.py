@@ -26,7 +26,7 @@ def test_every_spectrogram_keeps_the_contract(name: str) -> None:
     config = SpectrogramsConfig(kind=name)
     values = SPECTROGRAMS[name](config)(tone(440, 1), RATE_HZ)
     assert values.dtype == np.float32
-    assert values.shape == (config.mels, 1 + RATE_HZ // config.hop)
+    assert values.shape == (config.bands, 1 + RATE_HZ // config.hop)
     assert np.isfinite(values).all()
 
 
@@ -34,7 +34,7 @@ def test_every_spectrogram_keeps_the_contract(name: str) -> None:
 def test_a_tone_lights_up_the_band_of_its_pitch(hertz: float) -> None:
     config = SpectrogramsConfig()
     values = SPECTROGRAMS["log_mel"](config)(tone(hertz, 1), RATE_HZ)
-    centres = librosa.mel_frequencies(n_mels=config.mels + 2, fmin=config.fmin_hz, fmax=config.fmax_hz)[1:-1]
+    centres = librosa.mel_frequencies(n_mels=config.bands + 2, fmin=config.fmin_hz, fmax=config.fmax_hz)[1:-1]
     assert values[:, 20:-20].mean(1).argmax() == pytest.approx(np.abs(centres - hertz).argmin(), abs=1)
 
 
@@ -111,10 +111,10 @@ def test_silence_is_black_and_finite(tmp_path: Path) -> None:
     ("change", "words"),
     [
         ({"fmax_hz": 9000}, "fmin_hz < fmax_hz <= rate_hz / 2"),
-        ({"black": 30}, "black < white"),
+        ({"black": 30}, "black < white, not 30.0, 20.0"),
         ({"overlap": 1.0}, "less than 1"),
         ({"kind": "log_mell"}, "did you mean 'log_mel'"),
-        ({"n_mels": 64}, "valid: black, channels, fft_samples"),
+        ({"n_mels": 64}, "valid: bands, black, channels, fft_samples"),
     ],
 )
 def test_impossible_parameters_are_refused_in_words(change: dict[str, object], words: str) -> None:
