@@ -7,13 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
-from torchvision.models import resnet34
 
+from benchmarks import embedding
 from benchmarks.figures import Figure, ratio, slower
 from data_manifest.sample import SampleConfig, plan, render
-from pipeline.backbones import BackboneConfig, load_backbone
-from pipeline.engines import embed
 from pipeline.faces import FacesConfig, extract_faces
 from pipeline.files import file_digest
 from pipeline.memo import Memo
@@ -25,12 +22,12 @@ CLIPS_STORED = 10_000
 
 
 def measure() -> list[Figure]:
-    """Return the figures of the memo, the backbone and the store."""
+    """Return the figures of the memo, the embedding stage and the store."""
     with _sample() as paths:
         ragged = np.random.default_rng(1).integers(8, 25, CLIPS_STORED)
         return [
             _memo(paths),
-            _backbone(),
+            *embedding.measure(paths),
             _store("of 16 tokens each", [16] * CLIPS_STORED),
             _store("of 8 to 24 tokens", ragged),
         ]
@@ -59,22 +56,6 @@ def _memo(paths: list[Path]) -> Figure:
             against="computing it",
             target=">= 50",
         )
-
-
-def _backbone() -> Figure:
-    """Time the frozen backbone against torchvision's network as it comes, one thread each, 16 faces a clip."""
-    config = BackboneConfig(weights="random")
-    load_backbone(config)  # it also sets torch to one thread
-    plain = resnet34(weights=None).eval()
-    clip = torch.rand(16, 3, 224, 224)
-
-    def unfolded() -> None:
-        with torch.inference_mode():
-            plain(clip)
-
-    return ratio(
-        "ResNet-34, folded and channels-last", unfolded, lambda: embed(clip, config), against="torchvision's", target=""
-    )
 
 
 def _store(name: str, lengths: Iterable[int]) -> Figure:

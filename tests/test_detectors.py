@@ -11,6 +11,7 @@ from conftest import SHARED
 from numpy.typing import NDArray
 from skimage.data import astronaut
 
+from benchmarks.detectors import WEIGHTS, boxes_of, face_alignment
 from pipeline.detectors import DETECTORS, WEIGHT_FILES, DetectorConfig, Lookup, load_detector, weights_digest
 from pipeline.errors import ParameterError, WeightsError
 from pipeline.faces import FacesConfig, detect
@@ -23,14 +24,6 @@ from pipeline.tracks import overlap
 FACE = (180, 70, 270, 180)
 EYES = ("blazeface", "blazeface_back", "retinaface", "yunet")  # those that see them, and where they lie in `portrait`
 EYES_AT = ((202.5 - 96, 101), (246.5 - 96, 103.5))
-LOCAL = {  # the names that the files have beside the repository
-    "blazeface": "blazeface.pth",
-    "blazeface_back": "blazefaceback.pth",
-    "retinaface": "retinaface_mobilenet0.25_Final_orig.pth",
-    "scrfd": "scrfd_500m_bnkps.onnx",
-    "yunet": "face_detection_yunet_2023mar.onnx",
-}
-MODULES = {"blazeface_back": ("blazeface", {"back_model": True})}
 
 
 def weights_of(name: str, folder: Path) -> str:
@@ -42,7 +35,7 @@ def weights_of(name: str, folder: Path) -> str:
         net = importlib.import_module("face_alignment.detection.sfd.net_s3fd").s3fd()
         torch.save(net.state_dict(), folder / "sfd.pth")
         return str(folder / "sfd.pth")
-    path = SHARED / "weights" / LOCAL[name]
+    path = SHARED / "weights" / WEIGHTS[name]
     if not path.exists():
         pytest.skip(f"{path} is not there")
     return str(path)
@@ -80,19 +73,7 @@ def test_every_detector_finds_the_face_and_keeps_the_contract(
     assert 0.5 <= best[4] <= 1
 
 
-def theirs(name: str, weights: str, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return what face-alignment's own class says of one full-size frame."""
-    module, options = MODULES.get(name, (name, {}))
-    anchors = Path(weights).with_name("anchorsback.npy" if options else "anchors.npy")
-    more = {"path_to_anchor": str(anchors)} if module == "blazeface" else {}
-    detector = importlib.import_module(f"face_alignment.detection.{module}").FaceDetector(
-        device="cpu", path_to_detector=weights, **options, **more
-    )
-    rows = detector.detect_from_image(frame)
-    return np.asarray([np.asarray(row) for row in rows if len(row)], np.float32).reshape(-1, 5)
-
-
-@pytest.mark.parametrize("name", sorted(LOCAL))
+@pytest.mark.parametrize("name", sorted(WEIGHTS))
 def test_boxes_agree_with_face_alignments_own_on_full_size_frames(name: str, tmp_path: Path) -> None:
     config = faces_config(name, tmp_path)
     clips = sorted((SHARED / "clips").glob("*.flv"))
@@ -100,9 +81,10 @@ def test_boxes_agree_with_face_alignments_own_on_full_size_frames(name: str, tmp
         pytest.skip(f"{SHARED / 'clips'} is not there")
     batches = [read_frames(path, count=8)[0] for path in clips]
     shares = []
+    reference = face_alignment(name, config.weights)
     for frames in [*batches, np.asarray(astronaut(), np.uint8)[None]]:
         for frame, own in zip(frames, detect(frames, config), strict=True):
-            other = theirs(name, config.weights, frame)
+            other = boxes_of(reference, frame)
             assert (len(own) > 0) == (len(other) > 0)
             if len(own):
                 shares.append(max(overlap(box, it) for box in own for it in other))
@@ -152,7 +134,7 @@ def test_other_weights_are_another_digest(tmp_path: Path) -> None:
 
 
 def test_published_files_are_the_ones_beside_the_repository() -> None:
-    for name, local in LOCAL.items():
+    for name, local in WEIGHTS.items():
         path = SHARED / "weights" / local
         if name in ("retinaface", "scrfd") or not path.exists():  # no checksum of these is published
             continue

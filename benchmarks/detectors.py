@@ -1,0 +1,94 @@
+"""Detectors on clips of full size against face-alignment's own call, frame by frame; same weights, one thread each."""
+
+import importlib
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.figures import Figure, ratio, single
+from pipeline.detectors import Frames, one_thread
+from pipeline.faces import FacesConfig, detect
+from pipeline.media import read_frames
+from pipeline.provenance import ROOT
+from pipeline.tracks import overlap
+
+SHARED = Path(os.environ.get("FDAN_SHARED") or ROOT.parent / "shared")  # real clips and weights, where they are
+WEIGHTS = {  # the names that the files have there
+    "blazeface": "blazeface.pth",
+    "blazeface_back": "blazefaceback.pth",
+    "retinaface": "retinaface_mobilenet0.25_Final_orig.pth",
+    "scrfd": "scrfd_500m_bnkps.onnx",
+    "yunet": "face_detection_yunet_2023mar.onnx",
+}
+MODULES = {"blazeface_back": ("blazeface", {"back_model": True})}
+SIZE_PX = (1280, 720)  # as a camera gives it: the clips are 480 x 360, so they are doubled, and get margins
+RUNS = 3
+
+
+def face_alignment(name: str, weights: str) -> Any:
+    """Return face-alignment's detector, as a user of it would build it."""
+    module, options = MODULES.get(name, (name, {}))
+    anchors = Path(weights).with_name("anchorsback.npy" if options else "anchors.npy")
+    more = {"path_to_anchor": str(anchors)} if module == "blazeface" else {}
+    own = importlib.import_module(f"face_alignment.detection.{module}")
+    detector = own.FaceDetector(device="cpu", path_to_detector=weights, **options, **more)
+    if name == "scrfd":  # on one thread, like the others
+        detector.session = one_thread(weights)
+    return detector
+
+
+def boxes_of(detector: Any, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return what face-alignment says of one frame, (n, 5)."""
+    rows = [np.asarray(row) for row in detector.detect_from_image(frame) if len(row)]
+    return np.asarray(rows, np.float32).reshape(-1, 5)
+
+
+def measure() -> list[Figure]:
+    """Return for each detector how much faster it is, and how often its boxes agree."""
+    figures = []
+    for name, file in WEIGHTS.items():
+        weights = SHARED / "weights" / file
+        clips = sorted((SHARED / "clips").glob("*.flv"))
+        if not weights.exists() or not clips:
+            continue
+        config = FacesConfig(detector=name, weights=str(weights))
+        detector = face_alignment(name, str(weights))
+        films = [_enlarged(path, config.frames_per_clip) for path in clips]
+        figures += [_speed(name, films, config, detector), _agreement(name, films, config, detector)]
+    return figures
+
+
+def _enlarged(path: Path, count: int) -> Frames:
+    frames, _ = read_frames(path, count=count)
+    height, width = (2 * side for side in frames.shape[1:3])
+    margin = (SIZE_PX[0] - width) // 2
+    large = [cv2.resize(frame, (width, height), interpolation=cv2.INTER_CUBIC) for frame in frames]
+    return np.asarray([cv2.copyMakeBorder(it, 0, 0, margin, margin, cv2.BORDER_REPLICATE) for it in large], np.uint8)
+
+
+def _speed(name: str, films: list[Frames], config: FacesConfig, detector: Any) -> Figure:
+    return ratio(
+        f"{name}, clips of {SIZE_PX[0]} x {SIZE_PX[1]}",
+        lambda: [boxes_of(detector, frame) for film in films for frame in film],
+        lambda: [detect(film, config) for film in films],
+        against="face-alignment, frame by frame",
+        target=">= 1.5",
+        runs=RUNS,
+    )
+
+
+def _agreement(name: str, films: list[Frames], config: FacesConfig, detector: Any) -> Figure:
+    near = []
+    for film in films:
+        for frame, own in zip(film, detect(film, config), strict=True):
+            theirs = boxes_of(detector, frame)
+            if len(own) and len(theirs):
+                best = max(theirs, key=partial(overlap, own[own[:, 4].argmax()]))
+                near.append(overlap(own[own[:, 4].argmax()], best) >= 0.9)
+    value = 100 * float(np.mean(near)) if near else 0.0
+    return single(f"{name}, boxes that agree (IoU >= 0.9)", value, "%", against=f"{len(near)} frames", target=">= 95 %")

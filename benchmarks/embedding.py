@@ -1,0 +1,102 @@
+"""The embedding stage as a whole, crops to HDF5, against the plain way; all on one thread."""
+
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from torchvision.models import ResNet34_Weights
+from torchvision.models import resnet34 as torchvision_resnet34
+
+from benchmarks.figures import Figure, ratio
+from pipeline.backbones import BackboneConfig
+from pipeline.calibration import prepare
+from pipeline.embedding import SOURCES, as_batch, embed_clip, no_tokens
+from pipeline.engines import embed
+from pipeline.extraction import ClipJob, Step, fill
+from pipeline.faces import NO_FACES, SCHEMA, FacesConfig, extract_faces
+from pipeline.media import decode_jpeg
+from pipeline.parallel import RunConfig
+from pipeline.store import Reader, writing
+
+SOURCE = SOURCES["faces"]
+ENGINES = {
+    "torch": BackboneConfig(weights="random"),
+    "OpenVINO": BackboneConfig(weights="random", engine="openvino"),
+    "OpenVINO int8": BackboneConfig(weights="random", engine="openvino", precision="int8"),
+}
+TARGETS = {"torch": ">= 1.6", "OpenVINO": "", "OpenVINO int8": ">= 5"}
+RUNS = 3
+
+
+def measure(paths: list[Path]) -> list[Figure]:
+    """Return for each engine how much faster the stage is than a plain loop, and what share of it is the network."""
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, FDAN_CACHE=folder):
+        faces = Path(folder) / "faces.h5"
+        with writing(faces, like=NO_FACES, attributes={"schema": SCHEMA, "config": {}}) as writer:
+            for number, path in enumerate(paths):
+                found = extract_faces(path, FacesConfig())
+                if len(found["times"]):
+                    writer.append(f"clip{number}", found)
+        reader = Reader(faces, schema=SCHEMA)
+        plain = partial(_plain, reader, torchvision_resnet34(weights=None).eval())
+        films = [SOURCE.pictures(reader[clip_id]) for clip_id in reader]
+        batches = [as_batch(images, ENGINES["torch"]) for images in films]
+        figures = []
+        for name, config in ENGINES.items():
+            model = prepare(reader, SOURCE, config)[1]
+            stage = partial(_stage, reader, config, model)
+            network = partial(_network, batches, config, model)
+            figures += [
+                ratio(
+                    f"embedding stage, {name}", plain, stage, against="a plain loop", target=TARGETS[name], runs=RUNS
+                ),
+                _share(ratio("", network, stage, against="", target="", runs=RUNS), name),
+            ]
+    return figures
+
+
+def _share(times: Figure, name: str) -> Figure:
+    value, low, high = (100 * it for it in (times.value, *times.spread))
+    title = f"embedding stage, {name}, of the network's own speed"
+    return Figure(title, value, "%", "ready-made tensors", times.runs, (low, high), ">= 85 %")
+
+
+def _plain(reader: Reader, network: torch.nn.Module) -> None:
+    """What one writes first: every clip's crops decoded, transformed and put through the network."""
+    transform = ResNet34_Weights.IMAGENET1K_V1.transforms()
+    features = torch.nn.Sequential(*list(network.children())[:-1])
+    tokens = []
+    for clip_id in reader:
+        images = [torch.from_numpy(decode_jpeg(file)).permute(2, 0, 1) for file in reader[clip_id]["crops"]]
+        with torch.inference_mode():
+            tokens.append(features(torch.stack([transform(image) for image in images])).flatten(1).numpy())
+    np.concatenate(tokens)
+
+
+def _network(batches: list[torch.Tensor], config: BackboneConfig, model: str) -> None:
+    for batch in batches:
+        embed(batch, config, model=model)
+
+
+def _stage(reader: Reader, config: BackboneConfig, model: str) -> None:
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, FDAN_CACHE=folder):
+        step = Step(
+            name="embedding",
+            compute=partial(embed_clip, source=SOURCE, config=config, model=model),
+            code=embed_clip,
+            params=config.model_dump(),
+            libraries=("torch",),
+        )
+        jobs = [ClipJob(clip_id, clip_id, partial(reader.__getitem__, clip_id)) for clip_id in reader]
+        fill(
+            Path(folder) / "visual.h5",
+            jobs,
+            step,
+            like=no_tokens(SOURCE, config, model=model),
+            attributes={"schema": "fdan.embeddings/1"},
+            run=RunConfig(scheduler="synchronous"),
+        )
