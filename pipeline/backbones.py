@@ -1,8 +1,8 @@
 """Frozen networks that turn images into tokens.
 
-A backbone maps images (B, 3, H, W) float32 in 0..1, or grey ones (B, 1, H, W), to tokens (B, k, D); it is in eval mode,
-and nothing of it is trained. A table entry is a builder: called with the section's configuration, it returns the
-backbone.
+A backbone maps images (B, 3, H, W) float32 in 0..1 to tokens (B, k, D); it is in eval mode, and nothing of it is
+trained. Those of the table take grey images (B, 1, H, W) too. A table entry is a builder: called with the section's
+configuration, it returns the backbone.
 """
 
 import hashlib
@@ -41,6 +41,7 @@ class BackboneConfig(Config):
     tokens: Literal["pooled", "grid", "columns"] = "pooled"
     grid: int = Field(3, ge=1, le=7)  # tokens: grid gives grid x grid tokens an image; columns one for each column
     size_px: int = Field(224, ge=32)
+    views: int = Field(1, ge=1)  # of each picture, to train on: itself, and augmented copies
     engine: Literal["torch", "openvino"] = "torch"
     precision: Literal["fp32", "bf16", "int8"] = "fp32"
 

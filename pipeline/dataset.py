@@ -14,11 +14,15 @@ from pipeline.store import FeatureStore, Padded
 
 
 class Tokens(NamedTuple):
-    """One modality of n clips: values (n, T, D), times (n, T) in seconds, mask (n, T), True on tokens."""
+    """One modality of n clips: values (n, T, D), times (n, T) in seconds, mask (n, T), True on tokens.
+
+    `views` (k, n, T, D) are k augmented copies of the values, for training.
+    """
 
     values: Tensor
     times: Tensor
     mask: Tensor
+    views: Tensor | None = None
 
     @property
     def present(self) -> Tensor:
@@ -27,7 +31,16 @@ class Tokens(NamedTuple):
 
     def take(self, index: Tensor) -> "Tokens":
         """Return some of the clips."""
-        return Tokens(self.values[index], self.times[index], self.mask[index])
+        views = None if self.views is None else self.views[:, index]
+        return Tokens(self.values[index], self.times[index], self.mask[index], views)
+
+    def drawn(self) -> "Tokens":
+        """Return one view of each clip, the clip itself as likely as each of its copies."""
+        if self.views is None:
+            return self
+        choice = torch.randint(1 + len(self.views), (len(self.values),))
+        every = torch.cat([self.values[None], self.views])
+        return Tokens(every[choice, torch.arange(len(choice))], self.times, self.mask)
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,10 @@ class Examples:
         """Return some of the clips."""
         return Examples(self.visual.take(index), self.acoustic.take(index), self.labels[index])
 
+    def drawn(self) -> "Examples":
+        """Return one view of each clip and modality."""
+        return Examples(self.visual.drawn(), self.acoustic.drawn(), self.labels)
+
 
 def load_examples(
     clips: Sequence[Clip], classes: Sequence[str], visual: FeatureStore, acoustic: FeatureStore
@@ -57,10 +74,12 @@ def load_examples(
 
 
 def _tokens(store: FeatureStore, clip_ids: list[str]) -> Tokens:
-    padded: Padded = store.load(clip_ids)
-    if not np.isfinite(padded.values).all():
+    loaded: list[Padded] = [store.load(clip_ids, view=view) for view in store.views]
+    if not all(np.isfinite(padded.values).all() for padded in loaded):
         raise TrainingError(f"{store.reader.path} holds numbers that are not finite; make it again")
-    return Tokens(*map(torch.from_numpy, padded))
+    copies = torch.stack([torch.from_numpy(it.values) for it in loaded[1:]]) if len(loaded) > 1 else None
+    values, times, mask = map(torch.from_numpy, loaded[0])
+    return Tokens(values, times, mask, copies)
 
 
 def usable(clips: Sequence[Clip], visual: FeatureStore, acoustic: FeatureStore) -> tuple[list[Clip], list[Exclusion]]:

@@ -1,5 +1,6 @@
 """From the pictures of a clip to its tokens: one batch a clip, whoever computes it."""
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from pipeline.augmentation import Augmentation, vary_faces, vary_spectrograms, view
 from pipeline.backbones import BackboneConfig
 from pipeline.engines import embed
 from pipeline.media import decode_jpeg
@@ -36,11 +38,12 @@ class Source(NamedTuple):
     modality: str
     pictures: Pictures
     channels: int
+    augmentation: Augmentation
 
 
 SOURCES = {
-    "faces": Source(Path("data/faces.h5"), "fdan.faces/3", "visual", crops, 3),
-    "mels": Source(Path("data/spectrograms.h5"), "fdan.spectrograms/2", "acoustic", windows, 1),
+    "faces": Source(Path("data/faces.h5"), "fdan.faces/3", "visual", crops, 3, vary_faces),
+    "mels": Source(Path("data/spectrograms.h5"), "fdan.spectrograms/2", "acoustic", windows, 1, vary_spectrograms),
 }
 
 
@@ -49,18 +52,27 @@ def embed_clip(
 ) -> dict[str, NDArray[np.float32]]:
     """Return a clip's `tokens (n·k, D)` and their `times (n·k,)` in seconds; the k tokens of a picture lie together.
 
-    They share its time, but for `columns`: each of these knows its own.
+    They share its time, but for `columns`: each of these knows its own. Beside them lie `view_1 (n·k, D)` and so on.
     """
     images = source.pictures(rows)
     if not images:
         return no_tokens(source, config, device=device, model=model)
-    tokens = embed(as_batch(images, config), config, device=device, model=model).numpy()
-    each = tokens.shape[1]
+    batch = as_batch(images, config)
+    seed = zlib.crc32(batch.numpy().tobytes())  # a clip's views are its own, whenever they are made
+    views = [batch, *(view(batch, source.augmentation, seed=seed + copy) for copy in range(1, config.views))]
+    found = [embed(pictures, config, device=device, model=model).numpy() for pictures in views]
+    each = found[0].shape[1]
     times = np.repeat(rows["times"], each)
     if config.tokens == "columns" and "durations" in rows:
         places = (np.arange(each) + 0.5) / each - 0.5  # of a column's middle in its picture, -0.5 to 0.5
         times += np.outer(rows["durations"], places).ravel().astype(np.float32)
-    return {"tokens": tokens.reshape(-1, tokens.shape[-1]), "times": times}
+    columns = {name: tokens.reshape(-1, tokens.shape[-1]) for name, tokens in zip(names(config), found, strict=True)}
+    return columns | {"times": times}
+
+
+def names(config: BackboneConfig) -> list[str]:
+    """Return the columns that hold tokens."""
+    return ["tokens", *(f"view_{number}" for number in range(1, config.views))]
 
 
 def no_tokens(
@@ -69,7 +81,7 @@ def no_tokens(
     """Return the columns of a clip without pictures: `tokens (0, D)` and `times (0,)` in seconds."""
     black = torch.zeros(1, source.channels, config.size_px, config.size_px)
     width = embed(black, config, device=device, model=model).shape[-1]
-    return {"tokens": np.empty((0, width), np.float32), "times": np.empty(0, np.float32)}
+    return {name: np.empty((0, width), np.float32) for name in names(config)} | {"times": np.empty(0, np.float32)}
 
 
 def as_batch(images: list[Tensor], config: BackboneConfig) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from pipeline.backbones import BackboneConfig, describe_weights, load_backbone
+from pipeline.backbones import BACKBONES, BackboneConfig, describe_weights, load_backbone
 from pipeline.errors import ClipError, ParameterError, PipelineError
 from pipeline.files import cache_folder, file_digest
 from pipeline.provenance import digest, library_versions
@@ -59,6 +59,8 @@ def embed(images: Tensor, config: BackboneConfig, *, device: str = "cpu", model:
 
     `model` is the file that `quantise` has made, for int8.
     """
+    if images.shape[1] == 1 and config.backbone not in BACKBONES:
+        images = images.expand(-1, 3, -1, -1)  # a user's own need not know of grey images
     tokens = load_engine(config, images.shape[1], device, model)(images)
     if not torch.isfinite(tokens).all():
         raise ClipError("the backbone gave tokens that are not finite")

@@ -28,6 +28,7 @@ from pipeline.provenance import canonical
 
 CHUNK_BYTES = 1 << 18
 WHOLE = "tokens"  # the column that is read whole
+VIEW = "view_"  # how the columns begin that are as this one, but of augmented copies
 WHOLE_CHUNK_BYTES = 1 << 22  # read one and a half times as fast as smaller ones
 EMBEDDINGS = "fdan.embeddings/1"
 # Which stage makes a file: what an error about it tells the user to run again.
@@ -263,9 +264,14 @@ class FeatureStore(Mapping[str, Feature]):
         return self.reader.attributes
 
     @cached_property
-    def _tokens(self) -> NDArray[np.float32]:
-        """All tokens, (N, D): thousands of small reads would cost far more than one."""
-        return self.reader.column(WHOLE)
+    def views(self) -> list[str]:
+        """The columns (N, D) that hold tokens: those of the pictures themselves, then those of augmented copies."""
+        return [WHOLE, *(name for name in self.reader.names if name.startswith(VIEW))]
+
+    @cached_property
+    def _tokens(self) -> dict[str, NDArray[np.float32]]:
+        """All tokens, by view: thousands of small reads would cost far more than one."""
+        return {name: self.reader.column(name) for name in self.views}
 
     @cached_property
     def _times(self) -> NDArray[np.float32]:
@@ -274,7 +280,7 @@ class FeatureStore(Mapping[str, Feature]):
     def __getitem__(self, clip_id: str) -> Feature:
         """Return the tokens of one clip; there may be none."""
         rows = self.reader.rows(clip_id)
-        return Feature(self._tokens[rows], self._times[rows])
+        return Feature(self._tokens[WHOLE][rows], self._times[rows])
 
     def __contains__(self, clip_id: object) -> bool:
         """Return whether the store holds the clip."""
@@ -293,19 +299,20 @@ class FeatureStore(Mapping[str, Feature]):
         lengths = np.diff(self.reader.offsets)
         return [clip_id for clip_id, length in zip(self.reader.clip_ids, lengths, strict=True) if length]
 
-    def load(self, clip_ids: Sequence[str]) -> Padded:
+    def load(self, clip_ids: Sequence[str], *, view: str = WHOLE) -> Padded:
         """Return the clips in the order asked for; a clip that the store lacks has no tokens."""
+        tokens = self._tokens[view]
         spans = [self.reader.rows(clip_id) if clip_id in self.reader else slice(0, 0) for clip_id in clip_ids]
         lengths = np.asarray([span.stop - span.start for span in spans], np.int64)
         longest = max(1, int(lengths.max(initial=0)))
         mask = np.arange(longest) < lengths[:, None]
-        if mask.all() and [span.start for span in spans] == list(range(0, len(self._tokens), longest)):
+        if mask.all() and [span.start for span in spans] == list(range(0, len(tokens), longest)):
             # All clips, in their own order and of one length: they lie there as they are wanted.
             shape = (len(spans), longest)
-            return Padded(self._tokens.reshape(*shape, -1), self._times.reshape(shape), mask)
-        values = np.zeros((len(spans), longest, self._tokens.shape[1]), np.float32)
+            return Padded(tokens.reshape(*shape, -1), self._times.reshape(shape), mask)
+        values = np.zeros((len(spans), longest, tokens.shape[1]), np.float32)
         times = np.zeros((len(spans), longest), np.float32)
         for row, (span, length) in enumerate(zip(spans, lengths, strict=True)):
-            values[row, :length] = self._tokens[span]
+            values[row, :length] = tokens[span]
             times[row, :length] = self._times[span]
         return Padded(values, times, mask)

@@ -93,7 +93,7 @@ def train(
                 ((epoch - 1) * per_epoch + batch_number) / (total * per_epoch), gamma=recipe.alignment.gamma
             )
             losses.append(
-                _step(head, training.take(index), align, weight, recipe.train, optimiser, epoch, batch_number)
+                _step(head, training.take(index).drawn(), align, weight, recipe.train, optimiser, epoch, batch_number)
             )
             schedule.step()
         cross_entropy, alignment = torch.tensor(losses).mean(0).tolist()

@@ -216,6 +216,23 @@ def test_a_clip_without_pictures_has_no_tokens_of_the_right_width(source: str, n
     assert no_tokens(SOURCES[source], SMALL)["tokens"].dtype == np.float32
 
 
+def test_a_backbone_of_ones_own_is_one_word_and_sees_three_channels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_backbone.py").write_text(
+        "import torch\n"
+        "class Mean(torch.nn.Module):\n"
+        "    def forward(self, images):\n"
+        "        return images.mean((2, 3))[:, None]\n"
+        "def build(config):\n"
+        "    return Mean()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = BackboneConfig(backbone="own_backbone:build", weights="random", size_px=32)
+    rows = {"windows": [np.full((9, 9), 0.25, np.float32)], "times": np.zeros(1, np.float32)}
+    assert embed_clip(rows, source=SOURCES["mels"], config=config)["tokens"].tolist() == [[0.25] * 3]
+
+
 def test_columns_of_a_window_are_tokens_that_know_their_time(state_file: Path) -> None:
     config = BackboneConfig(weights=str(state_file), size_px=64, tokens="columns")  # a map of 2 x 2
     window = np.zeros((64, 64), np.float32)
