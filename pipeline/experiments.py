@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save
+from torch import Tensor
 
 from data_manifest.manifest import EXCLUSIONS, MANIFEST, Clip, Exclusion, read_rows
 from data_manifest.protocols import ProtocolConfig, make_splits
@@ -19,7 +20,8 @@ from pipeline.dataset import Examples, load_examples, usable
 from pipeline.errors import StoreError
 from pipeline.evaluation import Prediction
 from pipeline.files import written_whole
-from pipeline.heads import FdanHead, HeadConfig
+from pipeline.heads import Head, HeadConfig
+from pipeline.heads.contract import mean
 from pipeline.losses import AlignmentConfig
 from pipeline.parallel import Pool, RunConfig, ahead
 from pipeline.params import read_section
@@ -138,7 +140,7 @@ def predict_runs(corpus: Corpus, recipe: Recipe, runs: Sequence[Run], models: Pa
     return predictions
 
 
-def test(corpus: Corpus, head: FdanHead, run: Run) -> list[Prediction]:
+def test(corpus: Corpus, head: Head, run: Run) -> list[Prediction]:
     """Return what a head says of the test part of its run."""
     split = run.split
     probabilities = {name: values.tolist() for name, values in predict(head, corpus.part(split.test)).items()}
@@ -161,14 +163,15 @@ def test(corpus: Corpus, head: FdanHead, run: Run) -> list[Prediction]:
 def aligned_features(
     corpus: Corpus, recipe: Recipe, run: Run, models: Path
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.int64]]]:
-    """Return the last aligned layer (n, width) and the labels (n,) of a run's test clips, by modality."""
+    """Return the last aligned layer (n, width) and the labels (n,) of a run's test clips, by modality.
+
+    A head that aligns nothing is shown by the means of the tokens.
+    """
     head = load_head(models / "folds" / f"{run.name}.safetensors", recipe, corpus).eval()
     part = corpus.part(run.split.test)
     output = head(part.visual, part.acoustic)
-    layers = {
-        "visual": (output.visual_layers[-1], part.visual.present),
-        "acoustic": (output.acoustic_layers[-1], part.acoustic.present),
-    }
+    last = (output.visual_layers or [mean(part.visual)])[-1], (output.acoustic_layers or [mean(part.acoustic)])[-1]
+    layers = {"visual": (last[0], part.visual.present), "acoustic": (last[1], part.acoustic.present)}
     features = {name: layer[present].numpy() for name, (layer, present) in layers.items() if present.any()}
     labels = {name: part.labels[present].numpy() for name, (_, present) in layers.items() if present.any()}
     return features, labels
@@ -178,21 +181,28 @@ def _known(probabilities: list[float]) -> list[float] | None:
     return None if math.isnan(probabilities[0]) else probabilities
 
 
-def save_head(head: FdanHead, path: Path) -> None:
+def save_head(head: Head, path: Path) -> None:
     """Write the head's numbers as safetensors."""
-    state = {name: value.contiguous() for name, value in head.state_dict().items()}
-    if head.classify_acoustic is head.classify_visual:  # the file holds each number once
-        state = {name: value for name, value in state.items() if not name.startswith("classify_acoustic")}
+    state = {name: value.contiguous() for name, value in _own(head).items()}
     with written_whole(path) as temporary:
         temporary.write_bytes(save(state))
 
 
-def load_head(path: Path, recipe: Recipe, corpus: Corpus) -> FdanHead:
+def load_head(path: Path, recipe: Recipe, corpus: Corpus) -> Head:
     """Return a head as it was saved; nothing in the file is executed."""
     if not path.is_file():
         raise StoreError(f"{path} is not there; run: dvc repro train")
     head = build_head(recipe.head, corpus.examples, len(corpus.classes))
-    missing, unexpected = head.load_state_dict(load_file(path), strict=False)
-    if unexpected or any(not name.startswith("classify_acoustic") for name in missing):
+    found = load_file(path)
+    wanted = _own(head)
+    if found.keys() != wanted.keys() or any(value.shape != found[name].shape for name, value in wanted.items()):
         raise StoreError(f"{path} holds another head than head in params.yaml says; run: dvc repro train")
+    head.load_state_dict(found, strict=False)  # a classifier that serves both modalities has two names
     return head
+
+
+def _own(head: Head) -> dict[str, Tensor]:
+    """Return the head's numbers, each once."""
+    state = head.state_dict()
+    first = {value.data_ptr(): name for name, value in reversed(state.items())}
+    return {name: value for name, value in state.items() if first[value.data_ptr()] == name}

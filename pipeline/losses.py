@@ -99,6 +99,37 @@ def _build_lmmd(config: AlignmentConfig) -> Alignment:
     return partial(lmmd, kernel_mul=config.kernel_mul, kernel_num=config.kernel_num, normalise=config.normalise)
 
 
+def mmd(source: Tensor, target: Tensor, *, kernel_mul: float = 2.0, kernel_num: int = 5) -> Tensor:
+    """Return the squared (biased) maximum mean discrepancy of two batches (n, D), (m, D): LMMD with a single class."""
+    ones = (source.new_ones(len(source), 1), target.new_ones(len(target), 1))
+    return lmmd(source, target, *ones, kernel_mul=kernel_mul, kernel_num=kernel_num)
+
+
+def coral(source: Tensor, target: Tensor) -> Tensor:
+    """Return the squared distance of the covariances of (n, D) and (m, D), by 4D²; 0 where a batch has one sample.
+
+    Sun and Saenko, Deep CORAL, ECCV 2016 Workshops, arXiv 1607.01719.
+    """
+    if min(len(source), len(target)) < 2:
+        return source.new_zeros(())
+    difference = source.T.cov() - target.T.cov()
+    return difference.square().sum() / (4 * source.shape[1] ** 2)
+
+
+def _build_mmd(config: AlignmentConfig) -> Alignment:
+    def build(source: Tensor, target: Tensor, source_probs: Tensor, target_probs: Tensor) -> Tensor:
+        return mmd(source, target, kernel_mul=config.kernel_mul, kernel_num=config.kernel_num)
+
+    return build
+
+
+def _build_coral(config: AlignmentConfig) -> Alignment:
+    def build(source: Tensor, target: Tensor, source_probs: Tensor, target_probs: Tensor) -> Tensor:
+        return coral(source, target)
+
+    return build
+
+
 def _build_none(config: AlignmentConfig) -> Alignment:
     def none(source: Tensor, target: Tensor, source_probs: Tensor, target_probs: Tensor) -> Tensor:
         return source.new_zeros(())
@@ -106,7 +137,12 @@ def _build_none(config: AlignmentConfig) -> Alignment:
     return none
 
 
-ALIGNMENTS: dict[str, Callable[[AlignmentConfig], Alignment]] = {"lmmd": _build_lmmd, "none": _build_none}
+ALIGNMENTS: dict[str, Callable[[AlignmentConfig], Alignment]] = {
+    "coral": _build_coral,
+    "lmmd": _build_lmmd,
+    "mmd": _build_mmd,
+    "none": _build_none,
+}
 
 
 def progress_weight(progress: float, *, gamma: float) -> float:

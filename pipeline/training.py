@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from data_manifest.protocols import ProtocolConfig
 from pipeline.dataset import Examples
 from pipeline.errors import TrainingError
-from pipeline.heads import HEADS, FdanHead, HeadConfig, HeadOutput, Shapes, fuse
+from pipeline.heads import HEADS, Head, HeadConfig, HeadOutput, Shapes, fuse
 from pipeline.losses import ALIGNMENTS, Alignment, AlignmentConfig, progress_weight
 from pipeline.params import Config
 from pipeline.registry import lookup
@@ -57,7 +57,7 @@ class Epoch:
 class Trained:
     """A head at its best epoch, and how it came there."""
 
-    head: FdanHead
+    head: Head
     curve: list[Epoch]
     best_epoch: int
 
@@ -79,8 +79,10 @@ def train(
     torch.manual_seed(seed)
     total = epochs or recipe.train.epochs
     head = build_head(recipe.head, training, classes)
-    head.fit(training.visual, training.acoustic)
+    head.fit(training)
     align: Alignment = lookup(ALIGNMENTS, recipe.alignment.name, "alignment")(recipe.alignment)
+    if not any(parameter.requires_grad for parameter in head.parameters()):
+        return Trained(head, [], 0)  # fitting was all
     per_epoch = math.ceil(len(training) / recipe.train.batch_size)
     optimiser, schedule = _optimiser(head, recipe.train, per_epoch * total)
     curve: list[Epoch] = []
@@ -107,10 +109,10 @@ def train(
     return best
 
 
-def build_head(config: HeadConfig, examples: Examples, classes: int) -> FdanHead:
+def build_head(config: HeadConfig, examples: Examples, classes: int) -> Head:
     """Return an untrained head that fits the examples."""
     shapes = Shapes(examples.visual.values.shape[-1], examples.acoustic.values.shape[-1], classes)
-    head: FdanHead = lookup(HEADS, config.name, "head")(config, shapes)
+    head: Head = lookup(HEADS, config.name, "head")(config, shapes)
     return head
 
 
@@ -136,7 +138,7 @@ def _batches(count: int, size: int) -> tuple[Tensor, ...]:
 
 
 def _step(
-    head: FdanHead,
+    head: Head,
     batch: Examples,
     align: Alignment,
     weight: float,
@@ -164,20 +166,22 @@ def _step(
 
 
 def classification_loss(output: HeadOutput, batch: Examples, *, smoothing: float) -> Tensor:
-    """Return CE_v + CE_a, each over the clips that have the modality."""
+    """Return CE_v + CE_a, each over the clips that have the modality, and that of the fusion where the head has one."""
+    seen, heard = batch.visual.present, batch.acoustic.present
     parts = []
-    for logits, tokens in ((output.visual, batch.visual), (output.acoustic, batch.acoustic)):
-        each = F.cross_entropy(logits, batch.labels, label_smoothing=smoothing, reduction="none")
-        present = tokens.present.to(each.dtype)
-        parts.append((each * present).sum() / present.sum().clamp(min=1))
+    for logits, known in ((output.visual, seen), (output.acoustic, heard), (output.fused, seen | heard)):
+        if logits is not None:
+            each = F.cross_entropy(logits, batch.labels, label_smoothing=smoothing, reduction="none")
+            present = known.to(each.dtype)
+            parts.append((each * present).sum() / present.sum().clamp(min=1))
     return torch.stack(parts).sum()
 
 
 def alignment_loss(output: HeadOutput, batch: Examples, align: Alignment) -> Tensor:
     """Return the sum over layers of the distance between both modalities; a missing one takes no part."""
     seen, heard = batch.visual.present, batch.acoustic.present
-    if not (seen.any() and heard.any()):
-        return output.visual.new_zeros(())
+    if output.visual is None or not (output.visual_layers and seen.any() and heard.any()):
+        return batch.visual.values.new_zeros(())
     truth = F.one_hot(batch.labels, output.visual.shape[1]).to(output.visual.dtype)
     distances = [
         align(visual[seen], acoustic[heard], truth[seen], truth[heard])
@@ -187,16 +191,20 @@ def alignment_loss(output: HeadOutput, batch: Examples, align: Alignment) -> Ten
 
 
 @torch.inference_mode()
-def predict(head: FdanHead, examples: Examples) -> dict[str, Tensor]:
+def predict(head: Head, examples: Examples) -> dict[str, Tensor]:
     """Return probabilities (n, C) by `visual`, `acoustic` and `fused`; nan where a clip lacks the modality."""
     head.eval()
     output = head(examples.visual, examples.acoustic)
-    seen, heard = examples.visual.present, examples.acoustic.present
-    return {
-        "visual": output.visual.softmax(-1).masked_fill(~seen[:, None], math.nan),
-        "acoustic": output.acoustic.softmax(-1).masked_fill(~heard[:, None], math.nan),
-        "fused": fuse(output.visual, output.acoustic, seen, heard).exp(),
+    present = {"visual": examples.visual.present, "acoustic": examples.acoustic.present}
+    logits = {"visual": output.visual, "acoustic": output.acoustic}
+    known = {name: values for name, values in logits.items() if values is not None}
+    fused = output.fused if output.fused is not None else fuse(known, present)
+    unknown = torch.full_like(fused, math.nan)
+    alone = {
+        name: known[name].softmax(-1).masked_fill(~present[name][:, None], math.nan) if name in known else unknown
+        for name in logits
     }
+    return alone | {"fused": fused.softmax(-1)}
 
 
 def uar(probabilities: Tensor, labels: Tensor) -> float:

@@ -180,5 +180,5 @@ def test_no_alignment_is_zero() -> None:
 
 
 def test_an_unknown_alignment_lists_the_known() -> None:
-    with pytest.raises(ParameterError, match=r"lmdd.*did you mean 'lmmd'.*valid: lmmd, none"):
+    with pytest.raises(ParameterError, match=r"lmdd.*did you mean 'lmmd'.*valid: coral, lmmd, mmd, none"):
         check({"name": "lmdd"}, AlignmentConfig, where="alignment")

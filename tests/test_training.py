@@ -74,9 +74,9 @@ def test_the_scale_of_the_tokens_is_measured_on_the_training_part_alone() -> Non
     training, validation = examples(30, seed=0), examples(15, seed=1)
     loud = replace(validation, visual=validation.visual._replace(values=validation.visual.values * 1000))
     heads = [train(RECIPE, training, it, classes=3, seed=0, epochs=1).head for it in (validation, loud)]
-    scales = [head.encode_visual.standardise for head in heads]
-    assert torch.equal(scales[0].mean, scales[1].mean)
-    torch.testing.assert_close(scales[0].mean, training.visual.values.mean((0, 1)))
+    means = [head.state_dict()["encode_visual.standardise.mean"] for head in heads]
+    assert torch.equal(means[0], means[1])
+    torch.testing.assert_close(means[0], training.visual.values.mean((0, 1)))
 
 
 def test_training_survives_clips_that_lack_a_modality_and_predicts_them() -> None:
@@ -95,13 +95,12 @@ def test_training_survives_clips_that_lack_a_modality_and_predicts_them() -> Non
 def test_a_missing_modality_takes_no_part_in_the_losses() -> None:
     generator = torch.Generator().manual_seed(0)
     layers = [torch.randn(4, 5, generator=generator) for _ in range(2)]
-    output = HeadOutput(
-        torch.randn(4, 3, generator=generator), torch.randn(4, 3, generator=generator), layers[:1], layers[1:]
-    )
+    logits = torch.randn(4, 3, generator=generator)
+    output = HeadOutput(logits, torch.randn(4, 3, generator=generator), layers[:1], layers[1:])
     batch = examples(4, seed=0)
     batch = replace(batch, visual=without(batch.visual, slice(0, 1)))
     wild = output._replace(
-        visual=output.visual.index_fill(0, torch.tensor([0]), 50.0),
+        visual=logits.index_fill(0, torch.tensor([0]), 50.0),
         visual_layers=[layers[0].index_fill(0, torch.tensor([0]), 50.0)],
     )
 
@@ -117,11 +116,12 @@ def test_a_missing_modality_takes_no_part_in_the_losses() -> None:
 
 def test_cross_entropy_is_the_sum_over_modalities_of_the_mean_over_clips() -> None:
     batch = examples(6, seed=0)
-    output = HeadOutput(torch.randn(6, 3), torch.randn(6, 3), [], [])
-    expected = sum(
-        -logits.log_softmax(1)[torch.arange(6), batch.labels].mean() for logits in (output.visual, output.acoustic)
-    )
-    torch.testing.assert_close(classification_loss(output, batch, smoothing=0.0), torch.as_tensor(expected))
+    logits = [torch.randn(6, 3) for _ in range(3)]
+    each = torch.stack([-it.log_softmax(1)[torch.arange(6), batch.labels].mean() for it in logits])
+    output = HeadOutput(logits[0], logits[1], [], [])
+    torch.testing.assert_close(classification_loss(output, batch, smoothing=0.0), each[:2].sum())
+    output = HeadOutput(None, logits[1], [], [], fused=logits[2])
+    torch.testing.assert_close(classification_loss(output, batch, smoothing=0.0), each[1:].sum())
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_place() -> None:

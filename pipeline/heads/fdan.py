@@ -1,88 +1,11 @@
-"""What is trained: heads over cached tokens.
-
-A head maps the padded tokens of both modalities, with masks, to `HeadOutput`. A table entry is a builder: called
-with the section's configuration and the `Shapes` of the data, it returns the head.
-"""
-
-from collections.abc import Callable
-from typing import NamedTuple
+"""The head of this project: cross-attention within the clip, aligned layers, one path for training and prediction."""
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
-from pipeline.dataset import Tokens
-from pipeline.params import Config
-from pipeline.registry import check_name
-
-
-class HeadConfig(Config):
-    """The section `head`."""
-
-    name: str = "fdan"
-    width: int = Field(128, ge=4)
-    attention_heads: int = Field(4, ge=1)
-    attention_depth: int = Field(1, ge=0)  # 0: no cross-attention
-    ffn_layers: int = Field(2, ge=1)
-    dropout: float = Field(0.3, ge=0, lt=1)
-    shared_classifier: bool = True
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        return check_name(HEADS, value, "head")
-
-    @model_validator(mode="after")
-    def _divisible(self) -> "HeadConfig":
-        if self.width % self.attention_heads:
-            raise ValueError(
-                f"width {self.width} cannot be shared by {self.attention_heads} attention_heads; "
-                f"make it a multiple, such as {self.attention_heads * (self.width // self.attention_heads + 1)}"
-            )
-        return self
-
-
-class Shapes(NamedTuple):
-    """What a head must know of its data: the token widths D of both modalities, and the number of classes."""
-
-    visual: int
-    acoustic: int
-    classes: int
-
-
-class HeadOutput(NamedTuple):
-    """Logits (B, C) of each modality, and its features (B, width) at each layer that is to be aligned."""
-
-    visual: Tensor
-    acoustic: Tensor
-    visual_layers: list[Tensor]
-    acoustic_layers: list[Tensor]
-
-
-class Standardise(nn.Module):
-    """Fixed shift and scale of every token dimension, measured on the training part."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, width: int) -> None:
-        """Start as the identity; `fit` measures."""
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("std", torch.ones(width))
-
-    def fit(self, tokens: Tokens) -> None:
-        """Measure on the tokens that are there; a dimension that never varies keeps its scale."""
-        values = tokens.values[tokens.mask]  # (tokens, D)
-        if len(values):
-            std, mean = torch.std_mean(values, dim=0, correction=0)
-            self.mean.copy_(mean)
-            self.std.copy_(torch.where(std > 0, std, 1.0))
-
-    def forward(self, values: Tensor) -> Tensor:
-        """(B, T, D) to (B, T, D)."""
-        return (values - self.mean) / self.std
+from pipeline.dataset import Examples, Tokens
+from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes, Standardise, masked_mean
 
 
 class Encoder(nn.Module):
@@ -133,7 +56,7 @@ class CrossAttention(nn.Module):
         return own + self.out(mixed.transpose(1, 2).flatten(2))
 
 
-class FdanHead(nn.Module):
+class FdanHead(Head):
     """Cross-attention in both directions, a feed-forward network whose layers are aligned, a classifier.
 
     The same path serves training and prediction. Li et al., arXiv 2410.22023; there the backbone is trained too.
@@ -149,14 +72,14 @@ class FdanHead(nn.Module):
         )
         self.to_visual = nn.ModuleList(CrossAttention(config) for _ in range(config.attention_depth))
         self.to_acoustic = nn.ModuleList(CrossAttention(config) for _ in range(config.attention_depth))
-        self.ffn_visual, self.ffn_acoustic = _ffn(config), _ffn(config)
+        self.ffn_visual, self.ffn_acoustic = feed_forward(config), feed_forward(config)
         self.classify_visual = nn.Linear(width, shapes.classes)
         self.classify_acoustic = self.classify_visual if config.shared_classifier else nn.Linear(width, shapes.classes)
 
-    def fit(self, visual: Tokens, acoustic: Tokens) -> None:
-        """Measure the scale of the tokens; only ever called with the training part."""
-        self.encode_visual.standardise.fit(visual)
-        self.encode_acoustic.standardise.fit(acoustic)
+    def fit(self, examples: Examples) -> None:
+        """Measure the scale of the tokens."""
+        self.encode_visual.standardise.fit(examples.visual)
+        self.encode_acoustic.standardise.fit(examples.acoustic)
 
     def forward(self, visual: Tokens, acoustic: Tokens) -> HeadOutput:
         """Tokens of B clips to logits (B, C) and layers of (B, width), for each modality."""
@@ -166,8 +89,8 @@ class FdanHead(nn.Module):
         )  # (B, T, width), (B, S, width)
         for to_visual, to_acoustic in zip(self.to_visual, self.to_acoustic, strict=True):
             seen, heard = to_visual(seen, heard, acoustic.mask), to_acoustic(heard, seen, visual.mask)
-        visual_layers = _layers(self.ffn_visual, _mean(seen, visual.mask))
-        acoustic_layers = _layers(self.ffn_acoustic, _mean(heard, acoustic.mask))
+        visual_layers = layer_outputs(self.ffn_visual, masked_mean(seen, visual.mask))
+        acoustic_layers = layer_outputs(self.ffn_acoustic, masked_mean(heard, acoustic.mask))
         return HeadOutput(
             self.classify_visual(visual_layers[-1]),
             self.classify_acoustic(acoustic_layers[-1]),
@@ -176,7 +99,8 @@ class FdanHead(nn.Module):
         )
 
 
-def _ffn(config: HeadConfig) -> nn.ModuleList:
+def feed_forward(config: HeadConfig) -> nn.ModuleList:
+    """Return the layers, each (B, width) to (B, width)."""
     return nn.ModuleList(
         nn.Sequential(
             nn.LayerNorm(config.width),
@@ -188,26 +112,10 @@ def _ffn(config: HeadConfig) -> nn.ModuleList:
     )
 
 
-def _layers(ffn: nn.ModuleList, features: Tensor) -> list[Tensor]:
+def layer_outputs(ffn: nn.ModuleList, features: Tensor) -> list[Tensor]:
+    """Return what every layer gives, from the first to the last."""
     outputs = []
     for layer in ffn:
         features = layer(features)
         outputs.append(features)
     return outputs
-
-
-def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean over the tokens that are there: (B, T, width), (B, T) to (B, width)."""
-    weights = mask[..., None].to(values.dtype)
-    return (values * weights).sum(1) / weights.sum(1).clamp(min=1)
-
-
-HEADS: dict[str, Callable[[HeadConfig, Shapes], FdanHead]] = {"fdan": FdanHead}
-
-
-def fuse(visual: Tensor, acoustic: Tensor, visual_present: Tensor, acoustic_present: Tensor) -> Tensor:
-    """Return fused log-probabilities (B, C): the mean of those of the modalities that a clip has, normalised."""
-    weights = torch.stack([visual_present, acoustic_present]).to(visual.dtype)[..., None]  # (2, B, 1)
-    parts = torch.stack([visual.log_softmax(-1), acoustic.log_softmax(-1)])
-    mean: Tensor = (parts * weights).sum(0) / weights.sum(0).clamp(min=1)
-    return mean.log_softmax(-1)

@@ -1,0 +1,103 @@
+"""What every head is built from and gives."""
+
+from typing import NamedTuple
+
+import torch
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor, nn
+
+from pipeline.dataset import Examples, Tokens
+from pipeline.params import Config
+from pipeline.registry import check_name
+
+
+class HeadConfig(Config):
+    """The section `head`."""
+
+    name: str = "fdan"
+    width: int = Field(128, ge=4)
+    attention_heads: int = Field(4, ge=1)
+    attention_depth: int = Field(1, ge=0)  # 0: no cross-attention
+    ffn_layers: int = Field(2, ge=1)
+    dropout: float = Field(0.3, ge=0, lt=1)
+    shared_classifier: bool = True
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        from pipeline.heads import HEADS  # here, because each of them is made from this configuration
+
+        return check_name(HEADS, value, "head")
+
+    @model_validator(mode="after")
+    def _divisible(self) -> "HeadConfig":
+        if self.width % self.attention_heads:
+            raise ValueError(
+                f"width {self.width} cannot be shared by {self.attention_heads} attention_heads; "
+                f"make it a multiple, such as {self.attention_heads * (self.width // self.attention_heads + 1)}"
+            )
+        return self
+
+
+class Shapes(NamedTuple):
+    """What a head must know of its data: the token widths D of both modalities, and the number of classes."""
+
+    visual: int
+    acoustic: int
+    classes: int
+
+
+class HeadOutput(NamedTuple):
+    """Logits (B, C) of each modality that the head knows, and its features (B, width) at each layer to be aligned.
+
+    A head that decides by itself how to combine them gives the logits `fused`, too.
+    """
+
+    visual: Tensor | None
+    acoustic: Tensor | None
+    visual_layers: list[Tensor]
+    acoustic_layers: list[Tensor]
+    fused: Tensor | None = None
+
+
+class Head(nn.Module):
+    """A function of both modalities' padded tokens, with masks, to `HeadOutput`."""
+
+    def fit(self, examples: Examples) -> None:
+        """Measure what is not learned by gradient; only ever called with the training part."""
+
+
+class Standardise(nn.Module):
+    """Fixed shift and scale of every token dimension, measured on the training part."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, width: int) -> None:
+        """Start as the identity; `fit` measures."""
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("std", torch.ones(width))
+
+    def fit(self, tokens: Tokens) -> None:
+        """Measure on the tokens that are there; a dimension that never varies keeps its scale."""
+        values = tokens.values[tokens.mask]  # (tokens, D)
+        if len(values):
+            std, mean = torch.std_mean(values, dim=0, correction=0)
+            self.mean.copy_(mean)
+            self.std.copy_(torch.where(std > 0, std, 1.0))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+        return (values - self.mean) / self.std
+
+
+def mean(tokens: Tokens) -> Tensor:
+    """Return the mean over the tokens that are there, 0 where there are none: (B, D)."""
+    return masked_mean(tokens.values, tokens.mask)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean over what the mask (B, T) leaves of (B, T, D): (B, D)."""
+    weights = mask[..., None].to(values.dtype)
+    return (values * weights).sum(1) / weights.sum(1).clamp(min=1)
