@@ -1,5 +1,6 @@
 """Pointing `params.yaml` at a corpus: what it holds, and the parameters that suit it."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pipeline.params import PARAMS_FILE, read_params, read_section
 
 SPEAKER_INDEPENDENT = {"savee": {"groups": "each_speaker"}, "ravdess": {"groups": "ravdess_6"}}
 MOST_FOLDS = 5
+OTHER_FILE = re.compile(r"^(the same [\w ]+?) as .*|^(the sound is taken) from .*")
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ def survey(name: str, config: CorpusConfig, manifest: ManifestConfig) -> Survey:
     if not clips:
         raise CorpusError(f"corpora.{name}.root: no file of {config.root} can be used; {few(_by_reason(spoilt))}")
     emotions = Counter(manifest.merge.get(it.emotion, it.emotion) for it in clips)
+    if not emotions.keys() & set(ALL_EMOTIONS):
+        raise CorpusError(
+            f"corpora.{name}.root: {config.root} holds {len(clips)} clips, and none has an emotion of the pipeline: "
+            f"they are labelled {few(sorted(emotions))}; manifest.merge can rename labels"
+        )
     strange = [
         f"{count} clips are labelled {emotion!r}, which is no emotion of the pipeline: manifest.merge can rename it"
         for emotion, count in sorted(emotions.items())
@@ -63,7 +70,7 @@ def survey(name: str, config: CorpusConfig, manifest: ManifestConfig) -> Survey:
 
 def _by_reason(reasons: Mapping[str, str]) -> list[str]:
     """Return how many files are left out for each reason; which other file they equal does not matter here."""
-    counts = Counter(reason.partition(" as ")[0] for reason in reasons.values())
+    counts = Counter(OTHER_FILE.sub(r"\1\2", reason) for reason in reasons.values())
     return [f"{count} files left out: {reason}" for reason, count in counts.most_common()]
 
 
@@ -102,7 +109,7 @@ def write_params(entry: Mapping[str, Any], name: str, protocols: Mapping[str, An
         for other in [it for it in params["corpora"] if it != name]:
             del params["corpora"][other]
             changes.append(f"corpora.{other}: taken out")
-        if params["render"]:
+        if params.get("render"):
             params["render"] = {}
             changes.append("render: no sample corpus")
         params["protocols"] = {key: _flow(value) for key, value in protocols.items()}

@@ -44,6 +44,13 @@ CORPORA: dict[str, Adapter] = {
     "savee": savee.find,
 }
 
+PUBLISHED = CORPORA.keys() - {"csv", "folder", "sample"}
+
+
+def people(corpus: str, adapter: str) -> str:
+    """Return whose speakers an entry's are: of a published corpus there may be two entries, with the same people."""
+    return adapter if adapter in PUBLISHED else corpus
+
 
 def look(name: str, config: CorpusConfig) -> Findings:
     """Return what the adapter finds below the corpus's root; raise where that is not the corpus."""

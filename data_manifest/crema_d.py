@@ -11,7 +11,16 @@ from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from data_manifest.findings import Candidate, Findings, count_note, media_files, pair, set_aside
+from data_manifest.findings import (
+    VIDEO_SUFFIXES,
+    Candidate,
+    Findings,
+    count_note,
+    media_files,
+    pair,
+    set_aside,
+    suffix,
+)
 from data_manifest.labels import read_labels
 from pipeline.params import Config, check
 
@@ -64,7 +73,9 @@ def find(root: Path, options: Mapping[str, Any]) -> Findings:
             continue
         path, sound, surplus = pair(paths)
         findings.leftovers |= surplus
-        candidates.append(Candidate(path, emotion, speaker, sentence=sentence, audio_path=sound, name=name))
+        spares = tuple(other for other in surplus if suffix(other) not in VIDEO_SUFFIXES)
+        clip = Candidate(path, emotion, speaker, sentence=sentence, audio_path=sound, spares=spares, name=name)
+        candidates.append(clip)
     set_aside(candidates, KNOWN_BAD, findings)
     findings.notes += count_note("CREMA-D", "clips", _recorded(), performances)
     return findings

@@ -32,9 +32,12 @@ def find(root: Path, options: Mapping[str, Any]) -> Findings:
     """Return EmoDB's clips."""
     check(dict(options), EmodbOptions, where="options")
     findings = Findings(looked_for="03a01Fa.wav: speaker, text, emotion, version")
+    first: dict[str, str] = {}
     for path in media_files(root):
         match = NAME.fullmatch(PurePosixPath(path).stem)
-        if match:
+        if match and first.setdefault(match[0], path) != path:
+            findings.leftovers[path] = f"the same clip as {first[match[0]]}"
+        elif match:
             speaker, text, emotion, _ = match.groups()
             findings.candidates.append(Candidate(path, EMOTIONS[emotion], speaker, sentence=text, name=match[0]))
         else:

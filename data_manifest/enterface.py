@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from data_manifest.findings import Candidate, Findings, count_note, media_files
+from data_manifest.findings import Candidate, Findings, count_note, film_first, media_files
 from pipeline.params import Config, check
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
@@ -29,7 +29,7 @@ def find(root: Path, options: Mapping[str, Any]) -> Findings:
     config = check(dict(options), EnterfaceOptions, where="options")
     findings = Findings(looked_for="subject 1/anger/sentence 1/s1_an_1.avi")
     clips: dict[tuple[int, str, str], str] = {}
-    for path in media_files(root):
+    for path in sorted(media_files(root), key=film_first):
         match = FOLDERS.fullmatch(path)
         whole = match is not None and int(match[1]) == UNSEGMENTED
         if not match or not (match[3] or whole):
@@ -45,13 +45,20 @@ def find(root: Path, options: Mapping[str, Any]) -> Findings:
         Candidate(path, emotion, str(subject), sentence=sentence, name=f"{emotion}.{sentence}")
         for (subject, emotion, sentence), path in clips.items()
     ]
-    named = (f"subject {subject} {emotion} sentence {sentence}" for subject, emotion, sentence in clips)
-    findings.notes = count_note("eNTERFACE'05", "clips", _recorded(), named)
+    named = [
+        f"subject {subject} {emotion} sentence {sentence}"
+        for subject, emotion, sentence in clips
+        if subject != UNSEGMENTED
+    ]
+    # Of subject 23 only two happy clips exist, any of the five.
+    happy = sorted(name for name in named if name.startswith("subject 23 happiness"))[:2]
+    happy += [f"subject 23 happiness, number {number}" for number in range(len(happy) + 1, 3)]
+    findings.notes = count_note("eNTERFACE'05", "clips", [*_recorded(), *happy], named)
     return findings
 
 
 def _recorded() -> list[str]:
-    """Return the names of the clips that are known to be; of subject 23 only two happy ones exist, any of the five."""
+    """Return the names of the clips that are known to be, but for the happy ones of subject 23."""
     return [
         f"subject {subject} {emotion} sentence {sentence}"
         for subject in range(1, 45)

@@ -7,9 +7,15 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.errors import CorpusError
 
-VIDEO_SUFFIXES = {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv"}
+VIDEO_SUFFIXES = {
+    *(".3gp", ".avi", ".dv", ".flv", ".m2ts", ".m4v", ".mkv", ".mov"),
+    *(".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
+}
 # In the order of preference, where one sound lies there in several files: lossless first.
-SOUND_SUFFIXES = (".wav", ".flac", ".aif", ".aiff", ".m4a", ".aac", ".opus", ".ogg", ".oga", ".mp3", ".wma")
+SOUND_SUFFIXES = (
+    *(".wav", ".flac", ".aif", ".aiff", ".au"),
+    *(".m4a", ".aac", ".opus", ".ogg", ".oga", ".mp3", ".wma", ".amr"),
+)
 MEDIA_SUFFIXES = frozenset((*VIDEO_SUFFIXES, *SOUND_SUFFIXES))
 NAMES_SHOWN = 6
 
@@ -24,6 +30,7 @@ class Candidate:
     sentence: str = ""
     split: str = ""  # the official part, where the corpus has parts
     audio_path: str = ""  # where the sound lies in a file of its own
+    spares: tuple[str, ...] = ()  # files that can stand in for the last of its own, if that is spoiled
     name: str = ""  # unique within part and speaker; empty: made from the path
 
     def clip_id(self, corpus: str) -> str:
@@ -87,6 +94,11 @@ def pair(paths: Sequence[str]) -> tuple[str, str, dict[str, str]]:
     return chosen[0], chosen[1] if len(chosen) == 2 else "", surplus
 
 
+def film_first(path: str) -> tuple[bool, str]:
+    """Return what to sort by where one of several files is taken: films before sound that was taken out of them."""
+    return suffix(path) not in VIDEO_SUFFIXES, path
+
+
 def suffix(path: str) -> str:
     """Return the suffix in small letters."""
     stem, dot, ending = path.rpartition("/")[2].rpartition(".")
@@ -94,10 +106,15 @@ def suffix(path: str) -> str:
 
 
 def count_note(corpus: str, what: str, expected: Iterable[str], found: Iterable[str]) -> list[str]:
-    """Return one line that says what a corpus should hold and doesn't, or nothing."""
-    wanted = set(expected)
-    missing = sorted(wanted - set(found))
-    return [f"{corpus}: {len(wanted) - len(missing)} of {len(wanted)} {what}; missing: {few(missing)}"] * bool(missing)
+    """Return one line for what a corpus should hold and doesn't, and one for what it shouldn't and does."""
+    wanted, there = set(expected), set(found)
+    missing, extra = sorted(wanted - there), sorted(there - wanted)
+    notes = []
+    if missing:
+        notes.append(f"{corpus}: {len(wanted & there)} of {len(wanted)} {what}; missing: {few(missing)}")
+    if extra:
+        notes.append(f"{corpus}: {len(extra)} {what} that it is not known to have: {few(extra)}")
+    return notes
 
 
 def few(names: Sequence[str]) -> str:

@@ -26,4 +26,7 @@ def read_labels(root: Path, name: str, columns: Collection[str], *, folder: str)
     lacking = sorted(set(columns) - set(reader.fieldnames or ()))
     if lacking:
         raise CorpusError(f"{found[0]} is not the table it should be: it lacks the columns {', '.join(lacking)}")
-    return [{column: row[column] or "" for column in columns} for row in reader]
+    try:
+        return [{column: row[column] or "" for column in columns} for row in reader]
+    except csv.Error as error:
+        raise CorpusError(f"{found[0]} is no CSV that can be read: {error}") from error

@@ -18,7 +18,10 @@ from pipeline.registry import suggestion
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 ALL_EMOTIONS = (*EMOTIONS, "calm", "contempt", "excitement")  # the last ones are known to some corpora only
-RAVDESS_NAME = re.compile(r"(?:^|/)0[123](-0[12]-0[1-8]-0[12]-0[12]-0[12]-\d\d)\.\w+$")
+PERFORMANCES = {  # names that tell what was recorded, wherever they stand: the corpus keeps it in several files
+    "ravdess": re.compile(r"(?<!\d)0[123](-0[12]-0[1-8]-0[12]-0[12]-0[12]-\d\d)(?!\d)"),
+    "crema_d": re.compile(r"(?<!\d)(1\d{3}_[A-Z]{3}_(?:ANG|DIS|FEA|HAP|NEU|SAD)_(?:LO|MD|HI|XX))(?![A-Z])"),
+}
 MANIFEST = Path("data/manifest.csv")
 EXCLUSIONS = Path("data/exclusions.csv")
 
@@ -46,9 +49,11 @@ class Clip:
 
     @property
     def performance(self) -> str:
-        """What was recorded: RAVDESS keeps one performance in up to three files, whichever corpus names them."""
-        match = RAVDESS_NAME.search(self.path)
-        return f"ravdess/{match[1]}" if match else self.clip_id
+        """What was recorded, by the names of its files, whichever corpus they are listed in; else the clip itself."""
+        for corpus, name in PERFORMANCES.items():
+            if match := name.search(self.path) or name.search(self.audio_path):
+                return f"{corpus}/{match[1]}"
+        return self.clip_id
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,7 @@ def assemble(
     kept, left_out = [], list(exclusions)
     names: dict[str, str] = {}
     for clip in merged:
-        reason = _reason_against(clip, config) or _reason_against_copies(clip, same[clip.sha256])
+        reason = _reason_against(clip, config) or reason_against_copies(clip, same[clip.sha256])
         if clip.clip_id in names:
             raise CorpusError(f"two clips are named {clip.clip_id}: {names[clip.clip_id]} and {clip.path}")
         names[clip.clip_id] = clip.path
@@ -161,7 +166,7 @@ def _reason_against(clip: Clip, config: ManifestConfig) -> str:
     return ""
 
 
-def _reason_against_copies(clip: Clip, copies: Sequence[Clip]) -> str:
+def reason_against_copies(clip: Clip, copies: Sequence[Clip]) -> str:
     """Return why a clip cannot stay beside others of the same bytes, itself among them."""
     if len({(it.emotion, it.speaker) for it in copies}) > 1:
         other = next(it for it in copies if (it.emotion, it.speaker) != (clip.emotion, clip.speaker))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from data_manifest.findings import Candidate, Findings, count_note, media_files
+from data_manifest.findings import Candidate, Findings, count_note, film_first, media_files
 from data_manifest.labels import read_labels
 from pipeline.params import Config, check
 
@@ -18,6 +18,7 @@ EMOTIONS = {name: name for name in ("anger", "disgust", "fear", "neutral", "sadn
     "joy": "happiness"
 }
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
+ROWS = {"train": 9989, "dev": 1109, "test": 2610}
 KNOWN_BAD = {
     "train/dia125_utt3": "broken as it was published",
     "dev/dia110_utt7": "broken as it was published",
@@ -38,7 +39,7 @@ def find(root: Path, options: Mapping[str, Any]) -> Findings:
     config = check(dict(options), MeldOptions, where="options")
     findings = Findings(looked_for="diaX_uttY.mp4 in the folders " + ", ".join(PARTS))
     films: dict[str, dict[str, str]] = {part: {} for part in PARTS.values()}  # part, then utterance: path
-    for path in media_files(root):
+    for path in sorted(media_files(root), key=film_first):
         stem = PurePosixPath(path).stem
         part = next((PARTS[folder] for folder in PurePosixPath(path).parts[:-1] if folder in PARTS), "")
         if stem.startswith("final_videos_test"):
@@ -51,6 +52,8 @@ def find(root: Path, options: Mapping[str, Any]) -> Findings:
             films[part][stem] = path
     for part in filter(films.get, films):
         _label(part, films[part], root, config.tables, findings)
+    if any(films.values()):
+        findings.notes += [f"MELD: none of the {ROWS[part]} {part} utterances" for part in films if not films[part]]
     return findings
 
 
@@ -61,6 +64,8 @@ def _label(part: str, films: dict[str, str], root: Path, tables: str, findings: 
         f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}": row
         for row in read_labels(root, table, COLUMNS, folder=tables)
     }
+    if len(rows) != ROWS[part]:
+        findings.notes.append(f"MELD: {table} labels {len(rows)} utterances, not {ROWS[part]}")
     for stem, path in films.items():
         row = rows.get(stem)
         emotion = EMOTIONS.get(row["Emotion"].strip().lower(), "") if row else ""

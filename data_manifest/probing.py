@@ -2,15 +2,17 @@
 
 import csv
 import io
+import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from data_manifest.corpora import CorpusConfig, look
+from data_manifest.corpora import CorpusConfig, look, people
 from data_manifest.findings import Candidate
-from data_manifest.manifest import Clip, Exclusion
+from data_manifest.manifest import Clip, Exclusion, reason_against_copies
 from pipeline.digests import digests
 from pipeline.extraction import ClipJob, Step, Tally, extract, progress
 from pipeline.files import write_text
@@ -36,16 +38,19 @@ def probe_corpus(name: str, config: CorpusConfig, run: RunConfig) -> Probed:
     """Return the corpus's clips, and the files that are none, with the reason."""
     root = Path(config.root).absolute()  # workers may run in another folder
     findings = look(name, config)
-    reasons = dict(findings.leftovers)
-    wanted = sorted({path for candidate in findings.candidates for path in candidate.files})
-    spoilt = {path: reason for path in wanted if (reason := spoiled(root / path))}
-    contents = _contents(root, [path for path in wanted if path not in spoilt], title=f"read {name}")
+    candidates = [_standing_in(root, candidate) for candidate in findings.candidates]
+    wanted = {path for candidate in candidates for path in candidate.files}
+    reasons = {path: why for path, why in findings.leftovers.items() if path not in wanted}
+    replaced = {path for it in findings.candidates for path in it.files} - wanted
+    reasons |= {path: spoiled(root / path) for path in replaced}
+    spoilt = {path: reason for path in sorted(wanted) if (reason := spoiled(root / path))}
+    contents = _contents(root, sorted(wanted - spoilt.keys()), title=f"read {name}")
     media, undecodable = _probe(root, contents, run, title=f"probe {name}")
     reasons |= spoilt | undecodable
     clips: list[Clip] = []
     lost: dict[str, str] = {}  # path of a clip that is none: the id that it would have had
-    for candidate in findings.candidates:
-        clip = _clip(name, candidate, contents, media)
+    for candidate in candidates:
+        clip = _clip(name, people(name, config.adapter), candidate, contents, media)
         if clip:
             clips.append(clip)
             idle = set(candidate.files) - {clip.path, clip.audio_path} - reasons.keys()
@@ -53,15 +58,45 @@ def probe_corpus(name: str, config: CorpusConfig, run: RunConfig) -> Probed:
             lost |= dict.fromkeys(candidate.files, candidate.clip_id(name))
             idle = set(candidate.files) - reasons.keys()
         reasons |= {path: "holds no picture" if path == candidate.path else "holds no sound" for path in idle}
-    exclusions = [Exclusion(lost.get(path, f"{name}/{path}"), path, STAGE, why) for path, why in reasons.items()]
+    clips, copies = _without_copies(clips, contents)
+    exclusions = copies + [
+        Exclusion(lost.get(path, f"{name}/{path}"), path, STAGE, why) for path, why in reasons.items()
+    ]
     return Probed(clips, exclusions, media, findings.notes)
+
+
+def _standing_in(root: Path, candidate: Candidate) -> Candidate:
+    """Return the candidate with spare files in the place of spoiled ones."""
+    for spare in candidate.spares:
+        if candidate.audio_path and spoiled(root / candidate.audio_path):
+            candidate = replace(candidate, audio_path=spare)
+        elif not candidate.audio_path and spoiled(root / candidate.path):
+            candidate = replace(candidate, path=spare)
+    return candidate
+
+
+def _without_copies(clips: Sequence[Clip], contents: Mapping[str, str]) -> tuple[list[Clip], list[Exclusion]]:
+    """Leave out clips that share a file's bytes with another: `assemble` knows only those that share all."""
+    owners: dict[str, list[Clip]] = defaultdict(list)
+    for clip in sorted(clips, key=lambda clip: clip.clip_id):
+        for content in {contents[path] for path in (clip.path, clip.audio_path) if path}:
+            owners[content].append(clip)
+    reasons: dict[str, str] = {}
+    for sharing in owners.values():
+        for clip in sharing:
+            if reason := reason_against_copies(clip, sharing):
+                reasons.setdefault(clip.clip_id, reason)
+    left_out = [Exclusion(it.clip_id, it.path, STAGE, reasons[it.clip_id]) for it in clips if it.clip_id in reasons]
+    return [clip for clip in clips if clip.clip_id not in reasons], left_out
 
 
 def spoiled(path: Path) -> str:
     """Return why a file cannot hold media, or nothing; only its size and first bytes are looked at."""
     try:
         size = path.stat().st_size
-        start = path.open("rb").read(len(POINTER)) if size < POINTER_BYTES else b""
+        if size >= POINTER_BYTES:
+            return "" if os.access(path, os.R_OK) else "cannot be read: permission denied"
+        start = path.read_bytes()[: len(POINTER)]
     except FileNotFoundError:
         return "a link to nothing" if path.is_symlink() else "not there"
     except OSError as error:
@@ -95,7 +130,7 @@ def _probe(
 
 
 def _clip(
-    corpus: str, candidate: Candidate, contents: Mapping[str, str], media: Mapping[str, MediaInfo]
+    corpus: str, people: str, candidate: Candidate, contents: Mapping[str, str], media: Mapping[str, MediaInfo]
 ) -> Clip | None:
     """Return the clip as its files allow: a file that is spoiled, or lacks what it should hold, does without."""
     files = [path for path in candidate.files if path in media]
@@ -111,7 +146,7 @@ def _clip(
         corpus=corpus,
         path=distinct[0],
         audio_path="".join(distinct[1:]),
-        speaker=f"{corpus}/{candidate.speaker}",
+        speaker=f"{people}/{candidate.speaker}",
         emotion=candidate.emotion,
         split=candidate.split,
         sentence=candidate.sentence,

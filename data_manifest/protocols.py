@@ -41,7 +41,9 @@ class Protocol(Config):
     def _divide(self, clips: Clips, fold: int, keys: Sequence[str], what: str) -> tuple[Clips, Clips]:
         """Return what trains and what validates: whole groups of clips with one key."""
         if len(set(keys)) < 2:
-            raise CorpusError(f"fold {fold} leaves one {what} for both training and validation; use more folds")
+            raise CorpusError(
+                f"fold {fold} leaves one {what} for both training and validation; there are too few for this protocol"
+            )
         parts = max(2, round(1 / self.validation))
         chosen = deal_groups(keys, parts, np.random.default_rng([self.seed, fold + 1])) == 0
         return _where(clips, ~chosen), _where(clips, chosen)
@@ -227,15 +229,16 @@ def _numbered(keys: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
 def _given(speakers: Sequence[str], groups: Sequence[Sequence[Any]], *, published: bool) -> NDArray[np.int64]:
     """Return the fold of each clip, (n,). Of published groups, speakers may be missing: a corpus may be incomplete."""
     fold_of: dict[str, int] = {}
+    everyone = sorted(set(speakers))
     for fold, group in enumerate(groups):
         for wanted in group:
-            found = {speaker for speaker in speakers if _same(speaker, wanted)}
+            found = {speaker for speaker in everyone if _same(speaker, wanted)}
             if not found and not published:
-                raise CorpusError(f"groups: no speaker {wanted!r}; there are {few(sorted(set(speakers)))}")
+                raise CorpusError(f"groups: no speaker {wanted!r}; there are {few(everyone)}")
             if len(found) > 1 or found & fold_of.keys():
                 raise CorpusError(f"groups: {wanted!r} is named twice, or means {few(sorted(found))}")
             fold_of |= dict.fromkeys(found, fold)
-    if left := sorted(set(speakers) - fold_of.keys()):
+    if left := [it for it in everyone if it not in fold_of]:
         raise CorpusError(f"groups: {few(left)} is in no group")
     there, index = np.unique([fold_of[speaker] for speaker in speakers], return_inverse=True)
     if len(there) < 2:
@@ -246,7 +249,7 @@ def _given(speakers: Sequence[str], groups: Sequence[Sequence[Any]], *, publishe
 def _same(speaker: str, wanted: Any) -> bool:
     """Return whether a group's entry means this speaker: `ravdess/01`, `01` or 1."""
     own = speaker.partition("/")[2]
-    return wanted in (speaker, own) or (own.isdigit() and str(wanted).isdigit() and int(own) == int(wanted))
+    return wanted in (speaker, own) or (own.isdecimal() and str(wanted).isdecimal() and int(own) == int(wanted))
 
 
 def _speakers_shared(*parts: Clips) -> bool:

@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from data_manifest.findings import Candidate, Findings, count_note, media_files
+from data_manifest.findings import Candidate, Findings, count_note, film_first, media_files
 from pipeline.params import Config, check
 
 NAME = re.compile(r"(0[123])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(0[1-9]|1\d|2[0-4])")
@@ -37,7 +37,7 @@ def find(root: Path, options: Mapping[str, Any]) -> Findings:
     """Return one clip for each trial: the file with film and sound, or else the sound alone, or the film alone."""
     config = check(dict(options), RavdessOptions, where="options")
     findings = Findings(looked_for="MM-VV-EE-II-SS-RR-AA.mp4 or .wav, seven numbers of two digits, as in 01-01-05-…-01")
-    trials: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    trials: dict[str, list[tuple[int, tuple[bool, str]]]] = defaultdict(list)
     for path in media_files(root):
         match = NAME.fullmatch(PurePosixPath(path).stem)
         if not match:
@@ -45,17 +45,18 @@ def find(root: Path, options: Mapping[str, Any]) -> Findings:
         elif config.vocal not in ("both", CHANNELS[match[2]]):
             findings.leftovers[path] = f"{CHANNELS[match[2]]}, and the option vocal is {config.vocal}"
         else:
-            trials[match[0][3:]].append((PREFERENCE.index(match[1]), path))
+            trials[match[0][3:]].append((PREFERENCE.index(match[1]), film_first(path)))
     for trial, files in trials.items():
-        (_, path), *others = sorted(files)
-        findings.leftovers |= {other: f"the same performance as {path}" for _, other in others}
+        path, *others = [path for _, (_, path) in sorted(files)]
+        findings.leftovers |= dict.fromkeys(others, f"the same performance as {path}")
         _, emotion, _, statement, _, actor = trial.split("-")
-        findings.candidates.append(
-            Candidate(path, EMOTIONS[emotion], actor, sentence=f"statement {statement}", name=trial)
-        )
+        said = f"statement {statement}"
+        clip = Candidate(path, EMOTIONS[emotion], actor, sentence=said, spares=tuple(others), name=trial)
+        findings.candidates.append(clip)
     for code, channel in CHANNELS.items():
         if config.vocal in (channel, "both"):
-            findings.notes += count_note("RAVDESS", f"{channel} trials", _trials(code), trials)
+            there = [trial for trial in trials if trial.startswith(code)]
+            findings.notes += count_note("RAVDESS", f"{channel} trials", _trials(code), there)
     return findings
 
 

@@ -78,4 +78,4 @@ class Split:
         never = f"training never sees {', '.join(emotions)}"
         if len(speakers) == 1:
             return f"{never}: {speakers.pop()} alone shows it; manifest.merge can join it with another emotion"
-        return f"{never}; use more folds, another seed, or manifest.merge to join it with another emotion"
+        return f"{never}; another seed or protocol may, or manifest.merge can join it with another emotion"

@@ -1,11 +1,13 @@
 """A user's own corpus as a table: a CSV with `path, emotion, speaker` and optionally `split, sentence, audio_path`."""
 
 import csv
+import os
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path, PurePath
 from typing import Any
 
-from data_manifest.findings import Candidate, Findings, media_files
+from data_manifest.findings import Candidate, Findings, few, media_files
 from pipeline.errors import CorpusError
 from pipeline.params import Config, check
 
@@ -24,24 +26,33 @@ def find(root: Path, options: Mapping[str, Any]) -> Findings:
     config = check(dict(options), TableOptions, where="options")
     findings = Findings()
     listed: set[str] = set()
-    for line, row in _rows(root / config.table):
-        candidate = Candidate(**row | {"emotion": row["emotion"].strip().lower(), "speaker": row["speaker"].strip()})
-        missing = [file for file in candidate.files if not (root / file).is_file()]
-        listed.update((candidate.path, candidate.audio_path))
-        blank = [name for name in sorted(REQUIRED) if not row[name].strip()]
+    for line, row in _rows(root, config.table):
+        candidate = Candidate(
+            row["path"],
+            row["emotion"].lower(),
+            row["speaker"],
+            sentence=row.get("sentence", ""),
+            split=row.get("split", ""),
+            audio_path=row.get("audio_path", ""),
+        )
+        listed |= set(candidate.files)
+        blank = [name for name in sorted(REQUIRED) if not getattr(candidate, name)]
+        there = [file for file in candidate.files if (root / file).is_file()]
         if blank:
-            place = candidate.path or f"{config.table}, line {line}"
-            findings.leftovers[place] = f"has no {' and no '.join(blank)} in {config.table}"
-        elif missing:
-            findings.leftovers[candidate.path] = f"listed in {config.table}, but {missing[0]} is not there"
-        else:
-            findings.candidates.append(candidate)
+            reason = f"has no {' and no '.join(blank)} in {config.table}"
+            findings.leftovers |= dict.fromkeys(candidate.files or [f"{config.table}, line {line}"], reason)
+            continue
+        absent = [file for file in candidate.files if file not in there]
+        findings.leftovers |= dict.fromkeys(absent, f"listed in {config.table}, but it is not there")
+        if there:  # a clip that lacks its sound, or its film, does without
+            findings.candidates.append(replace(candidate, path=there[0], audio_path="".join(there[1:])))
     findings.leftovers |= {path: f"not listed in {config.table}" for path in media_files(root) if path not in listed}
     return findings
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+def _rows(root: Path, name: str) -> list[tuple[int, dict[str, str]]]:
     """Return the rows, each with the number of its line."""
+    path = root / name
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -51,17 +62,29 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
                     f"{path} has the columns {sorted(names)}; it needs {sorted(REQUIRED)} "
                     f"and may have {sorted(ALLOWED - REQUIRED)}"
                 )
-            return [(reader.line_num, _row(row, f"{path}, line {reader.line_num}")) for row in reader]
+            return [(reader.line_num, _row(root, row, f"{path}, line {reader.line_num}")) for row in reader]
     except UnicodeDecodeError as error:
         raise CorpusError(f"{path} is not in UTF-8 ({error}); save it so") from error
+    except csv.Error as error:
+        raise CorpusError(f"{path} is no CSV that can be read: {error}") from error
     except FileNotFoundError:
-        raise CorpusError(f"{path} is not there; name the table in the corpus's options") from None
+        names_there = few(sorted(it.name for it in root.iterdir()))
+        raise CorpusError(
+            f"{path} is not there; name the table in the corpus's options; in {root} there are {names_there}"
+        ) from None
+    except OSError as error:
+        raise CorpusError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _row(row: dict[str | None, Any], where: str) -> dict[str, str]:
-    """Return the row, what it lacks empty, its paths spelt as `media_files` spells them: a.mp4, not ./a.mp4."""
-    values = {name: value or "" for name, value in row.items() if name is not None}
+def _row(root: Path, row: dict[str | None, Any], where: str) -> dict[str, str]:
+    """Return the row, what it lacks empty, its paths spelt as `media_files` spells them: a.mp4, not ./b/../a.mp4."""
+    values = {name: (value or "").strip() for name, value in row.items() if name is not None and name in ALLOWED}
     if None in row:
         raise CorpusError(f"{where}: it has more values than there are columns; put quotes round a value with a comma")
-    paths = {name: PurePosixPath(values[name]).as_posix() for name in ("path", "audio_path") if values.get(name)}
-    return values | paths
+    for name in ("path", "audio_path"):
+        if values.get(name):
+            below = os.path.relpath(root / values[name], root)
+            if below.startswith(".."):
+                raise CorpusError(f"{where}: {values[name]} does not lie below {root}")
+            values[name] = PurePath(below).as_posix()
+    return values

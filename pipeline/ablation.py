@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import wilcoxon
 
 from pipeline.errors import ParameterError
-from pipeline.evaluation import MODALITIES, Prediction, scores
+from pipeline.evaluation import MODALITIES, Prediction, named, scores
 from pipeline.experiments import Run
 from pipeline.files import write_text
 from pipeline.params import check
@@ -45,7 +45,8 @@ def write_runs(
             known = [it for it in predictions if it.probabilities[modality] is not None]
             if known:
                 figures = scores([it.truth for it in known], [it.choice(modality) for it in known], classes)
-                line = [row, run.split.protocol, run.split.fold, run.seed, modality, len(known)]
+                protocol = named(run.split.protocol, speakers_shared=run.split.speakers_shared)
+                line = [row, protocol, run.split.fold, run.seed, modality, len(known)]
                 table.writerow([*line, f"{figures['war']:.6f}", f"{figures['uar']:.6f}"])
                 if modality == "fused":
                     fused.setdefault(row, []).append(figures["uar"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SHARED, write_tiny
+from conftest import SHARED, make_clip, write_tiny
 
 from data_manifest.corpora import CORPORA, CorpusConfig, look
 from data_manifest.findings import Findings
@@ -62,14 +62,14 @@ def test_savee_in_all_three_layouts(tmp_path: Path) -> None:
             "AudioData/DC/a01.wav",
             "savee/DC",
             "anger",
-            "a01",
+            "",
             "visual+acoustic",
         ),
-        "savee/JE/sa02": ("AudioData/JE/sa02.wav", "", "savee/JE", "sadness", "sa02", "acoustic"),
-        "savee/JE/su15": ("AudioData/JE/su15.wav", "", "savee/JE", "surprise", "su15", "acoustic"),
-        "savee/JK/d05": ("JKd05.avi", "", "savee/JK", "disgust", "d05", "visual+acoustic"),
-        "savee/KL/h07": ("AudioVisualClip/KL/h07.avi", "", "savee/KL", "happiness", "h07", "visual"),
-        "savee/KL/n30": ("KL_n30.wav", "", "savee/KL", "neutral", "n30", "acoustic"),
+        "savee/JE/sa02": ("AudioData/JE/sa02.wav", "", "savee/JE", "sadness", "", "acoustic"),
+        "savee/JE/su15": ("AudioData/JE/su15.wav", "", "savee/JE", "surprise", "", "acoustic"),
+        "savee/JK/d05": ("JKd05.avi", "", "savee/JK", "disgust", "", "visual+acoustic"),
+        "savee/KL/h07": ("AudioVisualClip/KL/h07.avi", "", "savee/KL", "happiness", "", "visual"),
+        "savee/KL/n30": ("KL_n30.wav", "", "savee/KL", "neutral", "", "acoustic"),
     }
     wrong = "its name is not one of SAVEE's"
     assert reasons == {
@@ -144,7 +144,8 @@ def test_meld_with_its_parts_its_extras_and_its_broken_clips(tmp_path: Path) -> 
         "final_videos_testdia0_utt0.mp4": "an unlabelled extra",
         "dia3_utt3.mp4": "lies in no part's folder",
     }
-    assert notes == ["MELD: 4 of 5 train utterances; missing: dia1_utt0"]
+    assert "MELD: 4 of 5 train utterances; missing: dia1_utt0" in notes
+    assert "MELD: train_sent_emo.csv labels 5 utterances, not 9989" in notes
 
 
 def test_meld_needs_its_tables_and_says_where_it_looked(tmp_path: Path) -> None:
@@ -360,7 +361,7 @@ def test_enterface_is_labelled_by_its_folders(tmp_path: Path) -> None:
         "subject 2/sadness/s2_sa_1.avi": lost,
         "loose.avi": lost,
     }
-    assert notes[0].startswith("eNTERFACE'05: 5 of 1285 clips; missing: subject 1 anger sentence 1, ")
+    assert notes[0].startswith("eNTERFACE'05: 5 of 1287 clips; missing: subject 1 anger sentence 1, ")
     whole = named(tmp_path, "enterface", unsegmented=True)
     assert [it.name for it in whole.candidates if it.speaker == "6"] == ["sadness.s6_sa"]
 
@@ -463,3 +464,88 @@ def test_two_real_clips_are_read_and_their_faces_found() -> None:
         assert len(faces["times"]) >= 12  # of 16
         centres = (faces["boxes"][:, :2] + faces["boxes"][:, 2:4]) / 2
         assert np.all(np.abs(centres - (240, 180)) < 90)  # she sits in the middle of 480 x 360
+
+
+def meld_table(root: Path, part: str) -> None:
+    """Write a table that labels one utterance."""
+    columns = "Utterance,Speaker,Emotion,Dialogue_ID,Utterance_ID"
+    (root / f"{part}_sent_emo.csv").write_text(f"{columns}\nHi,Joey,joy,0,0\n", encoding="utf-8")
+
+
+def test_a_film_is_taken_before_the_sound_that_somebody_extracted_from_it(tmp_path: Path) -> None:
+    meld, ravdess, enterface = (tmp_path / name for name in ("meld", "ravdess", "enterface"))
+    for path in ("audio/train_splits/dia0_utt0.wav", "train/train_splits/dia0_utt0.mp4"):
+        write_tiny(meld / path)
+    meld_table(meld, "train")
+    for path in ("Audio/01-01-05-01-01-01-01.wav", "Video/01-01-05-01-01-01-01.mp4"):
+        write_tiny(ravdess / path)
+    for path in ("a.wav", "s1_an_1.avi"):
+        write_tiny(enterface / "subject 1/anger/sentence 1" / path)
+    for root in (meld, ravdess, enterface):
+        findings = named(root, root.name)
+        assert [Path(it.path).suffix in (".mp4", ".avi") for it in findings.candidates] == [True]
+        assert all(reason.startswith("the same ") for reason in findings.leftovers.values())
+
+
+def test_a_spoiled_file_is_replaced_by_another_of_the_same_performance(tmp_path: Path) -> None:
+    ravdess, crema = tmp_path / "ravdess", tmp_path / "crema_d"
+    write_tiny(ravdess / "03-01-05-01-01-01-01.wav")
+    write_tiny(ravdess / "03-01-04-01-01-01-02.wav")
+    (ravdess / "01-01-05-01-01-01-01.mp4").touch()
+    clips, reasons, _ = probed(ravdess, "ravdess")
+    assert sorted(clip.path for clip in clips.values()) == ["03-01-04-01-01-01-02.wav", "03-01-05-01-01-01-01.wav"]
+    assert reasons == {"01-01-05-01-01-01-01.mp4": "zero bytes"}
+    for suffix in (".flv", ".mp3"):
+        write_tiny(crema / f"1001_DFA_ANG_XX{suffix}")
+    (crema / "1001_DFA_ANG_XX.wav").write_bytes(POINTER)
+    clips, reasons, _ = probed(crema, "crema_d")
+    (clip,) = clips.values()
+    assert (clip.path, clip.audio_path) == ("1001_DFA_ANG_XX.flv", "1001_DFA_ANG_XX.mp3")
+    assert list(reasons) == ["1001_DFA_ANG_XX.wav"]
+
+
+def test_two_entries_of_one_corpus_have_the_same_people(tmp_path: Path) -> None:
+    for vocal in ("01", "02"):
+        write_tiny(tmp_path / f"01-{vocal}-05-01-01-01-01.mp4")
+    clips: list[Clip] = []
+    for name, vocal in (("spoken", "speech"), ("sung", "song")):
+        config = CorpusConfig(adapter="ravdess", root=str(tmp_path), options={"vocal": vocal})
+        clips += probe_corpus(name, config, RUN).clips
+    assert {clip.speaker for clip in clips} == {"ravdess/01"}
+    assert len({clip.clip_id for clip in clips}) == len({clip.performance for clip in clips}) == 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("anger/01_01-01-05-01-01-01-01.mp4", "anger/01_03-01-05-01-01-01-01.wav"),
+        ("flv/1001_DFA_ANG_XX.flv", "anger/1001_1001_DFA_ANG_XX.wav"),
+    ],
+)
+def test_twins_of_a_performance_are_known_by_their_names_wherever_they_lie(one: str, other: str) -> None:
+    clips = [make_clip("a", path=one), make_clip("b", path=other), make_clip("c", path="c.mp4", audio_path=other)]
+    assert len({clip.performance for clip in clips}) == 1
+
+
+def test_more_than_a_corpus_is_known_to_have_and_parts_that_are_not_there_are_told(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "savee/DC/a77.wav")
+    assert "SAVEE: 1 clips that it is not known to have: DC/a77" in named(tmp_path / "savee", "savee").notes
+    for sentence in (1, 4):
+        write_tiny(tmp_path / f"e/subject 23/happiness/sentence {sentence}/s23_ha_{sentence}.avi")
+    (note,) = named(tmp_path / "e", "enterface").notes
+    assert note.startswith("eNTERFACE'05: 2 of 1287 clips; missing:")
+    write_tiny(tmp_path / "e/subject 23/happiness/sentence 5/s23_ha_5.avi")
+    assert "subject 23 happiness sentence 5" in named(tmp_path / "e", "enterface").notes[1]
+    write_tiny(tmp_path / "m/test_splits/output_repeated_splits_test/dia0_utt0.mp4")
+    meld_table(tmp_path / "m", "test")
+    notes = named(tmp_path / "m", "meld").notes
+    assert "MELD: none of the 9989 train utterances" in notes
+    assert "MELD: none of the 1109 dev utterances" in notes
+
+
+def test_a_second_copy_of_emodb_is_left_out(tmp_path: Path) -> None:
+    for folder in ("wav", "wav16k"):
+        write_tiny(tmp_path / folder / "03a01Fa.wav")
+    findings = named(tmp_path, "emodb")
+    assert [it.path for it in findings.candidates] == ["wav/03a01Fa.wav"]
+    assert findings.leftovers == {"wav16k/03a01Fa.wav": "the same clip as wav/03a01Fa.wav"}

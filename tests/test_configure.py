@@ -64,6 +64,27 @@ def test_configure_says_what_it_found_and_points_the_parameters_at_it() -> None:
         read_section(name, model)
 
 
+def test_a_folder_that_holds_no_emotion_is_refused_and_the_parameters_stay() -> None:
+    before = Path("params.yaml").read_bytes()
+    for name in ("1001_DFA_ANG_XX.wav", "1001_DFA_DIS_XX.wav"):
+        write_tiny(Path("media/AudioWAV") / name)
+    result = fdan("configure", "folder", "--root", "media")
+    assert result.exit_code == 1
+    assert "2 clips, and none has an emotion of the pipeline: they are labelled audiowav" in " ".join(
+        result.output.split()
+    )
+    assert Path("params.yaml").read_bytes() == before
+
+
+def test_ten_files_with_one_reason_are_one_line() -> None:
+    for actor in range(1001, 1011):
+        for suffix in (".wav", ".mp3"):
+            write_tiny(Path("media") / f"{actor}_DFA_ANG_XX{suffix}")
+    result = fdan("configure", "crema_d", "--root", "media")
+    assert "10 files left out: the sound is taken" in result.output
+    assert result.output.count("the sound is taken") == 1
+
+
 def test_configure_keeps_the_comments_and_all_that_does_not_concern_it() -> None:
     ravdess("03-01-02-01-02-01-02.wav")
     before = Path("params.yaml").read_text().splitlines()

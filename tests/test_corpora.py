@@ -16,6 +16,7 @@ from conftest import write_media
 
 import stages.corpus
 import stages.manifest
+from data_manifest import table as table_adapter
 from data_manifest.corpora import CorpusConfig
 from data_manifest.findings import MEDIA_SUFFIXES, Candidate, media_files
 from data_manifest.manifest import Clip, Exclusion, read_rows
@@ -119,7 +120,7 @@ def test_a_listed_clip_is_known_to_the_letter(media: Path, tmp_path: Path) -> No
 
 
 def test_sound_in_a_file_of_its_own_belongs_to_the_clip(media: Path, tmp_path: Path) -> None:
-    place(media, tmp_path, {"a.mp4": "silent.mp4", "a.wav": "sound.wav", "b.mp4": "silent.mp4", "c.mp4": "one.mp4"})
+    place(media, tmp_path, {"a.mp4": "silent.mp4", "a.wav": "sound.wav", "b.mp4": "two.mp4", "c.mp4": "one.mp4"})
     shared = {"emotion": "fear", "speaker": "s"}
     table(
         tmp_path,
@@ -135,7 +136,56 @@ def test_sound_in_a_file_of_its_own_belongs_to_the_clip(media: Path, tmp_path: P
     )
     contents = [hashlib.sha256((media / name).read_bytes()).hexdigest() for name in ("silent.mp4", "sound.wav")]
     assert clips["a.mp4"].sha256 == hashlib.sha256("".join(contents).encode()).hexdigest()
-    assert reasons == {"b.mp4": "listed in clips.csv, but b.wav is not there"}
+    assert clips["b.mp4"].sound == "b.mp4"  # it does without the file that is not there
+    assert reasons == {"b.wav": "listed in clips.csv, but it is not there"}
+
+
+def test_a_file_that_serves_two_clips_leaves_none_of_them_where_they_disagree(media: Path, tmp_path: Path) -> None:
+    place(media, tmp_path, {"a.mp4": "silent.mp4", "a.wav": "sound.wav", "b.mp4": "one.mp4", "c.mp4": "two.mp4"})
+    rows = [("a.mp4", "s2", "a.wav"), ("b.mp4", "s1", "a.wav"), ("c.mp4", "s1", "")]
+    table(tmp_path, *({"path": p, "emotion": "fear", "speaker": s, "audio_path": a} for p, s, a in rows))
+    clips, reasons = found(tmp_path, "csv")
+    assert list(clips) == ["c.mp4"]
+    assert set(reasons.values()) == {
+        "the same bytes as mine/s1/b, which has another label or speaker",
+        "the same bytes as mine/s2/a, which has another label or speaker",
+    }
+
+
+def test_blanks_around_values_are_no_part_of_them_and_paths_may_be_spelt_in_any_way(
+    media: Path, tmp_path: Path
+) -> None:
+    place(media, tmp_path, {"a.mp4": "one.mp4", "sub/b.mp4": "two.mp4"})
+    rows = [("a.mp4 ", " hi "), (str(tmp_path / "sub" / ".." / "sub" / "b.mp4"), "hi")]
+    table(tmp_path, *({"path": p, "emotion": " Fear", "speaker": "s ", "sentence": said} for p, said in rows))
+    clips, reasons = found(tmp_path, "csv")
+    assert {path: (it.sentence, it.speaker, it.emotion) for path, it in clips.items()} == {
+        "a.mp4": ("hi", "mine/s", "fear"),
+        "sub/b.mp4": ("hi", "mine/s", "fear"),
+    }
+    assert not reasons
+    table(tmp_path, {"path": "../elsewhere.mp4", "emotion": "fear", "speaker": "s"})
+    with pytest.raises(CorpusError, match=r"line 2: \.\./elsewhere\.mp4 does not lie below"):
+        found(tmp_path, "csv")
+
+
+def test_every_file_of_a_row_without_its_label_is_accounted_for(media: Path, tmp_path: Path) -> None:
+    place(media, tmp_path, {"a.mp4": "silent.mp4", "a.wav": "sound.wav", "b.mp4": "two.mp4"})
+    rows = [("a.mp4", "", "a.wav"), ("b.mp4", "fear", "")]
+    table(tmp_path, *({"path": p, "emotion": e, "speaker": "s", "audio_path": a} for p, e, a in rows))
+    _, reasons = found(tmp_path, "csv")
+    assert reasons == dict.fromkeys(("a.mp4", "a.wav"), "has no emotion in clips.csv")
+
+
+def test_a_table_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "clips.csv").write_text('path,emotion,speaker\n"' + "x" * 200_000)
+    with pytest.raises(CorpusError, match=r"clips\.csv is no CSV that can be read"):
+        found(tmp_path, "csv")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(CorpusError, match="folder cannot be read: Is a directory"):
+        table_adapter.find(tmp_path, {"table": "folder"})
+    with pytest.raises(CorpusError, match=r"other\.csv is not there; .* there are clips\.csv, folder"):
+        table_adapter.find(tmp_path, {"table": "other.csv"})
 
 
 def test_what_is_listed_and_what_is_there_may_differ_and_both_are_told(media: Path, tmp_path: Path) -> None:
@@ -145,7 +195,7 @@ def test_what_is_listed_and_what_is_there_may_differ_and_both_are_told(media: Pa
     assert list(clips) == ["a.mp4"]
     assert reasons == {
         "bad.mp4": "zero bytes",
-        "gone.mp4": "listed in clips.csv, but gone.mp4 is not there",
+        "gone.mp4": "listed in clips.csv, but it is not there",
         "extra/b.mp4": "not listed in clips.csv",
     }
 
