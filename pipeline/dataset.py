@@ -34,13 +34,24 @@ class Tokens(NamedTuple):
         views = None if self.views is None else self.views[:, index]
         return Tokens(self.values[index], self.times[index], self.mask[index], views)
 
-    def drawn(self) -> "Tokens":
-        """Return one view of each clip, the clip itself as likely as each of its copies."""
-        if self.views is None:
-            return self
-        choice = torch.randint(1 + len(self.views), (len(self.values),))
-        every = torch.cat([self.values[None], self.views])
-        return Tokens(every[choice, torch.arange(len(choice))], self.times, self.mask)
+    def joined(self, other: "Tokens") -> "Tokens":
+        """Return these clips and then those of the other, which are padded to the same length."""
+        parts = [torch.cat([own, its]) for own, its in zip(self[:3], other[:3], strict=True)]
+        views = None if self.views is None or other.views is None else torch.cat([self.views, other.views], 1)
+        return Tokens(parts[0], parts[1], parts[2], views)
+
+    def batches(self, index: Tensor, generators: Sequence[torch.Generator]) -> "Tokens":
+        """Return batches of clips, index (replicas, B), each clip in a view that the replica's generator draws.
+
+        The clip itself is as likely as each of its copies.
+        """
+        values = self.values[index]
+        if self.views is not None:
+            count = 1 + len(self.views)
+            choice = torch.stack([torch.randint(count, index.shape[1:], generator=it) for it in generators])
+            for number, view in enumerate(self.views, start=1):
+                values = torch.where((choice == number)[..., None, None], view[index], values)
+        return Tokens(values, self.times[index], self.mask[index])
 
 
 @dataclass(frozen=True)
@@ -59,9 +70,10 @@ class Examples:
         """Return some of the clips."""
         return Examples(self.visual.take(index), self.acoustic.take(index), self.labels[index])
 
-    def drawn(self) -> "Examples":
-        """Return one view of each clip and modality."""
-        return Examples(self.visual.drawn(), self.acoustic.drawn(), self.labels)
+    def joined(self, other: "Examples") -> "Examples":
+        """Return these clips and then those of the other."""
+        visual, acoustic = self.visual.joined(other.visual), self.acoustic.joined(other.acoustic)
+        return Examples(visual, acoustic, torch.cat([self.labels, other.labels]))
 
 
 def load_examples(

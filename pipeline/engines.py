@@ -84,6 +84,12 @@ def load_engine(config: BackboneConfig, channels: int, device: str, model: str) 
     return compute
 
 
+def release() -> None:
+    """Forget what was built, to give its memory back."""
+    load_engine.cache_clear()
+    load_backbone.cache_clear()
+
+
 def _openvino() -> Any:
     # OpenVINO and NNCF would report to their makers what runs here; without this module they cannot, and say nothing.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

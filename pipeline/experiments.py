@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,12 @@ from pipeline.heads.contract import mean
 from pipeline.losses import AlignmentConfig
 from pipeline.parallel import Pool, RunConfig, ahead
 from pipeline.params import read_section
+from pipeline.replicas import Replica, architecture, train_together
 from pipeline.store import FeatureStore
-from pipeline.training import Recipe, TrainConfig, Trained, build_head, predict, train
+from pipeline.training import Recipe, TrainConfig, Trained, build_head, predict
 
 VISUAL = Path("data/embeddings/visual.h5")
+TOGETHER = 5  # replicas that are trained as one program
 ACOUSTIC = Path("data/embeddings/acoustic.h5")
 RANDOM_WEIGHTS = "random backbone weights: these figures show that the pipeline works, and nothing about emotion"
 
@@ -115,20 +118,25 @@ def plan_runs(clips: Sequence[Clip], protocols: Mapping[str, ProtocolConfig], se
 
 
 def train_runs(corpus: Corpus, jobs: Sequence[tuple[Recipe, Run]], run: RunConfig) -> Iterator[Trained]:
-    """Train every job, several at a time; yield the results in order."""
+    """Train every job, those of one architecture together, groups on all workers; yield the results in order."""
+    places = {clip.clip_id: place for place, clip in enumerate(corpus.clips)}
+
+    def replica(recipe: Recipe, planned: Run) -> Replica:
+        parts = (planned.split.train, planned.split.validation)
+        training, validation = (torch.tensor([places[clip.clip_id] for clip in part]) for part in parts)
+        return Replica(recipe, training, validation, planned.seed)
+
+    # Cut alike for any number of workers: in other company, the last digits of a sum are others.
+    alike = [list(group) for _, group in groupby((replica(*job) for job in jobs), lambda it: architecture(it.recipe))]
+    groups = [group[start : start + TOGETHER] for group in alike for start in range(0, len(group), TOGETHER)]
     with Pool(run) as pool:
-
-        def start(job: tuple[Recipe, Run]) -> Any:
-            recipe, planned = job
-            parts = corpus.part(planned.split.train), corpus.part(planned.split.validation)
-            return pool.submit(partial(_train, recipe, classes=len(corpus.classes), seed=planned.seed), parts)
-
-        for _, trained in ahead(jobs, start, workers=lambda: pool.workers):
-            yield trained()
+        together = partial(_train, corpus.examples, classes=len(corpus.classes))
+        for _, trained in ahead(groups, partial(pool.submit, together), workers=lambda: pool.workers):
+            yield from trained()
 
 
-def _train(recipe: Recipe, parts: tuple[Examples, Examples], *, classes: int, seed: int) -> Trained:
-    return train(recipe, *parts, classes=classes, seed=seed)
+def _train(examples: Examples, replicas: Sequence[Replica], *, classes: int) -> list[Trained]:
+    return train_together(examples, replicas, classes=classes)
 
 
 def predict_runs(corpus: Corpus, recipe: Recipe, runs: Sequence[Run], models: Path) -> list[Prediction]:

@@ -1,7 +1,8 @@
 """Pulling two modalities together: alignments behind one contract, and the weight that grows with training.
 
 An alignment is a function of two feature batches (n, D), (m, D) and their class weights (n, C), (m, C); it
-returns a scalar. A table entry is a builder: called with the section's configuration, it returns the alignment.
+returns a scalar. A row whose class weights are all 0 is no sample: so a clip that lacks a modality takes no part.
+A table entry is a builder: called with the section's configuration, it returns the alignment.
 """
 
 import math
@@ -50,14 +51,36 @@ def lmmd(
 
     Features are (n, D) and (m, D), probabilities (n, C) and (m, C), one-hot or soft. `common` counts the classes
     that are some sample's most probable one on both sides and divides by their number; `all` counts every class
-    with weight on both sides and divides by C.
+    with weight on both sides and divides by C. A row whose probabilities are all 0 is no sample.
 
     Zhu et al., Deep Subdomain Adaptation Network for Image Classification, TNNLS 2020, arXiv 2106.09388.
     """
-    features = torch.cat([source, target])  # (n + m, D)
-    if not torch.isfinite(features).all():
+    if not (torch.isfinite(source).all() and torch.isfinite(target).all()):
         raise TrainingError("LMMD met features that are not finite; lower train.learning_rate")
-    kernel = _gaussians(features, kernel_mul=kernel_mul, kernel_num=kernel_num)
+    return _lmmd(
+        source,
+        target,
+        source_probs,
+        target_probs,
+        kernel_mul=kernel_mul,
+        kernel_num=kernel_num,
+        normalise=normalise,
+    )
+
+
+def _lmmd(
+    source: Tensor,
+    target: Tensor,
+    source_probs: Tensor,
+    target_probs: Tensor,
+    *,
+    kernel_mul: float,
+    kernel_num: int,
+    normalise: Literal["common", "all"],
+) -> Tensor:
+    """Compute without looking at values, so that many can be computed at once."""
+    present = _present(torch.cat([source_probs, target_probs]))
+    kernel = _gaussians(torch.cat([source, target]), present, kernel_mul=kernel_mul, kernel_num=kernel_num)
     if normalise == "common":
         counted = _most_probable(source_probs) & _most_probable(target_probs)
         divisor = counted.sum().clamp(min=1)
@@ -65,21 +88,26 @@ def lmmd(
         counted = (source_probs.sum(0) > 0) & (target_probs.sum(0) > 0)
         divisor = torch.tensor(source_probs.shape[1])
     signed = torch.cat([_share(source_probs), -_share(target_probs)]) * counted  # (n + m, C), columns sum to 0
-    return torch.einsum("ic,ij,jc->c", signed, kernel, signed).sum() / divisor
+    return (signed * (kernel @ signed)).sum() / divisor
 
 
-def _gaussians(features: Tensor, *, kernel_mul: float, kernel_num: int) -> Tensor:
+def _gaussians(features: Tensor, present: Tensor, *, kernel_mul: float, kernel_num: int) -> Tensor:
     """Return the sum of Gaussians around the mean squared distance, less its value at 0: (n, n).
 
     The columns that it will be multiplied with sum to 0, so a constant changes nothing; without it identical
     features give exactly 0, and small distances lose no digits.
     """
     distances = (features[:, None] - features[None]).square().sum(-1)
-    count = len(features)
-    mean = (distances.sum() / max(1, count * count - count)).detach()
+    count = present.sum()
+    mean = ((distances * present[:, None] * present).sum() / (count * count - count).clamp(min=1)).detach()
     bandwidth = torch.where(mean > 0, mean, 1.0)
     scales = [kernel_mul ** (k - kernel_num // 2) for k in range(kernel_num)]
     return torch.stack([torch.expm1(-distances / (bandwidth * scale)) for scale in scales]).sum(0)
+
+
+def _present(probs: Tensor) -> Tensor:
+    """Return 1 for each row that is a sample, 0 for one without any class weight: (n,)."""
+    return (probs.sum(1) > 0).to(probs.dtype)
 
 
 def _share(probs: Tensor) -> Tensor:
@@ -91,43 +119,42 @@ def _share(probs: Tensor) -> Tensor:
 def _most_probable(probs: Tensor) -> Tensor:
     """Return for each class whether it is some sample's most probable one, (C,)."""
     classes = probs.shape[1]
-    chosen = torch.nn.functional.one_hot(probs.argmax(1), classes) * (probs.sum(1, keepdim=True) > 0)
-    return chosen.sum(0) > 0
+    chosen = probs.argmax(1)[:, None] == torch.arange(classes, device=probs.device)
+    return (chosen & (probs.sum(1, keepdim=True) > 0)).any(0)
 
 
 def _build_lmmd(config: AlignmentConfig) -> Alignment:
-    return partial(lmmd, kernel_mul=config.kernel_mul, kernel_num=config.kernel_num, normalise=config.normalise)
-
-
-def mmd(source: Tensor, target: Tensor, *, kernel_mul: float = 2.0, kernel_num: int = 5) -> Tensor:
-    """Return the squared (biased) maximum mean discrepancy of two batches (n, D), (m, D): LMMD with a single class."""
-    ones = (source.new_ones(len(source), 1), target.new_ones(len(target), 1))
-    return lmmd(source, target, *ones, kernel_mul=kernel_mul, kernel_num=kernel_num)
-
-
-def coral(source: Tensor, target: Tensor) -> Tensor:
-    """Return the squared distance of the covariances of (n, D) and (m, D), by 4D²; 0 where a batch has one sample.
-
-    Sun and Saenko, Deep CORAL, ECCV 2016 Workshops, arXiv 1607.01719.
-    """
-    if min(len(source), len(target)) < 2:
-        return source.new_zeros(())
-    difference = source.T.cov() - target.T.cov()
-    return difference.square().sum() / (4 * source.shape[1] ** 2)
+    return partial(_lmmd, kernel_mul=config.kernel_mul, kernel_num=config.kernel_num, normalise=config.normalise)
 
 
 def _build_mmd(config: AlignmentConfig) -> Alignment:
-    def build(source: Tensor, target: Tensor, source_probs: Tensor, target_probs: Tensor) -> Tensor:
-        return mmd(source, target, kernel_mul=config.kernel_mul, kernel_num=config.kernel_num)
+    """The squared (biased) maximum mean discrepancy of the whole batches: LMMD with a single class."""
 
-    return build
+    def mmd(source: Tensor, target: Tensor, source_probs: Tensor, target_probs: Tensor) -> Tensor:
+        single = [_present(probs)[:, None] for probs in (source_probs, target_probs)]
+        return _lmmd(
+            source, target, *single, kernel_mul=config.kernel_mul, kernel_num=config.kernel_num, normalise="all"
+        )
+
+    return mmd
 
 
 def _build_coral(config: AlignmentConfig) -> Alignment:
-    def build(source: Tensor, target: Tensor, source_probs: Tensor, target_probs: Tensor) -> Tensor:
-        return coral(source, target)
+    """The squared distance of the covariances, by 4D². Sun and Saenko, Deep CORAL, arXiv 1607.01719."""
 
-    return build
+    def coral(source: Tensor, target: Tensor, source_probs: Tensor, target_probs: Tensor) -> Tensor:
+        difference = _covariance(source, _present(source_probs)) - _covariance(target, _present(target_probs))
+        return difference.square().sum() / (4 * source.shape[1] ** 2)
+
+    return coral
+
+
+def _covariance(features: Tensor, present: Tensor) -> Tensor:
+    """Return the covariance (D, D) of the rows that are there; 0 where there is one or none."""
+    count = present.sum()
+    mean = (features * present[:, None]).sum(0) / count.clamp(min=1)
+    centred = (features - mean) * present[:, None]
+    return centred.T @ centred / (count - 1).clamp(min=1)
 
 
 def _build_none(config: AlignmentConfig) -> Alignment:

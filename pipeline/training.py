@@ -1,19 +1,17 @@
-"""Training a head on cached embeddings. Test clips never come near: the trainer is not given any."""
+"""What a training run is made of: its recipe, its losses, what a head says, what comes of it."""
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from data_manifest.protocols import ProtocolConfig
 from pipeline.dataset import Examples
-from pipeline.errors import TrainingError
 from pipeline.heads import HEADS, Head, HeadConfig, HeadOutput, Shapes, fuse
-from pipeline.losses import ALIGNMENTS, Alignment, AlignmentConfig, progress_weight
+from pipeline.losses import Alignment, AlignmentConfig
 from pipeline.params import Config
 from pipeline.registry import lookup
 
@@ -62,53 +60,6 @@ class Trained:
     best_epoch: int
 
 
-def train(
-    recipe: Recipe,
-    training: Examples,
-    validation: Examples | None,
-    *,
-    classes: int,
-    seed: int,
-    epochs: int = 0,
-) -> Trained:
-    """Train and return the head of the epoch with the best UAR on validation, or of the last without validation.
-
-    `epochs` replaces the recipe's number of epochs; the schedules then end there.
-    """
-    torch.set_num_threads(1)  # the same bits on every machine's number of cores; heads are small
-    torch.manual_seed(seed)
-    total = epochs or recipe.train.epochs
-    head = build_head(recipe.head, training, classes)
-    head.fit(training)
-    align: Alignment = lookup(ALIGNMENTS, recipe.alignment.name, "alignment")(recipe.alignment)
-    if not any(parameter.requires_grad for parameter in head.parameters()):
-        return Trained(head, [], 0)  # fitting was all
-    per_epoch = math.ceil(len(training) / recipe.train.batch_size)
-    optimiser, schedule = _optimiser(head, recipe.train, per_epoch * total)
-    curve: list[Epoch] = []
-    best_uar, best = -1.0, Trained(head, curve, total)
-    best_state: dict[str, Tensor] = {}
-    for epoch in range(1, total + 1):
-        losses = []
-        for batch_number, index in enumerate(_batches(len(training), recipe.train.batch_size)):
-            weight = recipe.alignment.weight * progress_weight(
-                ((epoch - 1) * per_epoch + batch_number) / (total * per_epoch), gamma=recipe.alignment.gamma
-            )
-            losses.append(
-                _step(head, training.take(index).drawn(), align, weight, recipe.train, optimiser, epoch, batch_number)
-            )
-            schedule.step()
-        cross_entropy, alignment = torch.tensor(losses).mean(0).tolist()
-        validation_uar = uar(predict(head, validation)["fused"], validation.labels) if validation else math.nan
-        curve.append(Epoch(epoch, cross_entropy, alignment, validation_uar))
-        if validation_uar > best_uar:
-            best_uar, best = validation_uar, Trained(head, curve, epoch)
-            best_state = {name: value.clone() for name, value in head.state_dict().items()}
-    if best_state:
-        head.load_state_dict(best_state)
-    return best
-
-
 def build_head(config: HeadConfig, examples: Examples, classes: int) -> Head:
     """Return an untrained head that fits the examples."""
     shapes = Shapes(examples.visual.values.shape[-1], examples.acoustic.values.shape[-1], classes)
@@ -116,78 +67,32 @@ def build_head(config: HeadConfig, examples: Examples, classes: int) -> Head:
     return head
 
 
-def _optimiser(
-    head: nn.Module, config: TrainConfig, steps: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Return AdamW and a learning rate that grows linearly, then falls along a cosine to 0."""
-    optimiser = torch.optim.AdamW(
-        head.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
-    warm = max(1, round(config.warmup * steps))
-
-    def factor(step: int) -> float:
-        return (
-            (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-        )
-
-    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
-
-
-def _batches(count: int, size: int) -> tuple[Tensor, ...]:
-    return torch.randperm(count).split(size)
-
-
-def _step(
-    head: Head,
-    batch: Examples,
-    align: Alignment,
-    weight: float,
-    config: TrainConfig,
-    optimiser: torch.optim.Optimizer,
-    epoch: int,
-    number: int,
-) -> tuple[float, float]:
-    """Take one step; return the cross-entropy and the alignment, unweighted."""
-    head.train()
-    output = head(batch.visual, batch.acoustic)
-    cross_entropy = classification_loss(output, batch, smoothing=config.label_smoothing)
-    alignment = alignment_loss(output, batch, align)
-    loss = cross_entropy + weight * alignment
-    if not torch.isfinite(loss):
-        raise TrainingError(
-            f"the loss is not finite at epoch {epoch}, batch {number}: cross-entropy {cross_entropy.item()}, "
-            f"alignment {alignment.item()}; lower train.learning_rate or alignment.weight"
-        )
-    optimiser.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(head.parameters(), config.gradient_norm)
-    optimiser.step()
-    return cross_entropy.item(), alignment.item()
-
-
-def classification_loss(output: HeadOutput, batch: Examples, *, smoothing: float) -> Tensor:
+def classification_loss(output: HeadOutput, batch: Examples, *, smoothing: Tensor | float) -> Tensor:
     """Return CE_v + CE_a, each over the clips that have the modality, and that of the fusion where the head has one."""
     seen, heard = batch.visual.present, batch.acoustic.present
     parts = []
     for logits, known in ((output.visual, seen), (output.acoustic, heard), (output.fused, seen | heard)):
         if logits is not None:
-            each = F.cross_entropy(logits, batch.labels, label_smoothing=smoothing, reduction="none")
+            surprise = -logits.log_softmax(-1)
+            own = surprise.gather(1, batch.labels[:, None])[:, 0]
+            each = (1 - smoothing) * own + smoothing * surprise.mean(1)
             present = known.to(each.dtype)
             parts.append((each * present).sum() / present.sum().clamp(min=1))
     return torch.stack(parts).sum()
 
 
-def alignment_loss(output: HeadOutput, batch: Examples, align: Alignment) -> Tensor:
-    """Return the sum over layers of the distance between both modalities; a missing one takes no part."""
-    seen, heard = batch.visual.present, batch.acoustic.present
-    if output.visual is None or not (output.visual_layers and seen.any() and heard.any()):
-        return batch.visual.values.new_zeros(())
-    truth = F.one_hot(batch.labels, output.visual.shape[1]).to(output.visual.dtype)
+def alignment_losses(output: HeadOutput, batch: Examples, align: Alignment) -> Tensor:
+    """Return for each layer the distance between both modalities, (layers,); a missing one takes no part."""
+    if output.visual is None or not output.visual_layers:
+        return batch.visual.values.new_zeros(0)
+    classes = torch.arange(output.visual.shape[1], device=batch.labels.device)
+    truth = (batch.labels[:, None] == classes).to(output.visual.dtype)
+    seen, heard = (truth * tokens.present[:, None] for tokens in (batch.visual, batch.acoustic))
     distances = [
-        align(visual[seen], acoustic[heard], truth[seen], truth[heard])
+        align(visual, acoustic, seen, heard)
         for visual, acoustic in zip(output.visual_layers, output.acoustic_layers, strict=True)
     ]
-    return torch.stack(distances).sum()
+    return torch.stack(distances)
 
 
 @torch.inference_mode()
@@ -195,16 +100,24 @@ def predict(head: Head, examples: Examples) -> dict[str, Tensor]:
     """Return probabilities (n, C) by `visual`, `acoustic` and `fused`; nan where a clip lacks the modality."""
     head.eval()
     output = head(examples.visual, examples.acoustic)
+    fused = fused_probabilities(output, examples.visual.present, examples.acoustic.present)
     present = {"visual": examples.visual.present, "acoustic": examples.acoustic.present}
+    alone = {
+        name: torch.full_like(fused, math.nan)
+        if logits is None
+        else logits.softmax(-1).masked_fill(~present[name][:, None], math.nan)
+        for name, logits in (("visual", output.visual), ("acoustic", output.acoustic))
+    }
+    return alone | {"fused": fused}
+
+
+def fused_probabilities(output: HeadOutput, seen: Tensor, heard: Tensor) -> Tensor:
+    """Return the head's own fusion, or the mean of the log-probabilities of what a clip has (B,): (B, C)."""
+    if output.fused is not None:
+        return output.fused.softmax(-1)
     logits = {"visual": output.visual, "acoustic": output.acoustic}
     known = {name: values for name, values in logits.items() if values is not None}
-    fused = output.fused if output.fused is not None else fuse(known, present)
-    unknown = torch.full_like(fused, math.nan)
-    alone = {
-        name: known[name].softmax(-1).masked_fill(~present[name][:, None], math.nan) if name in known else unknown
-        for name in logits
-    }
-    return alone | {"fused": fused.softmax(-1)}
+    return fuse(known, {"visual": seen, "acoustic": heard}).exp()
 
 
 def uar(probabilities: Tensor, labels: Tensor) -> float:

@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from data_manifest.manifest import MANIFEST, Clip, read_rows
-from pipeline.backbones import BACKBONES, BackboneConfig, check_device, load_backbone
+from pipeline.backbones import BACKBONES, BackboneConfig, check_device
 from pipeline.calibration import prepare
 from pipeline.embedding import SOURCES, embed_clip, no_tokens
-from pipeline.engines import LIBRARIES
+from pipeline.engines import LIBRARIES, release
 from pipeline.extraction import ClipJob, Step, fill
 from pipeline.parallel import RunConfig
 from pipeline.params import read_section
@@ -45,7 +45,7 @@ def main() -> None:
     jobs = [ClipJob(clip_id, contents[clip_id], partial(reader.__getitem__, clip_id)) for clip_id in reader]
     like = no_tokens(source, config)
     if run_config.scheduler != "synchronous":
-        load_backbone.cache_clear()  # from here on only the workers need one
+        release()  # from here on only the workers need one
     attributes = {"schema": EMBEDDINGS, "modality": source.modality, "weights": weights}
     target = Path("data/embeddings") / f"{source.modality}.h5"
     fill(target, jobs, step, like=like, attributes=attributes, run=run_config, lost_before=reader.attributes)

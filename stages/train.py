@@ -13,7 +13,8 @@ from pipeline.files import write_text
 from pipeline.parallel import RunConfig
 from pipeline.params import read_section
 from pipeline.provenance import library_versions
-from pipeline.training import describe, train
+from pipeline.replicas import train
+from pipeline.training import describe
 from stages import run
 
 log = logging.getLogger(__name__)

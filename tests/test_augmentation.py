@@ -83,11 +83,14 @@ def test_training_draws_each_view_as_often_and_whatever_is_tested_is_the_clip_it
     clips = [make_clip(clip_id) for clip_id in store]
     examples = load_examples(clips, ["anger"], store, store).take(torch.arange(19, -1, -1))
     assert examples.visual.values.ravel().tolist() == list(range(19, -1, -1))
-    torch.manual_seed(0)
-    draws = torch.stack([examples.drawn().visual.values.ravel() for _ in range(300)])
+    index = torch.arange(20).expand(300, -1)
+    generators = [torch.Generator().manual_seed(seed) for seed in range(300)]
+    draws = examples.visual.batches(index, generators).values[..., 0, 0]
     assert torch.equal(draws % 100, examples.visual.values.ravel().expand(300, -1))
     shares = [(draws // 100 == number).double().mean().item() for number in range(3)]
     assert shares == pytest.approx([1 / 3] * 3, abs=0.03)
-    both = examples.drawn()
-    assert not torch.equal(both.visual.values // 100, both.acoustic.values // 100)  # drawn by themselves
+    again = examples.visual.batches(index[:1], [torch.Generator().manual_seed(0)]).values[..., 0, 0]
+    assert torch.equal(again[0], draws[0])  # whoever else draws
+    both = examples.acoustic.batches(index, generators).values[..., 0, 0]
+    assert not torch.equal(both, draws)  # the modalities draw by themselves
     assert store["clip07"].values.tolist() == [[7.0]]

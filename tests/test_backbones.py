@@ -16,7 +16,7 @@ from torchvision.models import resnet34 as plain_resnet34
 from pipeline import backbones
 from pipeline.backbones import BACKBONES, BackboneConfig, check_device, describe_weights, load_backbone
 from pipeline.embedding import SOURCES, embed_clip, no_tokens
-from pipeline.engines import embed, load_engine
+from pipeline.engines import embed, release
 from pipeline.errors import ParameterError, WeightsError
 from pipeline.files import file_digest
 from pipeline.media import encode_jpeg
@@ -116,8 +116,7 @@ def test_every_family_of_networks_keeps_the_contract(name: str) -> None:
         with torch.inference_mode():
             expected = plain((images - mean) / std)
             torch.testing.assert_close(plain.get_submodule(LAST_LAYER[name])(pooled), expected, rtol=1e-3, atol=1e-3)
-    load_backbone.cache_clear()
-    load_engine.cache_clear()
+    release()
 
 
 def test_a_size_that_the_network_cannot_take_is_said_in_one_line() -> None:

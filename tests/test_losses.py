@@ -175,6 +175,37 @@ def test_every_argument_of_the_section_does_something(change: dict[str, object])
     assert changed(*values).item() != pytest.approx(ALIGNMENTS["lmmd"](AlignmentConfig())(*values).item())
 
 
+@pytest.mark.parametrize(("n", "m"), [(5, 5), (7, 3)])
+def test_mmd_is_the_mean_over_pairs_of_the_kernel(n: int, m: int) -> None:
+    source, target, source_probs, target_probs = batch(n, m, seed=3, soft=False)
+    together = torch.cat([source, target]).numpy()
+    squares = ((together[:, None] - together[None]) ** 2).sum(-1)
+    bandwidth = squares.sum() / ((n + m) ** 2 - n - m)
+    kernel = sum(np.exp(-squares / (bandwidth * 2.0 ** (k - 2))) for k in range(5))
+    expected = kernel[:n, :n].mean() + kernel[n:, n:].mean() - 2 * kernel[:n, n:].mean()
+    value = ALIGNMENTS["mmd"](AlignmentConfig(name="mmd"))(source, target, source_probs, target_probs)
+    assert value.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_coral_is_the_distance_of_numpys_covariances_and_zero_for_one_sample() -> None:
+    source, target, source_probs, target_probs = batch(7, 4, seed=4, soft=False)
+    coral = ALIGNMENTS["coral"](AlignmentConfig(name="coral"))
+    difference = np.cov(source.numpy().T) - np.cov(target.numpy().T)
+    expected = (difference**2).sum() / (4 * source.shape[1] ** 2)
+    assert coral(source, target, source_probs, target_probs).item() == pytest.approx(expected, rel=1e-9)
+    single = coral(source[:1], source[:1], source_probs[:1], source_probs[:1])
+    assert single.item() == 0
+
+
+@pytest.mark.parametrize("name", sorted(ALIGNMENTS))
+def test_a_row_without_class_weight_is_no_sample_for_any_alignment(name: str) -> None:
+    align = ALIGNMENTS[name](AlignmentConfig(name=name))
+    source, target, source_probs, target_probs = batch(6, 5, seed=5, soft=False)
+    wild = torch.cat([source, 100 + source[:2]]), torch.cat([source_probs, 0 * source_probs[:2]])
+    expected = align(source, target, source_probs, target_probs)
+    torch.testing.assert_close(align(wild[0], target, wild[1], target_probs), expected)
+
+
 def test_no_alignment_is_zero() -> None:
     assert ALIGNMENTS["none"](AlignmentConfig())(*batch(6, 6, seed=8, soft=True)).item() == 0
 

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from pipeline.dataset import Examples, Tokens
-from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes, Standardise, masked_mean
+from pipeline.heads.contract import Dropout, Head, HeadConfig, HeadOutput, Shapes, Standardise, masked_mean
 from pipeline.heads.fdan import Encoder, feed_forward, layer_outputs
 
 ITERATIONS = 1000
@@ -49,7 +49,7 @@ class Concat(Head):
         super().__init__()
         self.scale_visual, self.scale_acoustic = Standardise(shapes.visual), Standardise(shapes.acoustic)
         self.project = nn.Sequential(
-            nn.Linear(shapes.visual + shapes.acoustic, config.width), nn.GELU(), nn.Dropout(config.dropout)
+            nn.Linear(shapes.visual + shapes.acoustic, config.width), nn.GELU(), Dropout(config.dropout)
         )
         self.ffn = feed_forward(config)
         self.classify = nn.Linear(config.width, shapes.classes)

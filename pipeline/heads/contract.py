@@ -92,6 +92,46 @@ class Standardise(nn.Module):
         return (values - self.mean) / self.std
 
 
+class Drawn(nn.Module):
+    """A module that needs random numbers, and is given them: replicas that train together draw each for itself.
+
+    Until it is given any, it does nothing.
+    """
+
+    drawn: Tensor
+
+    def __init__(self) -> None:
+        """Be given nothing yet."""
+        super().__init__()
+        self.register_buffer("drawn", torch.ones(()), persistent=False)
+        self.shape: torch.Size | None = None  # of what it met last in training
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """Return the numbers for one step, for input of the shape that it met last."""
+        raise NotImplementedError
+
+
+class Dropout(Drawn):
+    """Set a share of all numbers to 0, in training."""
+
+    def __init__(self, share: float) -> None:
+        """Remember the share."""
+        super().__init__()
+        self.share = share
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Any shape to the same."""
+        if not self.training:
+            return values
+        self.shape = values.shape
+        return values * self.drawn
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """Return what to multiply with: 0, or what makes up for the zeros."""
+        kept = torch.rand(self.shape or (), generator=generator) >= self.share
+        return kept / (1 - self.share)
+
+
 def mean(tokens: Tokens) -> Tensor:
     """Return the mean over the tokens that are there, 0 where there are none: (B, D)."""
     return masked_mean(tokens.values, tokens.mask)

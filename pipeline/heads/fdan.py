@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.dataset import Examples, Tokens
-from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes, Standardise, masked_mean
+from pipeline.heads.contract import Dropout, Head, HeadConfig, HeadOutput, Shapes, Standardise, masked_mean
 
 
 class Encoder(nn.Module):
@@ -16,7 +16,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.standardise = Standardise(width_in)
         self.project = nn.Linear(width_in, config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.register_buffer("rates", 2 * torch.pi * 2.0 ** torch.arange(-2, 4), persistent=False)  # 1/4 to 8 Hz
         self.time = nn.Linear(2 * 6, config.width)
 
@@ -37,7 +37,7 @@ class CrossAttention(nn.Module):
         """Build one direction of one block."""
         super().__init__()
         width = config.width
-        self.heads, self.dropout = config.attention_heads, config.dropout
+        self.heads, self.dropout = config.attention_heads, Dropout(config.dropout)
         self.norm_query, self.norm_context = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
         self.nothing = nn.Parameter(torch.zeros(1, 1, width))
@@ -50,10 +50,9 @@ class CrossAttention(nn.Module):
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, T or S + 1, width / heads)
             for part in (self.query(self.norm_query(own)), self.key(context), self.value(context))
         )
-        mixed = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0
-        )
-        return own + self.out(mixed.transpose(1, 2).flatten(2))
+        scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5  # (B, heads, T, S + 1)
+        mixed = scores.masked_fill(~mask, -torch.inf).softmax(-1) @ value
+        return own + self.dropout(self.out(mixed.transpose(1, 2).flatten(2)))
 
 
 class FdanHead(Head):
@@ -106,7 +105,7 @@ def feed_forward(config: HeadConfig) -> nn.ModuleList:
             nn.LayerNorm(config.width),
             nn.Linear(config.width, config.width),
             nn.GELU(),
-            nn.Dropout(config.dropout),
+            Dropout(config.dropout),
         )
         for _ in range(config.ffn_layers)
     )

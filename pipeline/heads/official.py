@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pipeline.dataset import Tokens
 from pipeline.errors import ParameterError
-from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes, mean
+from pipeline.heads.contract import Drawn, Head, HeadConfig, HeadOutput, Shapes, mean
 
 WIDTH, HEADS, WIDTH_OF_HEAD = 256, 2, 32
 
@@ -51,6 +51,19 @@ class Normalised(nn.Module):
         return result
 
 
+class Shuffle(Drawn):
+    """An order for a batch: their modalities are shuffled independently."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(B, D) to an order (B,)."""
+        self.shape = rows.shape
+        return self.drawn if self.drawn.ndim else torch.arange(len(rows))
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """Return a random order."""
+        return torch.randperm((self.shape or (0,))[0], generator=generator)
+
+
 class OfficialHead(Head):
     """Bottleneck, attention over the batch, classifier; the width is theirs, whatever `head.width` says."""
 
@@ -62,6 +75,7 @@ class OfficialHead(Head):
                 f"head official has one bottleneck for both modalities, whose tokens are {shapes.visual} and "
                 f"{shapes.acoustic} wide; use one backbone for both"
             )
+        self.shuffle = Shuffle()
         self.bottleneck_layer = nn.Sequential(nn.Linear(shapes.visual, WIDTH), nn.ReLU())
         self.classifier_layer = nn.Linear(WIDTH, shapes.classes)
         # In their order: into and out of the visual attention, that attention; the same for the acoustic one.
@@ -73,7 +87,7 @@ class OfficialHead(Head):
         """Tokens of B clips, of which the mean is taken, to logits (B, C) and one layer of (B, WIDTH)."""
         seen, heard = (self.bottleneck_layer(mean(tokens)) for tokens in (visual, acoustic))
         if self.training:
-            order = torch.randperm(len(heard))
+            order = self.shuffle(heard)
             seen, heard = self.attend(seen, heard[order])
             heard = heard[order.argsort()]  # what they shuffle, we put back: labels stay with their clips
         return HeadOutput(self.classifier_layer(seen), self.classifier_layer(heard), [seen], [heard])
