@@ -55,6 +55,11 @@ def survey(name: str, config: CorpusConfig, manifest: ManifestConfig) -> Survey:
         for emotion, count in sorted(emotions.items())
         if emotion not in ALL_EMOTIONS
     ]
+    unused = sorted(manifest.merge.keys() - {it.emotion for it in clips} - set(ALL_EMOTIONS))
+    strange += [
+        f"manifest.merge renames {label!r}, and no clip here is labelled so: if none elsewhere is, take it out"
+        for label in unused
+    ]
     return Survey(
         counts={
             "emotions": emotions,

@@ -4,6 +4,8 @@ An adapter is a function of a root folder and the corpus's options; it returns `
 tables only, never into the media.
 """
 
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,8 +56,10 @@ def people(corpus: str, adapter: str) -> str:
 
 def look(name: str, config: CorpusConfig) -> Findings:
     """Return what the adapter finds below the corpus's root; raise where that is not the corpus."""
+    if not re.fullmatch(r"[\w-]+", name):
+        raise ParameterError(f"corpora.{name}: a corpus's name is made of letters, digits, _ and -")
     root = Path(config.root)
-    if not root.is_dir():
+    if not os.path.isdir(root):  # noqa: PTH112 - a Path raises where it may not look
         raise CorpusError(f"corpora.{name}.root: no folder {config.root!r}; say where the corpus lies")
     try:
         findings: Findings = lookup(CORPORA, config.adapter, "corpus adapter")(root, config.options)

@@ -104,10 +104,17 @@ def configure(
 def _options(texts: Sequence[str]) -> dict[str, Any]:
     """Return the options of a command line, their values read as YAML reads them."""
     from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     if wrong := [text for text in texts if "=" not in text]:
         raise ParameterError(f"--option {wrong[0]}: write it as name=value")
-    return {name: YAML(typ="safe").load(value) for name, _, value in (text.partition("=") for text in texts)}
+    options = {}
+    for name, _, value in (text.partition("=") for text in texts):
+        try:
+            options[name] = YAML(typ="safe").load(value)
+        except YAMLError as error:
+            raise ParameterError(f"--option {name}={value}: the value cannot be read; put quotes round it") from error
+    return options
 
 
 @app.command()

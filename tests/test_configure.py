@@ -76,6 +76,29 @@ def test_a_folder_that_holds_no_emotion_is_refused_and_the_parameters_stay() -> 
     assert Path("params.yaml").read_bytes() == before
 
 
+def test_a_merge_that_nothing_needs_any_more_is_told() -> None:
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("merge: {", "merge: {boredom: neutral, "))
+    ravdess("01-01-05-01-01-01-01.mp4")
+    result = fdan("configure", "ravdess", "--root", "media")
+    assert "manifest.merge renames 'boredom', and no clip here is labelled so" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("ravdess", "--root", "media", "--option", "vocal=[a"), "--option vocal=[a: the value cannot be read"),
+        (("a/b", "--adapter", "ravdess", "--root", "media"), "corpora.a/b: a corpus's name is made of letters"),
+    ],
+)
+def test_what_cannot_be_understood_is_one_line(arguments: tuple[str, ...], words: str) -> None:
+    ravdess("01-01-05-01-01-01-01.mp4")
+    result = fdan("configure", *arguments)
+    assert result.exit_code == 1
+    assert words in " ".join(result.output.split())
+    assert "Traceback" not in result.output
+
+
 def test_ten_files_with_one_reason_are_one_line() -> None:
     for actor in range(1001, 1011):
         for suffix in (".wav", ".mp3"):
