@@ -2,7 +2,9 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,24 @@ def override(recipe: Recipe, overrides: Overrides, *, row: str) -> Recipe:
         values = sections[section].model_dump() | dict(changes)
         sections[section] = check(values, type(sections[section]), where=f"ablations.{row}.{section}")
     return Recipe(**sections)
+
+
+def cross(grid: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the rows of a grid, as in head.width=128,256: every combination, named by what it changes."""
+    axes = []
+    for text in grid:
+        match = re.fullmatch(r"(\w+)\.(\w+)=(.+)", text)
+        if not match:
+            raise ParameterError(f"--grid {text}: write it as section.key=value,value, as in head.width=128,256")
+        section, key, values = match.groups()
+        axes.append([(section, key, value.strip()) for value in values.split(",")])
+    rows: dict[str, dict[str, dict[str, Any]]] = {}
+    for chosen in product(*axes):
+        overrides: dict[str, dict[str, Any]] = {}
+        for section, key, value in chosen:
+            overrides.setdefault(section, {})[key] = value
+        rows[", ".join(f"{section}.{key}={value}" for section, key, value in chosen)] = overrides
+    return rows
 
 
 def write_runs(

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,8 @@ from pipeline.errors import ParameterError, StoreError, for_people
 from pipeline.registry import suggestion
 
 if TYPE_CHECKING:
+    from pipeline.evaluation import Prediction
+    from pipeline.experiments import Run
     from pipeline.weights import WeightFile
 
 app = typer.Typer(no_args_is_help=True, help="Audio-visual speech emotion recognition on cached embeddings.")
@@ -99,6 +101,64 @@ def configure(
         for change in write_params(entry, name, protocols_for(config.adapter, found), add=add):
             console.print(f"params.yaml: {change}", markup=False, highlight=False, soft_wrap=True)
         console.print("Next: fdan doctor, then dvc repro", highlight=False)
+
+
+@app.command()
+def ablate(
+    rows: Annotated[str, typer.Option(help="Rows of params.yaml: ablations, as in full,concat; all by default.")] = "",
+    grid: Annotated[list[str] | None, typer.Option(help="Values to cross, as in head.width=128,256.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds each fold is trained with.")] = 1,
+    csv: Annotated[Path | None, typer.Option(help="Where to write a line for every run.")] = None,
+) -> None:
+    """Train variants of the head on the cached embeddings, and compare them in pairs with the row `full`.
+
+    What was trained before, or before it was stopped, is taken from the memo.
+    """
+    with for_people():
+        from pipeline.ablation import REFERENCE, compare, cross, override, write_runs
+        from pipeline.experiments import open_corpus, plan_ablation, read_recipe, test_runs
+        from pipeline.extraction import progress
+        from pipeline.parallel import RunConfig
+        from pipeline.params import read_section
+
+        recipe = read_recipe()
+        table = read_section("ablations", dict[str, dict[str, dict[str, Any]]])
+        wanted = [it.strip() for it in rows.split(",") if it.strip()] or ([] if grid else list(table))
+        for name in wanted:
+            if name not in table:
+                raise ParameterError(f"--rows {name}: no such row in params.yaml; {suggestion(name, table)}")
+        chosen: dict[str, dict[str, dict[str, Any]]] = (
+            {REFERENCE: {}} | {name: table[name] for name in wanted} | cross(grid or [])
+        )
+        chosen.pop("", None)  # the grid of nothing
+        recipes = {name: override(recipe, overrides, row=name) for name, overrides in chosen.items()}
+        corpus = open_corpus()
+        runs = plan_ablation(corpus, range(seeds))
+        jobs = [(name, changed, planned) for name, changed in recipes.items() for planned in runs]
+        answers = test_runs(corpus, [(it, planned) for _, it, planned in jobs], read_section("run", RunConfig))
+        with progress() as bar:
+            task = bar.add_task("ablate", total=len(jobs), told="")
+
+            def tested() -> "Iterator[tuple[str, Run, list[Prediction]]]":
+                for (name, _, planned), told in zip(jobs, answers, strict=True):
+                    yield name, planned, told
+                    bar.advance(task)
+
+            figures = write_runs(csv or RESULTS / "ablate.csv", tested(), corpus.classes)
+        _show_comparison(compare(figures), f"{len(runs)} runs a row, folds and seeds of {runs[0].split.protocol}")
+        if warning := corpus.summary().get("warning"):
+            console.print(f"Warning: {warning}.", style="bold yellow", highlight=False)
+
+
+def _show_comparison(rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    table = Table("row", title=f"UAR of the fusion, in %; {title}", title_justify="left")
+    for column in ("mean ± sd", "difference to full", "p", "p, Holm"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        spread = "" if row["sd"] is None else f" ± {100 * row['sd']:.1f}"
+        tests = ["" if row[name] is None else f"{row[name]:.3f}" for name in ("p", "p_holm")]
+        table.add_row(escape(row["row"]), f"{100 * row['mean']:.1f}{spread}", f"{100 * row['difference']:+.1f}", *tests)
+    console.print(table)
 
 
 def _options(texts: Sequence[str]) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """A recipe on a protocol: every fold and seed is one run, and runs are spread over processes."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,13 @@ from pipeline.files import written_whole
 from pipeline.heads import Head, HeadConfig
 from pipeline.heads.contract import mean
 from pipeline.losses import AlignmentConfig
+from pipeline.memo import Arrays, Memo
 from pipeline.parallel import Pool, RunConfig, ahead
 from pipeline.params import read_section
+from pipeline.provenance import code_version, digest, library_versions
 from pipeline.replicas import Replica, architecture, train_together
 from pipeline.store import FeatureStore
-from pipeline.training import Recipe, TrainConfig, Trained, build_head, predict
+from pipeline.training import Recipe, TrainConfig, Trained, build_head, describe, predict
 
 VISUAL = Path("data/embeddings/visual.h5")
 TOGETHER = 5  # replicas that are trained as one program
@@ -117,26 +119,76 @@ def plan_runs(clips: Sequence[Clip], protocols: Mapping[str, ProtocolConfig], se
     return [Run(split, seed) for split in splits for seed in seeds]
 
 
-def train_runs(corpus: Corpus, jobs: Sequence[tuple[Recipe, Run]], run: RunConfig) -> Iterator[Trained]:
+def plan_ablation(corpus: Corpus, seeds: Sequence[int]) -> list[Run]:
+    """Return the runs of an ablation: the folds of the first protocol, with these seeds."""
+    protocols = read_section("protocols", dict[str, ProtocolConfig])
+    return plan_runs(corpus.clips, dict(islice(protocols.items(), 1)), seeds)
+
+
+Job = tuple[Recipe, Run]
+
+
+def train_runs(corpus: Corpus, jobs: Sequence[Job], run: RunConfig) -> Iterator[Trained]:
     """Train every job, those of one architecture together, groups on all workers; yield the results in order."""
-    places = {clip.clip_id: place for place, clip in enumerate(corpus.clips)}
-
-    def replica(recipe: Recipe, planned: Run) -> Replica:
-        parts = (planned.split.train, planned.split.validation)
-        training, validation = (torch.tensor([places[clip.clip_id] for clip in part]) for part in parts)
-        return Replica(recipe, training, validation, planned.seed)
-
-    # Cut alike for any number of workers: in other company, the last digits of a sum are others.
-    alike = [list(group) for _, group in groupby((replica(*job) for job in jobs), lambda it: architecture(it.recipe))]
-    groups = [group[start : start + TOGETHER] for group in alike for start in range(0, len(group), TOGETHER)]
     with Pool(run) as pool:
-        together = partial(_train, corpus.examples, classes=len(corpus.classes))
-        for _, trained in ahead(groups, partial(pool.submit, together), workers=lambda: pool.workers):
+        start = partial(_train, corpus, pool)
+        for _, trained in ahead(_groups(jobs), start, workers=lambda: pool.workers):
             yield from trained()
 
 
-def _train(examples: Examples, replicas: Sequence[Replica], *, classes: int) -> list[Trained]:
+def test_runs(corpus: Corpus, jobs: Sequence[Job], run: RunConfig) -> Iterator[list[Prediction]]:
+    """Yield what every job's head says of its test part; what was trained before is taken from the memo."""
+    memo = Memo()
+    data = {kind: made["fingerprint"] for kind, made in corpus.provenance.items()}
+    code = [code_version(train_together), library_versions("torch", "scikit-learn"), corpus.classes, data]
+    with Pool(run) as pool:
+
+        def start(group: list[Job]) -> list[Arrays] | Callable[[], list[Trained]]:
+            known = [memo.read("ablate", _key(code, *job)) for job in group]
+            remembered = [arrays for arrays in known if arrays is not None]
+            return remembered if len(remembered) == len(group) else _train(corpus, pool, group)
+
+        for group, started in ahead(_groups(jobs), start, workers=lambda: pool.workers):
+            if callable(started):
+                for job, trained in zip(group, started(), strict=True):
+                    answers = predict(trained.head, corpus.part(job[1].split.test))
+                    told = {name: values.numpy() for name, values in answers.items()}
+                    memo.write("ablate", _key(code, *job), told)
+                    yield _predictions(corpus, job[1], told)
+            else:
+                for job, arrays in zip(group, started, strict=True):
+                    yield _predictions(corpus, job[1], arrays)
+
+
+def _groups(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Cut the jobs into groups of one architecture, alike for any number of workers.
+
+    In other company, the last digits of a sum are others.
+    """
+    alike = [list(group) for _, group in groupby(jobs, lambda job: architecture(job[0]))]
+    return [group[start : start + TOGETHER] for group in alike for start in range(0, len(group), TOGETHER)]
+
+
+def _train(corpus: Corpus, pool: Pool, group: Sequence[Job]) -> Callable[[], list[Trained]]:
+    """Have a group trained; what is returned gives the heads."""
+    places = {clip.clip_id: place for place, clip in enumerate(corpus.clips)}
+    replicas = []
+    for recipe, planned in group:
+        parts = (planned.split.train, planned.split.validation)
+        training, validation = (torch.tensor([places[clip.clip_id] for clip in part]) for part in parts)
+        replicas.append(Replica(recipe, training, validation, planned.seed))
+    return pool.submit(partial(_train_together, corpus.examples, classes=len(corpus.classes)), replicas)
+
+
+def _train_together(examples: Examples, replicas: Sequence[Replica], *, classes: int) -> list[Trained]:
     return train_together(examples, replicas, classes=classes)
+
+
+def _key(code: Sequence[Any], recipe: Recipe, run: Run) -> str:
+    """Return what names the answers of one run: all that shapes them."""
+    parts = (run.split.train, run.split.validation, run.split.test)
+    clips = [[[clip.clip_id, clip.emotion] for clip in part] for part in parts]
+    return digest([*code, describe(recipe), run.seed, clips])
 
 
 def predict_runs(corpus: Corpus, recipe: Recipe, runs: Sequence[Run], models: Path) -> list[Prediction]:
@@ -150,8 +202,13 @@ def predict_runs(corpus: Corpus, recipe: Recipe, runs: Sequence[Run], models: Pa
 
 def test(corpus: Corpus, head: Head, run: Run) -> list[Prediction]:
     """Return what a head says of the test part of its run."""
+    answers = predict(head, corpus.part(run.split.test))
+    return _predictions(corpus, run, {name: values.numpy() for name, values in answers.items()})
+
+
+def _predictions(corpus: Corpus, run: Run, answers: Arrays) -> list[Prediction]:
+    """Return probabilities (n, C) by modality as predictions of the n clips of the run's test part."""
     split = run.split
-    probabilities = {name: values.tolist() for name, values in predict(head, corpus.part(split.test)).items()}
     return [
         Prediction(
             protocol=split.protocol,
@@ -161,7 +218,7 @@ def test(corpus: Corpus, head: Head, run: Run) -> list[Prediction]:
             clip_id=clip.clip_id,
             speaker=clip.speaker,
             truth=corpus.classes.index(clip.emotion),
-            probabilities={name: _known(values[row]) for name, values in probabilities.items()},
+            probabilities={name: _known(values[row].tolist()) for name, values in answers.items()},
         )
         for row, clip in enumerate(split.test)
     ]

@@ -1,14 +1,12 @@
 """Train every row of the table `ablations` on the folds of the first protocol, and compare them in pairs."""
 
 import json
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from data_manifest.protocols import ProtocolConfig
 from pipeline.ablation import compare, override, write_runs
 from pipeline.evaluation import named
-from pipeline.experiments import open_corpus, plan_runs, read_recipe, test, train_runs
+from pipeline.experiments import open_corpus, plan_ablation, read_recipe, test_runs
 from pipeline.figures.results import draw_ablation
 from pipeline.files import write_text
 from pipeline.parallel import RunConfig
@@ -23,15 +21,11 @@ def main() -> None:
     recipe = read_recipe()
     table = read_section("ablations", dict[str, dict[str, dict[str, Any]]])
     recipes = {row: override(recipe, overrides, row=row) for row, overrides in table.items()}
-    protocols = read_section("protocols", dict[str, ProtocolConfig])
     corpus = open_corpus()
-    runs = plan_runs(corpus.clips, dict(islice(protocols.items(), 1)), recipe.train.seeds)
+    runs = plan_ablation(corpus, recipe.train.seeds)
     jobs = [(row, changed, planned) for row, changed in recipes.items() for planned in runs]
-    trained = train_runs(corpus, [(changed, planned) for _, changed, planned in jobs], read_section("run", RunConfig))
-    tested = [
-        (row, planned, test(corpus, result.head, planned))
-        for (row, _, planned), result in zip(jobs, trained, strict=True)
-    ]
+    answers = test_runs(corpus, [(changed, planned) for _, changed, planned in jobs], read_section("run", RunConfig))
+    tested = ((row, planned, told) for (row, _, planned), told in zip(jobs, answers, strict=True))
     figures = write_runs(RESULTS / "ablation.csv", tested, corpus.classes)
     rows = compare(figures)
     first = runs[0].split

@@ -1,12 +1,23 @@
 """Ablations: rows change what they name, and are compared in pairs by textbook statistics."""
 
-import pytest
+from collections.abc import Callable
+from dataclasses import replace
 
-from pipeline.ablation import compare, holm, override
+import pytest
+import torch
+from conftest import make_clip
+
+from data_manifest.protocols import SpeakerFolds
+from pipeline import experiments
+from pipeline.ablation import compare, cross, holm, override
+from pipeline.dataset import Examples, Tokens
 from pipeline.errors import ParameterError
+from pipeline.experiments import Corpus, Job, plan_runs
+from pipeline.experiments import test_runs as runs_tested
 from pipeline.heads import HeadConfig
 from pipeline.losses import AlignmentConfig
-from pipeline.training import Recipe, TrainConfig
+from pipeline.parallel import Pool, RunConfig
+from pipeline.training import Recipe, TrainConfig, Trained
 
 
 def test_comparing_pairs_the_runs() -> None:
@@ -44,3 +55,65 @@ def test_an_override_changes_what_it_names_and_nothing_else() -> None:
 def test_an_override_that_means_nothing_is_refused_in_words(overrides: dict[str, dict[str, int]], words: str) -> None:
     with pytest.raises(ParameterError, match=words):
         override(Recipe(HeadConfig(), AlignmentConfig(), TrainConfig()), overrides, row="row")
+
+
+def test_a_grid_is_every_combination_named_by_what_it_changes() -> None:
+    rows = cross(["head.width=64,128", "head.dropout=0.1", "alignment.weight=0, 1"])
+    assert list(rows) == [
+        "head.width=64, head.dropout=0.1, alignment.weight=0",
+        "head.width=64, head.dropout=0.1, alignment.weight=1",
+        "head.width=128, head.dropout=0.1, alignment.weight=0",
+        "head.width=128, head.dropout=0.1, alignment.weight=1",
+    ]
+    recipe = override(Recipe(HeadConfig(), AlignmentConfig(), TrainConfig()), list(rows.values())[1], row="row")
+    assert (recipe.head.width, recipe.head.dropout, recipe.alignment.weight) == (64, 0.1, 1.0)
+    with pytest.raises(ParameterError, match=r"--grid width=1: write it as section\.key=value"):
+        cross(["width=1"])
+
+
+def corpus(count: int) -> Corpus:
+    """Five speakers, three emotions, tokens that show them."""
+    generator = torch.Generator().manual_seed(0)
+    emotions = ("anger", "fear", "neutral")
+    clips = [
+        make_clip(f"c{n:03}", speaker=f"test/s{n % 5}", emotion=emotions[n // 5 % 3], sha256=str(n))
+        for n in range(count)
+    ]
+    labels = torch.tensor([emotions.index(clip.emotion) for clip in clips])
+
+    def modality() -> Tokens:
+        values = torch.randn(count, 2, 6, generator=generator)
+        values[:, :, :3] += 2 * torch.nn.functional.one_hot(labels, 3)[:, None]
+        return Tokens(values, torch.zeros(count, 2), torch.ones(count, 2, dtype=torch.bool))
+
+    made = {kind: {"weights": {"name": "test"}, "failures": {}, "fingerprint": "f"} for kind in ("visual", "acoustic")}
+    return Corpus(clips, list(emotions), Examples(modality(), modality(), labels), [], made)
+
+
+def test_what_was_trained_before_is_not_trained_again_and_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = corpus(90)
+    folds = {"folds": SpeakerFolds(kind="speaker_folds", folds=5)}
+    runs = plan_runs(data.clips, folds, [0, 1])
+    short = TrainConfig(epochs=2, batch_size=16)
+    recipes = [Recipe(HeadConfig(name=name, width=8), AlignmentConfig(), short) for name in ("fdan", "majority")]
+    jobs = [(recipe, planned) for recipe in recipes for planned in runs]
+    config = RunConfig(scheduler="synchronous")
+    first = list(runs_tested(data, jobs[:-3], config))
+    trained: list[int] = []
+
+    train_group = experiments._train
+
+    def counting(data: Corpus, pool: Pool, group: list[Job]) -> Callable[[], list[Trained]]:
+        trained.append(len(group))
+        return train_group(data, pool, group)
+
+    monkeypatch.setattr(experiments, "_train", counting)
+    again = list(runs_tested(data, jobs, config))
+    assert sum(trained) == 5  # the group that the missing three belong to
+    assert again[: len(first)] == first
+    assert len(again) == 20
+    assert [it.clip_id for it in again[0]] == [clip.clip_id for clip in runs[0].split.test]
+    trained.clear()
+    other = replace(jobs[0][0], train=TrainConfig(epochs=3, batch_size=16))
+    list(runs_tested(data, [(other, runs[0])], config))
+    assert trained == [1]
