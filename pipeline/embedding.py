@@ -1,4 +1,4 @@
-"""From the pictures of a clip to its tokens: one batch a clip, whoever computes it."""
+"""From the pictures of a clip to its tokens: clip by clip, whoever computes it."""
 
 import zlib
 from collections.abc import Callable
