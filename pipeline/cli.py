@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +15,6 @@ from pipeline.errors import ParameterError, StoreError, for_people
 from pipeline.registry import suggestion
 
 if TYPE_CHECKING:
-    from pipeline.evaluation import Prediction
-    from pipeline.experiments import Run
     from pipeline.weights import WeightFile
 
 app = typer.Typer(no_args_is_help=True, help="Audio-visual speech emotion recognition on cached embeddings.")
@@ -115,8 +113,9 @@ def ablate(
     What was trained before, or before it was stopped, is taken from the memo.
     """
     with for_people():
-        from pipeline.ablation import REFERENCE, compare, cross, override, write_runs
-        from pipeline.experiments import open_corpus, plan_ablation, read_recipe, test_runs
+        from pipeline.ablation import REFERENCE, compare, cross, least_p, override, run_table, write_runs
+        from pipeline.evaluation import SIGNIFICANT
+        from pipeline.experiments import open_corpus, plan_ablation, read_recipe
         from pipeline.extraction import progress
         from pipeline.parallel import RunConfig
         from pipeline.params import read_section
@@ -134,30 +133,31 @@ def ablate(
         recipes = {name: override(recipe, overrides, row=name) for name, overrides in chosen.items()}
         corpus = open_corpus()
         runs = plan_ablation(corpus, range(seeds))
-        jobs = [(name, changed, planned) for name, changed in recipes.items() for planned in runs]
-        answers = test_runs(corpus, [(it, planned) for _, it, planned in jobs], read_section("run", RunConfig))
+        tested = run_table(corpus, recipes, runs, read_section("run", RunConfig))
         with progress() as bar:
-            task = bar.add_task("ablate", total=len(jobs), told="")
-
-            def tested() -> "Iterator[tuple[str, Run, list[Prediction]]]":
-                for (name, _, planned), told in zip(jobs, answers, strict=True):
-                    yield name, planned, told
-                    bar.advance(task)
-
-            figures = write_runs(csv or RESULTS / "ablate.csv", tested(), corpus.classes)
+            total = len(recipes) * len(runs)
+            shown = bar.track(tested, total=total, task_id=bar.add_task("ablate", total=total, told=""))
+            figures = write_runs(csv or RESULTS / "ablate.csv", shown, corpus.classes)
         _show_comparison(compare(figures), f"{len(runs)} runs a row, folds and seeds of {runs[0].split.protocol}")
+        if (least := least_p(len(runs))) >= SIGNIFICANT:
+            console.print(
+                f"With {len(runs)} runs, p cannot be less than {least:.3f}: use more --seeds.", highlight=False
+            )
         if warning := corpus.summary().get("warning"):
             console.print(f"Warning: {warning}.", style="bold yellow", highlight=False)
 
 
 def _show_comparison(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     table = Table("row", title=f"UAR of the fusion, in %; {title}", title_justify="left")
-    for column in ("mean ± sd", "difference to full", "p", "p, Holm"):
+    for column in ("mean ± sd", "difference to full", "95 % interval", "p", "p, Holm"):
         table.add_column(column, justify="right")
     for row in rows:
         spread = "" if row["sd"] is None else f" ± {100 * row['sd']:.1f}"
         tests = ["" if row[name] is None else f"{row[name]:.3f}" for name in ("p", "p_holm")]
-        table.add_row(escape(row["row"]), f"{100 * row['mean']:.1f}{spread}", f"{100 * row['difference']:+.1f}", *tests)
+        low, high = row["interval_95"]
+        interval = f"{100 * low:+.1f} to {100 * high:+.1f}" if row["p"] is not None else ""
+        figures = [f"{100 * row['mean']:.1f}{spread}", f"{100 * row['difference']:+.1f}", interval]
+        table.add_row(escape(row["row"]), *figures, *tests)
     console.print(table)
 
 

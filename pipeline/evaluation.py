@@ -14,7 +14,10 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from pipeline.files import write_text
 
 MODALITIES = ("visual", "acoustic", "fused")
+ANSWERS = (*MODALITIES, "video_only", "audio_only")  # the last two: the fused one, with the other modality taken away
 BOOTSTRAP_DRAWS = 2000
+CONFIDENCE_BINS = 15
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def _protocol(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict
     """Return the figures of one protocol: each modality and their fusion, and the majority baseline."""
     shared = any(it.speakers_shared for it in predictions)
     result: dict[str, Any] = {"speakers_shared": shared, "clips": len({it.clip_id for it in predictions})}
-    for modality in MODALITIES:
+    for modality in ANSWERS:
         known = [it for it in predictions if it.probabilities[modality] is not None]
         if known:
             result[modality] = _modality(known, modality, classes)
@@ -90,7 +93,27 @@ def _modality(known: Sequence[Prediction], modality: str, classes: Sequence[str]
         for label, function in (("mean", _mean), ("sd", _sd))
     }
     pooled = scores([it.truth for it in known], [it.choice(modality) for it in known], classes)
-    return pooled | spread | {"interval_95": speaker_interval(known, modality), "runs": each}
+    return (
+        pooled
+        | spread
+        | {"interval_95": speaker_interval(known, modality), "runs": each, "calibration": calibration(known, modality)}
+    )
+
+
+def calibration(predictions: Sequence[Prediction], modality: str) -> dict[str, Any]:
+    """Return the expected calibration error, and the reliability curve: for each bin of confidence that has a clip.
+
+    Confidence is the probability of the answer. Guo et al., On Calibration of Modern Neural Networks, 2017.
+    """
+    confidence = np.array([max(it.probabilities[modality] or ()) for it in predictions])
+    right = np.array([it.choice(modality) == it.truth for it in predictions])
+    bins = np.minimum((confidence * CONFIDENCE_BINS).astype(int), CONFIDENCE_BINS - 1)
+    curve = [
+        {"clips": int(own.sum()), "confidence": float(confidence[own].mean()), "right": float(right[own].mean())}
+        for own in (bins == number for number in np.unique(bins))
+    ]
+    error = sum(row["clips"] * abs(row["confidence"] - row["right"]) for row in curve) / len(predictions)
+    return {"expected_error": float(error), "reliability": curve}
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -106,23 +129,37 @@ def speaker_interval(predictions: Sequence[Prediction], modality: str) -> dict[s
 
     Clips of one speaker are alike; drawing single clips would make the interval too narrow.
     """
-    speakers = sorted({it.speaker for it in predictions})
-    classes = 1 + max(it.truth for it in predictions)
-    right, total = np.zeros((len(speakers), classes)), np.zeros((len(speakers), classes))
-    for it in predictions:
-        place = speakers.index(it.speaker), it.truth
-        total[place] += 1
-        right[place] += it.choice(modality) == it.truth
-    drawn = np.random.default_rng(0).integers(len(speakers), size=(BOOTSTRAP_DRAWS, len(speakers)))
-    hits, clips = right[drawn].sum(1), total[drawn].sum(1)  # (draws, classes)
-    recall = np.divide(hits, clips, out=np.full_like(hits, np.nan), where=clips > 0)
-    return {
-        "war": _percentiles(hits.sum(1) / clips.sum(1)),
-        "uar": _percentiles(np.nanmean(recall, axis=1)),
-    }
+    draws = Speakers.of(predictions).draws(predictions, modality)
+    return {name: percentiles(values) for name, values in draws.items()}
 
 
-def _percentiles(values: NDArray[np.float64]) -> list[float]:
+@dataclass(frozen=True)
+class Speakers:
+    """Speakers to be drawn, with replacement: the same draws for all that is compared."""
+
+    names: list[str]
+    classes: int
+
+    @classmethod
+    def of(cls, predictions: Sequence[Prediction]) -> "Speakers":
+        """Return those of the predictions' clips."""
+        return cls(sorted({it.speaker for it in predictions}), 1 + max(it.truth for it in predictions))
+
+    def draws(self, predictions: Sequence[Prediction], modality: str) -> dict[str, NDArray[np.float64]]:
+        """Return WAR and UAR of all predictions together, (draws,) each."""
+        place = {name: number for number, name in enumerate(self.names)}
+        right, total = (np.zeros((len(self.names), self.classes)) for _ in range(2))
+        for it in predictions:
+            total[place[it.speaker], it.truth] += 1
+            right[place[it.speaker], it.truth] += it.choice(modality) == it.truth
+        drawn = np.random.default_rng(0).integers(len(self.names), size=(BOOTSTRAP_DRAWS, len(self.names)))
+        hits, clips = right[drawn].sum(1), total[drawn].sum(1)  # (draws, classes)
+        recall = np.divide(hits, clips, out=np.full_like(hits, np.nan), where=clips > 0)
+        return {"war": hits.sum(1) / clips.sum(1), "uar": np.nanmean(recall, axis=1)}
+
+
+def percentiles(values: NDArray[np.float64]) -> list[float]:
+    """Return the 2.5th and the 97.5th."""
     return [float(value) for value in np.percentile(values, [2.5, 97.5])]
 
 
@@ -148,13 +185,16 @@ def named(protocol: str, *, speakers_shared: bool) -> str:
 def headline(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return one flat row for each protocol and modality: what a table shows."""
     return [
-        {"protocol": named(protocol, speakers_shared=figures["speakers_shared"]), "modality": modality}
+        {
+            "protocol": named(protocol, speakers_shared=figures["speakers_shared"]),
+            "modality": modality.replace("_", " "),
+        }
         | {name: figures[modality][name] for name in ("war", "uar", "macro_f1", "uar_mean", "uar_sd")}
         | {
             "uar_interval": figures[modality]["interval_95"]["uar"],
             "baseline_uar": figures["majority_baseline"]["uar"],
         }
         for protocol, figures in metrics["protocols"].items()
-        for modality in MODALITIES
+        for modality in ANSWERS
         if modality in figures
     ]

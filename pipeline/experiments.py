@@ -11,17 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save
-from torch import Tensor
 
 from data_manifest.manifest import EXCLUSIONS, MANIFEST, Clip, Exclusion, read_rows
 from data_manifest.protocols import ProtocolConfig, make_splits
 from data_manifest.splits import Split
+from pipeline.checkpoints import Card, load_head
 from pipeline.dataset import Examples, load_examples, usable
-from pipeline.errors import StoreError
 from pipeline.evaluation import Prediction
-from pipeline.files import written_whole
-from pipeline.heads import Head, HeadConfig
+from pipeline.heads import Head, HeadConfig, Shapes
 from pipeline.heads.contract import mean
 from pipeline.losses import AlignmentConfig
 from pipeline.memo import Arrays, Memo
@@ -30,7 +27,7 @@ from pipeline.params import read_section
 from pipeline.provenance import code_version, digest, library_versions
 from pipeline.replicas import Replica, architecture, train_together
 from pipeline.store import FeatureStore
-from pipeline.training import Recipe, TrainConfig, Trained, build_head, describe, predict
+from pipeline.training import Recipe, TrainConfig, Trained, describe, predict
 
 VISUAL = Path("data/embeddings/visual.h5")
 TOGETHER = 5  # replicas that are trained as one program
@@ -89,7 +86,7 @@ def open_corpus(
     clips, left_out = usable(read_rows(manifest, Clip), stores["visual"], stores["acoustic"])
     left_out = [*read_rows(exclusions, Exclusion), *left_out]
     classes = sorted({clip.emotion for clip in clips})
-    names = ("config", "weights", "fingerprint", "failures")
+    names = ("config", "weights", "upstream", "fingerprint", "failures")
     provenance = {kind: {name: store.attributes[name] for name in names} for kind, store in stores.items()}
     return Corpus(
         clips,
@@ -191,19 +188,37 @@ def _key(code: Sequence[Any], recipe: Recipe, run: Run) -> str:
     return digest([*code, describe(recipe), run.seed, clips])
 
 
-def predict_runs(corpus: Corpus, recipe: Recipe, runs: Sequence[Run], models: Path) -> list[Prediction]:
+def describe_head(corpus: Corpus, recipe: Recipe, trained: Mapping[str, Any]) -> Card:
+    """Return the card of a head that was trained on this corpus; `trained` says on what part, and how long."""
+    examples = corpus.examples
+    shapes = Shapes(examples.visual.values.shape[-1], examples.acoustic.values.shape[-1], len(corpus.classes))
+    return Card(
+        head=recipe.head,
+        alignment=recipe.alignment,
+        train=recipe.train,
+        classes=tuple(corpus.classes),
+        shapes=shapes,
+        embeddings=corpus.provenance,
+        libraries=library_versions("torch", "scikit-learn", "fdan"),
+        trained=dict(trained),
+    )
+
+
+def load_run(corpus: Corpus, run: Run, models: Path) -> Head:
+    """Return the saved head of a run, which must have been trained on this corpus's embeddings."""
+    path = models / "folds" / f"{run.name}.safetensors"
+    head, card = load_head(path)
+    card.demand(corpus.classes, corpus.provenance, path)
+    return head
+
+
+def predict_runs(corpus: Corpus, runs: Sequence[Run], models: Path) -> list[Prediction]:
     """Return what every run's saved head says of the clips that it never saw."""
     predictions: list[Prediction] = []
     for run in runs:
-        head = load_head(models / "folds" / f"{run.name}.safetensors", recipe, corpus)
-        predictions += test(corpus, head, run)
+        answers = predict(load_run(corpus, run, models), corpus.part(run.split.test))
+        predictions += _predictions(corpus, run, {name: values.numpy() for name, values in answers.items()})
     return predictions
-
-
-def test(corpus: Corpus, head: Head, run: Run) -> list[Prediction]:
-    """Return what a head says of the test part of its run."""
-    answers = predict(head, corpus.part(run.split.test))
-    return _predictions(corpus, run, {name: values.numpy() for name, values in answers.items()})
 
 
 def _predictions(corpus: Corpus, run: Run, answers: Arrays) -> list[Prediction]:
@@ -226,13 +241,13 @@ def _predictions(corpus: Corpus, run: Run, answers: Arrays) -> list[Prediction]:
 
 @torch.inference_mode()
 def aligned_features(
-    corpus: Corpus, recipe: Recipe, run: Run, models: Path
+    corpus: Corpus, run: Run, models: Path
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.int64]]]:
     """Return the last aligned layer (n, width) and the labels (n,) of a run's test clips, by modality.
 
     A head that aligns nothing is shown by the means of the tokens.
     """
-    head = load_head(models / "folds" / f"{run.name}.safetensors", recipe, corpus).eval()
+    head = load_run(corpus, run, models)
     part = corpus.part(run.split.test)
     output = head(part.visual, part.acoustic)
     last = (output.visual_layers or [mean(part.visual)])[-1], (output.acoustic_layers or [mean(part.acoustic)])[-1]
@@ -244,30 +259,3 @@ def aligned_features(
 
 def _known(probabilities: list[float]) -> list[float] | None:
     return None if math.isnan(probabilities[0]) else probabilities
-
-
-def save_head(head: Head, path: Path) -> None:
-    """Write the head's numbers as safetensors."""
-    state = {name: value.contiguous() for name, value in _own(head).items()}
-    with written_whole(path) as temporary:
-        temporary.write_bytes(save(state))
-
-
-def load_head(path: Path, recipe: Recipe, corpus: Corpus) -> Head:
-    """Return a head as it was saved; nothing in the file is executed."""
-    if not path.is_file():
-        raise StoreError(f"{path} is not there; run: dvc repro train")
-    head = build_head(recipe.head, corpus.examples, len(corpus.classes))
-    found = load_file(path)
-    wanted = _own(head)
-    if found.keys() != wanted.keys() or any(value.shape != found[name].shape for name, value in wanted.items()):
-        raise StoreError(f"{path} holds another head than head in params.yaml says; run: dvc repro train")
-    head.load_state_dict(found, strict=False)  # a classifier that serves both modalities has two names
-    return head
-
-
-def _own(head: Head) -> dict[str, Tensor]:
-    """Return the head's numbers, each once."""
-    state = head.state_dict()
-    first = {value.data_ptr(): name for name, value in reversed(state.items())}
-    return {name: value for name, value in state.items() if first[value.data_ptr()] == name}

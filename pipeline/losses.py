@@ -30,6 +30,9 @@ class AlignmentConfig(Config):
     kernel_mul: float = Field(2.0, gt=1)
     kernel_num: int = Field(5, ge=1)
     normalise: Literal["common", "all"] = "common"
+    visual_labels: Literal["given", "predicted"] = "given"  # predicted: the probabilities that the head gives by then
+    acoustic_labels: Literal["given", "predicted"] = "given"
+    layer_weights: tuple[float, ...] = ()  # one for each aligned layer; empty: each counts 1
 
     @field_validator("name")
     @classmethod

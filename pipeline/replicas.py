@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
 from pipeline.dataset import Examples, Tokens
-from pipeline.errors import TrainingError
+from pipeline.errors import ParameterError, TrainingError
 from pipeline.heads import Head, HeadOutput
 from pipeline.heads.contract import Drawn
 from pipeline.losses import ALIGNMENTS, Alignment, progress_weight
@@ -26,6 +26,7 @@ from pipeline.training import (
     Trained,
     alignment_losses,
     build_head,
+    class_weights,
     classification_loss,
     fused_probabilities,
     uar,
@@ -68,11 +69,12 @@ class Stacked:
             for name, module in self.drawn.items()
         }
 
-    def meet(self, examples: Examples) -> None:
-        """Show the heads one batch (B, …), so that they know for what shapes to draw."""
+    def meet(self, examples: Examples) -> int:
+        """Show the heads one batch (B, …), so that they know for what shapes to draw; return how many layers align."""
         self.base.train()
         with torch.no_grad():
-            self.base(examples.visual, examples.acoustic)
+            output: HeadOutput = self.base(examples.visual, examples.acoustic)
+        return len(output.visual_layers)
 
     def call(self, params: State, buffers: State, visual: Tokens, acoustic: Tokens) -> HeadOutput:
         """Call one replica; to be mapped over all."""
@@ -138,29 +140,49 @@ def train_together(examples: Examples, replicas: Sequence[Replica], *, classes: 
         heads[-1].fit(examples.take(it.training))
     if not any(parameter.requires_grad for parameter in heads[0].parameters()):
         return [Trained(head, [], 0) for head in heads]  # fitting was all
-    run = _Run(examples, replicas, heads, epochs or replicas[0].recipe.train.epochs)
+    run = _Run(examples, replicas, heads, classes=classes, epochs=epochs or replicas[0].recipe.train.epochs)
     for epoch in range(1, run.epochs + 1):
+        if all(run.stopped):
+            break
         run.train_epoch(epoch)
     return run.finish()
+
+
+def _layer_weights(recipe: Recipe, layers: int) -> Tensor:
+    """Return how much each aligned layer counts (layers,)."""
+    given = recipe.alignment.layer_weights
+    if given and layers and len(given) != layers:
+        raise ParameterError(
+            f"alignment.layer_weights has {len(given)} numbers, but the head {recipe.head.name} aligns {layers} "
+            "layers; give one number for each, or none at all"
+        )
+    return torch.tensor(given) if given and layers else torch.ones(layers)
 
 
 class _Run:
     """The state of replicas that are being trained."""
 
-    def __init__(self, examples: Examples, replicas: Sequence[Replica], heads: Sequence[Head], epochs: int) -> None:
+    def __init__(
+        self, examples: Examples, replicas: Sequence[Replica], heads: Sequence[Head], *, classes: int, epochs: int
+    ) -> None:
         recipe = replicas[0].recipe
         self.examples, self.replicas, self.heads, self.epochs = examples, replicas, heads, epochs
         self.size = recipe.train.batch_size
         self.align: Alignment = lookup(ALIGNMENTS, recipe.alignment.name, "alignment")(recipe.alignment)
         self.generators = [torch.Generator().manual_seed(it.seed) for it in replicas]
         self.stacked = Stacked(heads)
-        self.stacked.meet(examples.take(replicas[0].training[:1].expand(self.size)))
+        layers = self.stacked.meet(examples.take(replicas[0].training[:1].expand(self.size)))
+        self.layer_weights = _layer_weights(recipe, layers)
+        self.class_weights = torch.stack(
+            [class_weights(it.recipe.train, examples.labels[it.training], classes) for it in replicas]
+        )
         self.optimiser = AdamW(self.stacked.params)
         self.per_epoch = [math.ceil(len(it.training) / self.size) for it in replicas]
         self.curves: list[list[Epoch]] = [[] for _ in replicas]
         self.best = {name: value.detach().clone() for name, value in self.stacked.params.items()}
         self.best_epoch = [epochs] * len(replicas)
         self.best_uar = [-1.0] * len(replicas)
+        self.stopped = [False] * len(replicas)
 
     def _of_each(self, section: str, name: str) -> Tensor:
         """Return one setting of every replica (replicas,)."""
@@ -173,21 +195,27 @@ class _Run:
         index = torch.zeros(len(self.replicas), steps * self.size, dtype=torch.int64)
         valid = torch.zeros(index.shape, dtype=torch.bool)
         for row, (it, generator) in enumerate(zip(self.replicas, self.generators, strict=True)):
+            if self.stopped[row]:
+                continue
             count = len(it.training)
             index[row, :count] = it.training[torch.randperm(count, generator=generator)]
             valid[row, :count] = True
         found = []
         for number, (part, there) in enumerate(zip(index.split(self.size, 1), valid.split(self.size, 1), strict=True)):
             found.append(self._step(part, there, epoch, number))
-        losses = torch.stack(found)  # (steps, replicas, 2)
+        losses = torch.stack(found)  # (steps, replicas, 1 + layers)
         scores = self._validate()
         for row, (it, score) in enumerate(zip(self.replicas, scores, strict=True)):
-            cross_entropy, alignment = losses[: self.per_epoch[row], row].mean(0).tolist()
-            self.curves[row].append(Epoch(epoch, cross_entropy, alignment, score))
+            if self.stopped[row]:
+                continue
+            cross_entropy, *alignment = losses[: self.per_epoch[row], row].mean(0).tolist()
+            self.curves[row].append(Epoch(epoch, cross_entropy, tuple(alignment), score))
             if it.validation is None or score > self.best_uar[row]:
                 self.best_uar[row], self.best_epoch[row] = score, epoch
                 for name, value in self.stacked.params.items():
                     self.best[name][row] = value[row].detach()
+            patience = it.recipe.train.patience
+            self.stopped[row] = patience is not None and epoch - self.best_epoch[row] >= patience
 
     def _step(self, index: Tensor, valid: Tensor, epoch: int, number: int) -> Tensor:
         """Take one step with the clips (replicas, B) that are valid; return both losses of each, unweighted."""
@@ -200,18 +228,18 @@ class _Run:
         buffers = self.stacked.buffers | self.stacked.draw(generators)
         smoothing = self._of_each("train", "label_smoothing")
         cross_entropy, layers = vmap(self._losses)(
-            self.stacked.params, buffers, visual, acoustic, self.examples.labels[index], smoothing
+            self.stacked.params, buffers, visual, acoustic, self.examples.labels[index], smoothing, self.class_weights
         )
         done = torch.tensor([(epoch - 1) * steps + number for steps in self.per_epoch])
         total = torch.tensor([self.epochs * steps for steps in self.per_epoch])
-        loss = cross_entropy + self._weights(done / total) * layers.sum(1)
+        loss = cross_entropy + self._weights(done / total) * (layers @ self.layer_weights)
         if not torch.isfinite(loss[active]).all():
             self._complain(cross_entropy, layers, epoch, number)
         (loss * active).sum().backward()
         rates = self._of_each("train", "learning_rate") * self._schedule(done, total)
         decays, norms = self._of_each("train", "weight_decay"), self._of_each("train", "gradient_norm")
         self.optimiser.step(rates, decays, norms, active.float())
-        return torch.stack([cross_entropy.detach(), layers.detach().sum(1)], 1)
+        return torch.cat([cross_entropy.detach()[:, None], layers.detach()], 1)
 
     def _losses(
         self,
@@ -221,13 +249,14 @@ class _Run:
         acoustic: tuple[Tensor, ...],
         labels: Tensor,
         smoothing: Tensor,
+        weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Return the cross-entropy () and the alignment of each layer (layers,) of one replica."""
         batch = Examples(Tokens(*visual), Tokens(*acoustic), labels)
         output = self.stacked.call(params, buffers, batch.visual, batch.acoustic)
         return (
-            classification_loss(output, batch, smoothing=smoothing),
-            alignment_losses(output, batch, self.align),
+            classification_loss(output, batch, smoothing=smoothing, weights=weights),
+            alignment_losses(output, batch, self.align, self.replicas[0].recipe.alignment),
         )
 
     def _weights(self, progress: Tensor) -> Tensor:

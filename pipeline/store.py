@@ -30,7 +30,7 @@ CHUNK_BYTES = 1 << 18
 WHOLE = "tokens"  # the column that is read whole
 VIEW = "view_"  # how the columns begin that are as this one, but of augmented copies
 WHOLE_CHUNK_BYTES = 1 << 22  # read one and a half times as fast as smaller ones
-EMBEDDINGS = "fdan.embeddings/1"
+EMBEDDINGS = "fdan.embeddings/2"
 # Which stage makes a file: what an error about it tells the user to run again.
 STAGES = {
     "faces.h5": "faces",
@@ -175,7 +175,7 @@ class Reader(Mapping[str, dict[str, Any]]):
     def attributes(self) -> dict[str, Any]:
         """The file's attributes, those that are JSON decoded."""
         values = dict(self._file.attrs)
-        packed = {"config", "excluded", "failures", "weights"} & values.keys()
+        packed = {"config", "excluded", "failures", "upstream", "weights"} & values.keys()
         return values | {name: json.loads(values[name]) for name in packed}
 
     @cached_property

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.ablation import compare, override, write_runs
+from pipeline.ablation import compare, least_p, override, run_table, write_runs
 from pipeline.evaluation import named
-from pipeline.experiments import open_corpus, plan_ablation, read_recipe, test_runs
+from pipeline.experiments import open_corpus, plan_ablation, read_recipe
 from pipeline.figures.results import draw_ablation
 from pipeline.files import write_text
 from pipeline.parallel import RunConfig
@@ -23,14 +23,12 @@ def main() -> None:
     recipes = {row: override(recipe, overrides, row=row) for row, overrides in table.items()}
     corpus = open_corpus()
     runs = plan_ablation(corpus, recipe.train.seeds)
-    jobs = [(row, changed, planned) for row, changed in recipes.items() for planned in runs]
-    answers = test_runs(corpus, [(changed, planned) for _, changed, planned in jobs], read_section("run", RunConfig))
-    tested = ((row, planned, told) for (row, _, planned), told in zip(jobs, answers, strict=True))
+    tested = run_table(corpus, recipes, runs, read_section("run", RunConfig))
     figures = write_runs(RESULTS / "ablation.csv", tested, corpus.classes)
     rows = compare(figures)
     first = runs[0].split
     protocol = named(first.protocol, speakers_shared=first.speakers_shared)
-    summary = corpus.summary() | {"protocol": protocol, "figure": "uar", "rows": rows}
+    summary = corpus.summary() | {"protocol": protocol, "figure": "uar", "rows": rows, "least_p": least_p(len(runs))}
     write_text(RESULTS / "ablation.json", json.dumps(summary, indent=2) + "\n")
     draw_ablation(rows, RESULTS / "figures/ablation.png", title=protocol)
 

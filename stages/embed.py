@@ -46,7 +46,8 @@ def main() -> None:
     like = no_tokens(source, config)
     if run_config.scheduler != "synchronous":
         release()  # from here on only the workers need one
-    attributes = {"schema": EMBEDDINGS, "modality": source.modality, "weights": weights}
+    upstream = {name: reader.attributes[name] for name in ("config", "fingerprint")}
+    attributes = {"schema": EMBEDDINGS, "modality": source.modality, "weights": weights, "upstream": upstream}
     target = Path("data/embeddings") / f"{source.modality}.h5"
     fill(target, jobs, step, like=like, attributes=attributes, run=run_config, lost_before=reader.attributes)
 

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 from data_manifest.protocols import ProtocolConfig
-from pipeline.evaluation import MODALITIES, evaluate, named, write_predictions
+from pipeline.checkpoints import load_head
+from pipeline.evaluation import MODALITIES, evaluate, headline, named, write_predictions
 from pipeline.experiments import aligned_features, open_corpus, plan_runs, predict_runs, read_recipe
-from pipeline.figures.results import draw_confusion, draw_embedding
+from pipeline.figures.results import draw_confusion, draw_embedding, draw_reliability
 from pipeline.files import write_text
 from pipeline.params import read_section
 from stages import run
@@ -16,14 +17,16 @@ MODELS = Path("models")
 
 
 def main() -> None:
-    """Write `results/metrics.json`, `results/predictions.csv` and the figures."""
-    recipe = read_recipe()
+    """Write `results/metrics.json`, `results/predictions.csv`, the figures, and what to expect of `models/head`."""
     protocols = read_section("protocols", dict[str, ProtocolConfig])
     corpus = open_corpus()
-    runs = plan_runs(corpus.clips, protocols, recipe.train.seeds)
-    predictions = predict_runs(corpus, recipe, runs, MODELS)
+    runs = plan_runs(corpus.clips, protocols, read_recipe().train.seeds)
+    predictions = predict_runs(corpus, runs, MODELS)
     metrics = corpus.summary() | {"protocols": evaluate(predictions, corpus.classes)}
     write_text(RESULTS / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    _, card = load_head(MODELS / "head.safetensors")
+    expected = {"expected": headline(metrics)} | {it: metrics[it] for it in ("warning",) if it in metrics}
+    write_text(MODELS / "head.json", json.dumps(card.model_dump(mode="json") | expected, indent=2) + "\n")
     write_predictions(RESULTS / "predictions.csv", predictions, corpus.classes)
     first = runs[0]
     name = first.split.protocol
@@ -31,7 +34,8 @@ def main() -> None:
     draw_confusion(
         metrics["protocols"][name], corpus.classes, MODALITIES, RESULTS / "figures/confusion.png", title=title
     )
-    features, labels = aligned_features(corpus, recipe, first, MODELS)
+    draw_reliability(metrics["protocols"][name], RESULTS / "figures/reliability.png", title=title)
+    features, labels = aligned_features(corpus, first, MODELS)
     title = f"Test clips of {title}, fold {first.split.fold}, after alignment"
     draw_embedding(features, labels, corpus.classes, RESULTS / "figures/tsne.png", title=title)
 

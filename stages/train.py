@@ -1,20 +1,16 @@
 """Train a head for every fold and seed, and one on all clips for prediction."""
 
-import json
 import logging
-from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
 from data_manifest.protocols import ProtocolConfig
-from pipeline.curves import log_curves
-from pipeline.experiments import open_corpus, plan_runs, read_recipe, save_head, train_runs
-from pipeline.files import write_text
+from pipeline.checkpoints import save_head
+from pipeline.curves import write_curves
+from pipeline.experiments import describe_head, open_corpus, plan_runs, read_recipe, train_runs
 from pipeline.parallel import RunConfig
 from pipeline.params import read_section
-from pipeline.provenance import library_versions
 from pipeline.replicas import train
-from pipeline.training import describe
 from stages import run
 
 log = logging.getLogger(__name__)
@@ -28,21 +24,16 @@ def main() -> None:
     runs = plan_runs(corpus.clips, read_section("protocols", dict[str, ProtocolConfig]), recipe.train.seeds)
     trained = list(train_runs(corpus, [(recipe, it) for it in runs], read_section("run", RunConfig)))
     for planned, result in zip(runs, trained, strict=True):
-        save_head(result.head, MODELS / "folds" / f"{planned.name}.safetensors")
+        split = planned.split
+        on = {"protocol": split.protocol, "fold": split.fold, "seed": planned.seed, "clips": len(split.train)}
+        card = describe_head(corpus, recipe, on | {"epochs": result.best_epoch})
+        save_head(result.head, card, MODELS / "folds" / f"{planned.name}.safetensors")
     epochs = round(median(result.best_epoch for result in trained))
-    final = train(recipe, corpus.examples, None, classes=len(corpus.classes), seed=recipe.train.seeds[0], epochs=epochs)
-    save_head(final.head, MODELS / "head.safetensors")
-    card = {
-        "recipe": describe(recipe),
-        "classes": corpus.classes,
-        "epochs": epochs,
-        "clips": len(corpus.clips),
-        "embeddings": corpus.provenance,
-        "libraries": library_versions("torch"),
-        "folds": {it.name: result.best_epoch for it, result in zip(runs, trained, strict=True)},
-    }
-    write_text(MODELS / "head.json", json.dumps(card, indent=2) + "\n")
-    log_curves(Path("results/curves"), [[asdict(epoch) for epoch in result.curve] for result in trained])
+    seed = recipe.train.seeds[0]
+    final = train(recipe, corpus.examples, None, classes=len(corpus.classes), seed=seed, epochs=epochs)
+    card = describe_head(corpus, recipe, {"seed": seed, "clips": len(corpus.clips), "epochs": epochs})
+    save_head(final.head, card, MODELS / "head.safetensors")
+    write_curves(Path("results/curves"), {planned.name: it.curve for planned, it in zip(runs, trained, strict=True)})
     log.info("%d heads for the folds, one on all %d clips for %d epochs", len(runs), len(corpus.clips), epochs)
 
 

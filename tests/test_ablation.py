@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from conftest import make_clip
 
 from data_manifest.protocols import SpeakerFolds
 from pipeline import experiments
-from pipeline.ablation import compare, cross, holm, override
+from pipeline.ablation import Row, compare, cross, holm, least_p, override
 from pipeline.dataset import Examples, Tokens
 from pipeline.errors import ParameterError
 from pipeline.experiments import Corpus, Job, plan_runs
@@ -21,14 +22,29 @@ from pipeline.training import Recipe, TrainConfig, Trained
 
 
 def test_comparing_pairs_the_runs() -> None:
-    full = [0.5, 0.6, 0.7, 0.8, 0.55, 0.65]
-    rows = {row["row"]: row for row in compare({"full": full, "worse": [it - 0.1 for it in full], "same": full})}
+    full, drawn = [0.5, 0.6, 0.7, 0.8, 0.55, 0.65], np.linspace(0.5, 0.7, 41)
+    table = {
+        "full": Row(full, drawn),
+        "worse": Row([it - 0.1 for it in full], drawn - np.linspace(0.0, 0.2, 41)),
+        "same": Row(full, drawn),
+    }
+    rows = {row["row"]: row for row in compare(table)}
     assert rows["worse"]["difference"] == pytest.approx(-0.1)
     # Six pairs, all of one sign: the exact two-sided p is 2 / 2^6, and two comparisons double it.
     assert rows["worse"]["p"] == pytest.approx(2 / 64)
     assert rows["worse"]["p_holm"] == pytest.approx(4 / 64)
+    assert rows["worse"]["interval_95"] == pytest.approx([-0.195, -0.005])  # of the differences, draw by draw
     assert rows["same"]["p_holm"] == 1
+    assert rows["same"]["interval_95"] == [0, 0]
     assert rows["full"]["p_holm"] is None
+
+
+@pytest.mark.parametrize("runs", [2, 5, 8])
+def test_the_least_p_is_that_of_runs_that_all_agree(runs: int) -> None:
+    full = np.linspace(0.5, 0.6, runs)
+    better = full + np.linspace(0.1, 0.2, runs)
+    rows = compare({"full": Row(full.tolist(), full), "better": Row(better.tolist(), better)})
+    assert rows[1]["p"] == pytest.approx(least_p(runs))
 
 
 def test_holm_multiplies_by_what_is_left_and_never_falls() -> None:

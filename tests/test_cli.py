@@ -48,7 +48,13 @@ def write_results(folder: Path, *, name: str = "folds", **changes: Any) -> None:
             f"c{clip}",
             f"s{clip}",
             clip // 2,
-            {"visual": None, "acoustic": None, "fused": [0.9, 0.1] if clip < said_anger else [0.1, 0.9]},
+            {
+                "visual": None,
+                "acoustic": None,
+                "fused": [0.9, 0.1] if clip < said_anger else [0.1, 0.9],
+                "video_only": None,
+                "audio_only": None,
+            },
         )
         for protocol, said_anger in ((name, 3), ("random", 2))
         for clip in range(4)

@@ -6,7 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.evaluation import Prediction, evaluate, headline, scores, speaker_interval, write_predictions
+from pipeline.evaluation import (
+    Prediction,
+    Speakers,
+    calibration,
+    evaluate,
+    headline,
+    scores,
+    speaker_interval,
+    write_predictions,
+)
 
 CLASSES = ["anger", "fear", "neutral"]
 
@@ -16,7 +25,8 @@ def prediction(
 ) -> Prediction:
     values = [0.1, 0.1, 0.1]
     values[chosen] = 0.8
-    both = {"visual": values if seen else None, "acoustic": values, "fused": values}
+    own = values if seen else None
+    both = {"visual": own, "acoustic": values, "fused": values, "video_only": own, "audio_only": values}
     return Prediction("folds", False, fold, 0, f"c{clip}", speaker, truth, both)
 
 
@@ -70,13 +80,40 @@ def test_the_headline_says_where_speakers_are_shared() -> None:
     figures = {"protocols": evaluate([prediction(0, 0, 0), prediction(1, 1, 1)], CLASSES)}
     figures["protocols"]["folds"]["speakers_shared"] = True
     named = {(row["modality"], row["protocol"]) for row in headline(figures)}
-    assert named == {(modality, "folds (speakers shared)") for modality in ("visual", "acoustic", "fused")}
+    assert named == {
+        (modality, "folds (speakers shared)")
+        for modality in ("visual", "acoustic", "fused", "video only", "audio only")
+    }
 
 
 def test_predictions_are_one_row_a_clip_and_modality(tmp_path: Path) -> None:
     write_predictions(tmp_path / "p.csv", [prediction(0, 2, 1, seen=False)], CLASSES)
     with (tmp_path / "p.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["modality"] for row in rows] == ["acoustic", "fused"]
+    assert [row["modality"] for row in rows] == ["acoustic", "fused", "audio_only"]
     assert (rows[0]["clip_id"], rows[0]["truth"], rows[0]["predicted"]) == ("c0", "neutral", "fear")
     assert [float(rows[0][f"p_{name}"]) for name in CLASSES] == [0.1, 0.8, 0.1]
+
+
+def sure(clip: int, confidence: float, *, right: bool) -> Prediction:
+    values = [confidence, 1 - confidence, 0.0]
+    return Prediction("folds", False, 0, 0, f"c{clip}", "s", 0 if right else 1, {"fused": values})
+
+
+def test_calibration_is_how_far_confidence_is_from_being_right() -> None:
+    # Between 0.7 and 0.8, of 15 bins one ends at 11/15 = 0.733: 0.70 lies below, 0.75 and 0.76 above.
+    rows = [sure(0, 0.70, right=True), sure(1, 0.75, right=True), sure(2, 0.76, right=False), sure(3, 1.0, right=True)]
+    told = calibration(rows, "fused")
+    assert [row["clips"] for row in told["reliability"]] == [1, 2, 1]
+    assert [row["right"] for row in told["reliability"]] == [1, 0.5, 1]
+    assert told["reliability"][1]["confidence"] == pytest.approx(0.755)
+    assert told["expected_error"] == pytest.approx((0.30 + 2 * 0.255 + 0) / 4)
+
+
+def test_what_is_compared_is_drawn_alike() -> None:
+    # Who is right exactly where the other is wrong: with common draws, both shares add up to one in every draw.
+    rows = [prediction(i, 0, i // 50, speaker="ab"[i // 50]) for i in range(100)]
+    turned = [prediction(i, 0, 1 - i // 50, speaker="ab"[i // 50]) for i in range(100)]
+    speakers = Speakers.of(rows)
+    both = speakers.draws(rows, "fused")["war"] + speakers.draws(turned, "fused")["war"]
+    np.testing.assert_allclose(both, 1)

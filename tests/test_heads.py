@@ -1,5 +1,7 @@
 """Heads: a clip's answer depends on that clip alone, padding never counts, and a missing modality is a mask."""
 
+import math
+
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -12,7 +14,10 @@ from pipeline.heads import HEADS, FdanHead, Head, HeadConfig, Shapes, fuse
 from pipeline.heads.contract import Standardise
 from pipeline.heads.fdan import CrossAttention
 from pipeline.heads.official import OfficialHead
+from pipeline.losses import AlignmentConfig
 from pipeline.params import check
+from pipeline.replicas import train
+from pipeline.training import Recipe, TrainConfig
 
 SHAPES = Shapes(visual=6, acoustic=6, classes=3)
 CONFIG = HeadConfig(width=16, attention_heads=2, ffn_layers=3)
@@ -257,3 +262,30 @@ def test_one_classifier_may_serve_both_modalities_or_each_have_its_own() -> None
 def test_a_head_that_attention_cannot_divide_says_what_would_do() -> None:
     with pytest.raises(ParameterError, match=r"width 10 cannot be shared by 4 attention_heads.*such as 12"):
         check({"width": 10}, HeadConfig, where="params.yaml: head")
+
+
+def test_learned_fusion_weighs_the_modalities_and_gives_one_alone_its_due() -> None:
+    torch.manual_seed(0)
+    logits = {"visual": torch.randn(3, 4), "acoustic": torch.randn(3, 4)}
+    present = {"visual": torch.tensor([True, True, False]), "acoustic": torch.tensor([True, False, True])}
+    balance = torch.tensor([1.0, -0.5])
+    share = 1 / (1 + math.exp(-1.5))  # the softmax of two
+    both = logits["visual"][0].log_softmax(0) * share + logits["acoustic"][0].log_softmax(0) * (1 - share)
+    expected = torch.stack([both, logits["visual"][1], logits["acoustic"][2]]).log_softmax(1)
+    torch.testing.assert_close(fuse(logits, present, balance), expected)
+
+
+def test_learned_fusion_trusts_the_modality_that_knows() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(60) % 3
+    noise = torch.randn(60, 2, 8, generator=generator)
+    telling = noise + 3 * torch.nn.functional.one_hot(labels, 8)[:, None]
+    tokens = [Tokens(values, torch.zeros(60, 2), torch.ones(60, 2) > 0) for values in (telling, noise.flip(0))]
+    recipe = Recipe(
+        HeadConfig(width=16, attention_depth=0, dropout=0, fusion="learned"),
+        AlignmentConfig(name="none"),
+        TrainConfig(epochs=20, learning_rate=0.01),
+    )
+    trained = train(recipe, Examples(*tokens, labels), None, classes=3, seed=0)
+    visual, acoustic = trained.head.state_dict()["balance"]
+    assert visual > acoustic + 0.1

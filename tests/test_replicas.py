@@ -49,7 +49,15 @@ def replicas(recipes: list[Recipe], count: int) -> list[Replica]:
 def variants(recipe: Recipe) -> list[Recipe]:
     """Recipes of one architecture that differ in all that replicas of one program may differ in."""
     other = TrainConfig(
-        epochs=6, batch_size=8, learning_rate=0.02, weight_decay=0.3, warmup=0.3, label_smoothing=0.0, gradient_norm=0.1
+        epochs=6,
+        batch_size=8,
+        learning_rate=0.02,
+        weight_decay=0.3,
+        warmup=0.3,
+        label_smoothing=0.0,
+        gradient_norm=0.1,
+        class_weights="balanced",
+        patience=2,
     )
     return [recipe, replace(recipe, alignment=AlignmentConfig(weight=0.0)), replace(recipe, train=other)]
 
@@ -75,7 +83,7 @@ def test_a_replica_in_company_ends_where_it_ends_alone(name: str) -> None:
     together = train_together(data, members, classes=3)
     for result, member in zip(together, members, strict=True):
         (alone,) = train_together(data, [member], classes=3)
-        assert result.curve == [] if name in ("linear", "majority") else len(result.curve) == 6
+        assert (result.curve == []) == (name in ("linear", "majority"))
         if result.curve:
             assert_alike(result, alone, data, member)
 
@@ -88,7 +96,7 @@ def test_every_alignment_can_be_computed_for_many_at_once(name: str) -> None:
     together = train_together(data, members, classes=3)
     for result, member in zip(together, members, strict=True):
         assert_alike(result, train_together(data, [member], classes=3)[0], data, member)
-        assert (result.curve[-1].alignment > 0) == (name != "none")
+        assert (min(result.curve[-1].alignment) > 0) == (name != "none")
 
 
 def test_replicas_learn() -> None:

@@ -52,7 +52,13 @@ class Page(HTMLParser):
 def prediction(protocol: str, clip: int, chosen: int, *, shared: bool = False) -> Prediction:
     """Return what was said of a clip: 0 and 1 show anger, 2 and 3 fear; even ones are in fold 0, odd ones in fold 1."""
     values = [0.9, 0.1] if chosen == 0 else [0.1, 0.9]
-    said: dict[str, list[float] | None] = {"visual": None, "acoustic": values, "fused": values}
+    said: dict[str, list[float] | None] = {
+        "visual": None,
+        "acoustic": values,
+        "fused": values,
+        "video_only": None,
+        "audio_only": values,
+    }
     return Prediction(protocol, shared, clip % 2, 0, f"c{clip}", f"s{clip}", clip // 2, said)
 
 

@@ -2,16 +2,28 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 
 from pipeline.dataset import Examples, Tokens
-from pipeline.errors import TrainingError
+from pipeline.errors import ParameterError, TrainingError
 from pipeline.heads import HeadConfig, HeadOutput
-from pipeline.losses import AlignmentConfig
+from pipeline.losses import ALIGNMENTS, AlignmentConfig, lmmd
 from pipeline.replicas import train
-from pipeline.training import Recipe, TrainConfig, alignment_losses, classification_loss, predict, uar
+from pipeline.training import (
+    Recipe,
+    TrainConfig,
+    alignment_losses,
+    build_head,
+    class_weights,
+    classification_loss,
+    predict,
+    uar,
+)
 
 RECIPE = Recipe(
     HeadConfig(width=16, attention_heads=2, dropout=0.1),
@@ -109,20 +121,84 @@ def test_a_missing_modality_takes_no_part_in_the_losses() -> None:
         return (a * wa.sum(1, keepdim=True)).sum() - (b * wb.sum(1, keepdim=True)).sum() + wa.sum() + wb.sum()
 
     for loss in (
-        lambda it: classification_loss(it, batch, smoothing=0.1),
-        lambda it: alignment_losses(it, batch, distance),
+        lambda it: classification_loss(it, batch, smoothing=0.1, weights=torch.tensor([1.0, 2.0, 3.0])),
+        lambda it: alignment_losses(it, batch, distance, AlignmentConfig()),
     ):
         torch.testing.assert_close(loss(output), loss(wild))
 
 
-def test_cross_entropy_is_the_sum_over_modalities_of_the_mean_over_clips() -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weights", [torch.ones(3), torch.tensor([0.5, 1.0, 4.0])])
+def test_cross_entropy_is_torchs_summed_over_modalities(weights: torch.Tensor, smoothing: float) -> None:
     batch = examples(6, seed=0)
     logits = [torch.randn(6, 3) for _ in range(3)]
-    each = torch.stack([-it.log_softmax(1)[torch.arange(6), batch.labels].mean() for it in logits])
-    output = HeadOutput(logits[0], logits[1], [], [])
-    torch.testing.assert_close(classification_loss(output, batch, smoothing=0.0), each[:2].sum())
-    output = HeadOutput(None, logits[1], [], [], fused=logits[2])
-    torch.testing.assert_close(classification_loss(output, batch, smoothing=0.0), each[1:].sum())
+    each = [
+        torch.nn.functional.cross_entropy(it, batch.labels, weight=weights, label_smoothing=smoothing) for it in logits
+    ]
+    for output, parts in (
+        (HeadOutput(logits[0], logits[1], [], []), each[:2]),
+        (HeadOutput(None, logits[1], [], [], fused=logits[2]), each[1:]),
+    ):
+        loss = classification_loss(output, batch, smoothing=smoothing, weights=weights)
+        torch.testing.assert_close(loss, torch.stack(parts).sum())
+
+
+def test_balanced_classes_weigh_as_scikit_learn_weighs_them() -> None:
+    labels = torch.tensor([0, 0, 0, 0, 0, 2, 2, 3])
+    balanced = class_weights(TrainConfig(class_weights="balanced"), labels, 4)
+    expected = compute_class_weight("balanced", classes=np.array([0, 2, 3]), y=labels.numpy())
+    torch.testing.assert_close(balanced[[0, 2, 3]], torch.tensor(expected, dtype=torch.float32))
+    assert class_weights(TrainConfig(), labels, 4).tolist() == [1, 1, 1, 1]
+
+
+def test_patience_stops_after_so_many_epochs_without_a_better_one() -> None:
+    data = examples(30, seed=0), examples(15, seed=1)
+    longest = train(RECIPE, *data, classes=3, seed=0)
+    patient = replace(RECIPE, train=RECIPE.train.model_copy(update={"patience": 3}))
+    stopped = train(patient, *data, classes=3, seed=0)
+    assert len(stopped.curve) == stopped.best_epoch + 3 < len(longest.curve)
+    assert stopped.curve == longest.curve[: len(stopped.curve)]  # it only ends earlier
+    best = max(row.validation_uar for row in stopped.curve)
+    assert uar(predict(stopped.head, data[1])["fused"], data[1].labels) == pytest.approx(best)
+
+
+def test_predicted_labels_are_the_probabilities_that_the_head_gives() -> None:
+    batch = examples(6, seed=0)
+    output = HeadOutput(torch.randn(6, 3), torch.randn(6, 3), [torch.randn(6, 4)], [torch.randn(6, 4)])
+    config = AlignmentConfig(visual_labels="given", acoustic_labels="predicted")
+    truth = torch.nn.functional.one_hot(batch.labels, 3).float()
+    assert output.visual_layers and output.acoustic is not None
+    expected = lmmd(output.visual_layers[0], output.acoustic_layers[0], truth, output.acoustic.softmax(1))
+    found = alignment_losses(output, batch, ALIGNMENTS["lmmd"](config), config)
+    torch.testing.assert_close(found, expected[None])
+    given = alignment_losses(output, batch, ALIGNMENTS["lmmd"](config), AlignmentConfig())
+    assert not torch.isclose(found, given)
+
+
+def test_each_layer_counts_as_much_as_its_weight() -> None:
+    data = examples(30, seed=0), examples(15, seed=1)
+
+    def end(**alignment: Any) -> torch.Tensor:
+        recipe = replace(RECIPE, alignment=AlignmentConfig(gamma=1, **alignment))
+        return torch.cat([it.flatten() for it in train(recipe, *data, classes=3, seed=0).head.state_dict().values()])
+
+    torch.testing.assert_close(end(weight=0.5), end(weight=0.125, layer_weights=(4.0, 4.0)))
+    assert torch.equal(end(weight=0.0), end(weight=0.3, layer_weights=(0.0, 0.0)))
+    assert not torch.allclose(end(weight=0.3, layer_weights=(0.0, 1.0)), end(weight=0.3, layer_weights=(1.0, 0.0)))
+    with pytest.raises(ParameterError, match=r"layer_weights has 3 numbers, but the head fdan aligns 2 layers"):
+        end(layer_weights=(1.0, 1.0, 1.0))
+
+
+def test_one_modality_alone_is_the_answer_as_if_the_other_were_not_there() -> None:
+    trained = train(RECIPE, examples(60, seed=0), examples(15, seed=1), classes=3, seed=0)
+    test = examples(9, seed=2)
+    deaf = replace(test, acoustic=without(test.acoustic, slice(None)))
+    told, expected = predict(trained.head, test), predict(trained.head, deaf)
+    torch.testing.assert_close(told["video_only"], expected["fused"])
+    assert torch.isnan(expected["audio_only"]).all()
+    assert not torch.allclose(told["video_only"], told["visual"])  # which has attended to the sound
+    visual = build_head(HeadConfig(name="visual"), test, 3)
+    assert torch.isnan(predict(visual, test)["audio_only"]).all()
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_place() -> None:

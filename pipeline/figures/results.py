@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 
+from pipeline.evaluation import MODALITIES, SIGNIFICANT
 from pipeline.figures import save
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
@@ -79,15 +80,50 @@ def draw_embedding(
     save(figure, path)
 
 
-def draw_ablation(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:
-    """Draw the mean UAR of every row, its runs' standard deviation as a bar."""
-    figure = Figure(figsize=(6.4, 0.45 * len(rows) + 1.1), layout="constrained")
+def draw_reliability(figures: Mapping[str, Any], path: Path, *, title: str) -> None:
+    """Draw how often answers are right against how sure they are; dots are as large as the share of the clips."""
+    figure = Figure(figsize=(5.6, 4.8), layout="constrained")
     axis = figure.subplots()
+    axis.plot([0, 1], [0, 1], color="#999999", linestyle=":", linewidth=1)
+    shown = [name for name in MODALITIES if name in figures]
+    for name, colour, marker in zip(shown, (COLOURS[0], COLOURS[5], COLOURS[4]), ("+", "o", "s"), strict=False):
+        told = figures[name]["calibration"]
+        curve = told["reliability"]
+        confidence, right, clips = ([row[key] for row in curve] for key in ("confidence", "right", "clips"))
+        sizes = [12 + 200 * count / sum(clips) for count in clips]
+        label = f"{name}: expected error {told['expected_error']:.1%}"
+        axis.plot(confidence, right, color=colour, linewidth=0.8)
+        axis.scatter(confidence, right, s=sizes, marker=marker, color=colour, label=label)
+    axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axis.set_xlabel("confidence: the probability of the answer", fontsize=9)
+    axis.set_ylabel("share of right answers", fontsize=9)
+    axis.set_title(f"Reliability, {title}", fontsize=10)
+    axis.legend(fontsize=8, frameon=False, loc="upper left")
+    save(figure, path)
+
+
+def draw_ablation(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:
+    """Draw every row's UAR with its runs' spread, and beside it the difference to the first row with its interval."""
+    figure = Figure(figsize=(10, 0.42 * len(rows) + 1.2), layout="constrained")
+    figure.suptitle(f"UAR of the fusion, {title}", fontsize=11)
+    spread, forest = figure.subplots(1, 2, sharey=True)
     heights = np.arange(len(rows))[::-1]
-    means = [row["mean"] for row in rows]
-    axis.errorbar(means, heights, xerr=[row["sd"] or 0 for row in rows], fmt="o", color=COLOURS[5], capsize=3)
-    axis.axvline(means[0], color="#999999", linestyle=":", linewidth=1)
-    axis.set_yticks(heights, [row["row"] for row in rows], fontsize=9)
-    axis.set_xlabel(f"UAR of the fusion, {title}, mean ± sd over runs", fontsize=9)
-    axis.set_ylim(-0.6, len(rows) - 0.4)
+    means = [100 * row["mean"] for row in rows]
+    deviations = [100 * (row["sd"] or 0) for row in rows]
+    spread.errorbar(means, heights, xerr=deviations, fmt="o", color=COLOURS[5], capsize=3)
+    spread.axvline(means[0], color="#999999", linestyle=":", linewidth=1)
+    spread.set_yticks(heights, [row["row"] for row in rows], fontsize=9)
+    spread.set_xlabel("mean ± sd over runs, %", fontsize=9)
+    spread.set_ylim(-0.6, len(rows) - 0.4)
+    for height, row in list(zip(heights, rows, strict=True))[1:]:
+        low, high = (100 * value for value in row["interval_95"])
+        sure = row["p_holm"] < SIGNIFICANT
+        forest.plot([low, high], [height, height], color=COLOURS[5], linewidth=1.5)
+        forest.plot(
+            100 * row["difference"], height, "o", color=COLOURS[5], markerfacecolor=COLOURS[5] if sure else "white"
+        )
+    forest.axvline(0, color="#999999", linestyle=":", linewidth=1)
+    forest.set_xlabel(
+        f"difference to {rows[0]['row']}, points, 95 % over speakers; filled: p < {SIGNIFICANT}", fontsize=9
+    )
     save(figure, path)

@@ -1,6 +1,7 @@
 """What every head is built from and gives."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import Field, field_validator, model_validator
@@ -21,6 +22,7 @@ class HeadConfig(Config):
     ffn_layers: int = Field(2, ge=1)
     dropout: float = Field(0.3, ge=0, lt=1)
     shared_classifier: bool = True
+    fusion: Literal["mean", "learned"] = "mean"  # of both modalities' log-probabilities
 
     @field_validator("name")
     @classmethod
@@ -141,3 +143,17 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Return the mean over what the mask (B, T) leaves of (B, T, D): (B, D)."""
     weights = mask[..., None].to(values.dtype)
     return (values * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+def fuse(logits: Mapping[str, Tensor], present: Mapping[str, Tensor], balance: Tensor | None = None) -> Tensor:
+    """Return fused log-probabilities (B, C): the mean of those (B, C) of the modalities that a clip has (B,).
+
+    `balance` (modalities,) weighs them, by its softmax.
+    """
+    weights = torch.stack([present[name] for name in logits]).to(torch.float32)[..., None]  # (modalities, B, 1)
+    if balance is not None:
+        weights = weights * balance.softmax(0)[:, None, None]
+    parts = torch.stack([values.log_softmax(-1) for values in logits.values()])
+    total = weights.sum(0)
+    mean: Tensor = (parts * weights).sum(0) / torch.where(total > 0, total, 1)
+    return mean.log_softmax(-1)

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.dataset import Examples, Tokens
-from pipeline.heads.contract import Dropout, Head, HeadConfig, HeadOutput, Shapes, Standardise, masked_mean
+from pipeline.heads.contract import Dropout, Head, HeadConfig, HeadOutput, Shapes, Standardise, fuse, masked_mean
 
 
 class Encoder(nn.Module):
@@ -74,6 +74,7 @@ class FdanHead(Head):
         self.ffn_visual, self.ffn_acoustic = feed_forward(config), feed_forward(config)
         self.classify_visual = nn.Linear(width, shapes.classes)
         self.classify_acoustic = self.classify_visual if config.shared_classifier else nn.Linear(width, shapes.classes)
+        self.balance = nn.Parameter(torch.zeros(2)) if config.fusion == "learned" else None  # visual, acoustic
 
     def fit(self, examples: Examples) -> None:
         """Measure the scale of the tokens."""
@@ -90,12 +91,13 @@ class FdanHead(Head):
             seen, heard = to_visual(seen, heard, acoustic.mask), to_acoustic(heard, seen, visual.mask)
         visual_layers = layer_outputs(self.ffn_visual, masked_mean(seen, visual.mask))
         acoustic_layers = layer_outputs(self.ffn_acoustic, masked_mean(heard, acoustic.mask))
-        return HeadOutput(
-            self.classify_visual(visual_layers[-1]),
-            self.classify_acoustic(acoustic_layers[-1]),
-            visual_layers,
-            acoustic_layers,
-        )
+        logits = {
+            "visual": self.classify_visual(visual_layers[-1]),
+            "acoustic": self.classify_acoustic(acoustic_layers[-1]),
+        }
+        present = {"visual": visual.present, "acoustic": acoustic.present}
+        fused = None if self.balance is None else fuse(logits, present, self.balance)
+        return HeadOutput(**logits, visual_layers=visual_layers, acoustic_layers=acoustic_layers, fused=fused)
 
 
 def feed_forward(config: HeadConfig) -> nn.ModuleList:
