@@ -8,7 +8,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import build, detectors, manifest, memory, steps
+from benchmarks import build, detectors, manifest, memory, steps, training
 from pipeline.files import write_text
 
 RESULTS = Path(__file__).parent / "results.json"
@@ -17,7 +17,14 @@ RESULTS = Path(__file__).parent / "results.json"
 def main() -> None:
     """Run every benchmark."""
     # The manifest first: it asks how much memory this process ever held.
-    figures = [*manifest.measure(), *steps.measure(), *detectors.measure(), *memory.measure(), *build.measure()]
+    figures = [
+        *manifest.measure(),
+        *steps.measure(),
+        *detectors.measure(),
+        *memory.measure(),
+        *training.measure(),
+        *build.measure(),
+    ]
     table = Table("figure", "value", "against", "runs", "spread", "target")
     for it in figures:
         spread = f"{it.spread[0]:.2f} to {it.spread[1]:.2f}" if it.runs > 1 else ""

@@ -46,6 +46,12 @@ def slower(name: str, own: Callable[[], object], other: Callable[[], object], *,
     return replace(ratio(name, own, other, against=against, target=target), unit="times as long")
 
 
+def times(figure: Figure, factor: float) -> Figure:
+    """Return a ratio of calls that do different amounts of work as one of equal amounts."""
+    low, high = figure.spread
+    return replace(figure, value=figure.value * factor, spread=(low * factor, high * factor))
+
+
 def _seconds(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()

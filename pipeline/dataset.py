@@ -40,13 +40,13 @@ class Tokens(NamedTuple):
         views = None if self.views is None or other.views is None else torch.cat([self.views, other.views], 1)
         return Tokens(parts[0], parts[1], parts[2], views)
 
-    def batches(self, index: Tensor, generators: Sequence[torch.Generator]) -> "Tokens":
-        """Return batches of clips, index (replicas, B), each clip in a view that the replica's generator draws.
+    def batches(self, index: Tensor, generators: Sequence[torch.Generator] | None = None) -> "Tokens":
+        """Return batches of clips, index (replicas, B); with generators each in a view that the replica's own draws.
 
         The clip itself is as likely as each of its copies.
         """
         values = self.values[index]
-        if self.views is not None:
+        if self.views is not None and generators is not None:
             count = 1 + len(self.views)
             choice = torch.stack([torch.randint(count, index.shape[1:], generator=it) for it in generators])
             for number, view in enumerate(self.views, start=1):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from pipeline.store import FeatureStore
 from pipeline.training import Recipe, TrainConfig, Trained, describe, predict
 
 VISUAL = Path("data/embeddings/visual.h5")
-TOGETHER = 5  # replicas that are trained as one program
+TOGETHER = 10  # replicas that are trained as one program, at most: more gain little and take memory
 ACOUSTIC = Path("data/embeddings/acoustic.h5")
 RANDOM_WEIGHTS = "random backbone weights: these figures show that the pipeline works, and nothing about emotion"
 
@@ -53,6 +53,7 @@ class Corpus:
     examples: Examples
     left_out: list[Exclusion]  # by any stage so far
     provenance: dict[str, Any]  # by modality: what made the embeddings
+    folder: Path | None = None  # where its files lie, if it was read from files
 
     def summary(self) -> dict[str, Any]:
         """Return what every result must say of its data: how much there is, what was left out, whose weights."""
@@ -74,17 +75,11 @@ class Corpus:
         return self.examples.take(torch.tensor([position[clip.clip_id] for clip in clips]))
 
 
-def open_corpus(
-    *,
-    manifest: Path = MANIFEST,
-    exclusions: Path = EXCLUSIONS,
-    visual: Path = VISUAL,
-    acoustic: Path = ACOUSTIC,
-) -> Corpus:
-    """Read the manifest and both stores."""
-    stores = {"visual": FeatureStore(visual), "acoustic": FeatureStore(acoustic)}
-    clips, left_out = usable(read_rows(manifest, Clip), stores["visual"], stores["acoustic"])
-    left_out = [*read_rows(exclusions, Exclusion), *left_out]
+def open_corpus(folder: Path = Path()) -> Corpus:
+    """Read the manifest and both stores of a repository."""
+    stores = {"visual": FeatureStore(folder / VISUAL), "acoustic": FeatureStore(folder / ACOUSTIC)}
+    clips, left_out = usable(read_rows(folder / MANIFEST, Clip), stores["visual"], stores["acoustic"])
+    left_out = [*read_rows(folder / EXCLUSIONS, Exclusion), *left_out]
     classes = sorted({clip.emotion for clip in clips})
     names = ("config", "weights", "upstream", "fingerprint", "failures")
     provenance = {kind: {name: store.attributes[name] for name in names} for kind, store in stores.items()}
@@ -94,6 +89,7 @@ def open_corpus(
         load_examples(clips, classes, stores["visual"], stores["acoustic"]),
         left_out,
         provenance,
+        folder.resolve(),
     )
 
 
@@ -158,12 +154,16 @@ def test_runs(corpus: Corpus, jobs: Sequence[Job], run: RunConfig) -> Iterator[l
 
 
 def _groups(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Cut the jobs into groups of one architecture, alike for any number of workers.
+    """Cut the jobs into groups of one architecture and protocol, alike for any number of workers.
 
     In other company, the last digits of a sum are others.
     """
-    alike = [list(group) for _, group in groupby(jobs, lambda job: architecture(job[0]))]
-    return [group[start : start + TOGETHER] for group in alike for start in range(0, len(group), TOGETHER)]
+    groups = []
+    for _, same in groupby(jobs, lambda job: (job[1].split.protocol, architecture(job[0]))):
+        alike = list(same)
+        parts = math.ceil(len(alike) / TOGETHER)
+        groups += [alike[len(alike) * part // parts : len(alike) * (part + 1) // parts] for part in range(parts)]
+    return groups
 
 
 def _train(corpus: Corpus, pool: Pool, group: Sequence[Job]) -> Callable[[], list[Trained]]:
@@ -174,11 +174,25 @@ def _train(corpus: Corpus, pool: Pool, group: Sequence[Job]) -> Callable[[], lis
         parts = (planned.split.train, planned.split.validation)
         training, validation = (torch.tensor([places[clip.clip_id] for clip in part]) for part in parts)
         replicas.append(Replica(recipe, training, validation, planned.seed))
-    return pool.submit(partial(_train_together, corpus.examples, classes=len(corpus.classes)), replicas)
+    if pool.run.scheduler == "synchronous" or corpus.folder is None:
+        return pool.submit(partial(_train_here, corpus.examples, classes=len(corpus.classes)), replicas)
+    told = [corpus.provenance[kind]["fingerprint"] for kind in sorted(corpus.provenance)]
+    version = digest([told, [[clip.clip_id, clip.emotion] for clip in corpus.clips]])
+    return pool.submit(partial(_train_there, corpus.folder, version, classes=len(corpus.classes)), replicas)
 
 
-def _train_together(examples: Examples, replicas: Sequence[Replica], *, classes: int) -> list[Trained]:
+def _train_here(examples: Examples, replicas: Sequence[Replica], *, classes: int) -> list[Trained]:
     return train_together(examples, replicas, classes=classes)
+
+
+def _train_there(folder: Path, version: str, replicas: Sequence[Replica], *, classes: int) -> list[Trained]:
+    return train_together(_read_once(folder, version), replicas, classes=classes)
+
+
+@cache
+def _read_once(folder: Path, version: str) -> Examples:
+    """Return the examples: a worker reads the stores itself, once, and none of it has to travel with every group."""
+    return open_corpus(folder).examples
 
 
 def _key(code: Sequence[Any], recipe: Recipe, run: Run) -> str:

@@ -18,7 +18,7 @@ from pipeline.dataset import Examples, Tokens
 from pipeline.errors import ParameterError, TrainingError
 from pipeline.heads import Head, HeadOutput
 from pipeline.heads.contract import Drawn
-from pipeline.losses import ALIGNMENTS, Alignment, progress_weight
+from pipeline.losses import ALIGNMENTS, Alignment, alignment_weights
 from pipeline.registry import lookup
 from pipeline.training import (
     Epoch,
@@ -29,12 +29,11 @@ from pipeline.training import (
     class_weights,
     classification_loss,
     fused_probabilities,
+    learning_rates,
     uar,
 )
 
 State = dict[str, Tensor]
-MOMENTS = (0.9, 0.999)  # of AdamW
-EPSILON = 1e-8
 
 
 @dataclass(frozen=True)
@@ -54,13 +53,20 @@ def architecture(recipe: Recipe) -> tuple[Any, ...]:
 
 
 class Stacked:
-    """Heads of one architecture, their numbers stacked: (replicas, …)."""
+    """Heads of one architecture, all the numbers of a replica in one row, so that its optimiser has one tensor."""
 
     def __init__(self, heads: Sequence[Head]) -> None:
         """Stack them; the heads themselves stay as they are."""
         self.base = deepcopy(heads[0])  # calling it with other numbers does not leave it whole
-        self.params, self.buffers = stack_module_state(list(heads))
+        params, self.buffers = stack_module_state(list(heads))
+        self.shapes = {name: value.shape[1:] for name, value in params.items()}
+        self.rows = torch.cat([value.detach().flatten(1) for value in params.values()], 1)  # (replicas, numbers)
         self.drawn = {name: it for name, it in self.base.named_modules() if isinstance(it, Drawn)}
+
+    def named(self, rows: Tensor) -> State:
+        """Return rows (..., numbers) as the parameters that they are: (..., *shape) each."""
+        parts = rows.split([shape.numel() for shape in self.shapes.values()], -1)
+        return {name: part.unflatten(-1, shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
 
     def draw(self, generators: Sequence[torch.Generator]) -> State:
         """Return fresh random numbers for every replica."""
@@ -80,41 +86,6 @@ class Stacked:
         """Call one replica; to be mapped over all."""
         output: HeadOutput = functional_call(self.base, (params, buffers), (visual, acoustic))
         return output
-
-
-class AdamW:
-    """Decoupled weight decay, arXiv 1711.05101; learning rates and clipping norms are the replicas' own."""
-
-    def __init__(self, params: State) -> None:
-        """Start without momentum."""
-        self.params = params
-        self.first = {name: torch.zeros_like(value) for name, value in params.items()}
-        self.second = {name: torch.zeros_like(value) for name, value in params.items()}
-        self.steps = torch.zeros(len(next(iter(params.values()))))
-
-    @torch.no_grad()
-    def step(self, rates: Tensor, decays: Tensor, norms: Tensor, active: Tensor) -> None:
-        """Take a step with learning rates, weight decays and largest gradient norms (replicas,) where `active`."""
-        grads = {name: value.grad for name, value in self.params.items() if value.grad is not None}
-        lengths = torch.stack([grad.flatten(1).square().sum(1) for grad in grads.values()]).sum(0).sqrt()
-        scale = (norms / (lengths + 1e-6)).clamp(max=1)
-        self.steps += active
-        rates = rates * active
-        ages = self.steps.clamp(min=1)
-        corrections = 1 - MOMENTS[0] ** ages, (1 - MOMENTS[1] ** ages).sqrt()
-        for name, grad in grads.items():
-            value, first, second = self.params[name], self.first[name], self.second[name]
-
-            def wide(numbers: Tensor, like: Tensor = value) -> Tensor:
-                return numbers.view(-1, *[1] * (like.ndim - 1))
-
-            grad = grad * wide(scale)
-            on = wide(active)
-            first.lerp_(grad, 1 - MOMENTS[0]) if active.all() else first.add_((grad - first) * (1 - MOMENTS[0]) * on)
-            second.add_((grad.square() - second) * (1 - MOMENTS[1]) * on)
-            value.mul_(1 - wide(rates * decays))
-            value.sub_(wide(rates / corrections[0]) * first / (second.sqrt() / wide(corrections[1]) + EPSILON))
-            value.grad = None
 
 
 def train(
@@ -176,17 +147,22 @@ class _Run:
         self.class_weights = torch.stack(
             [class_weights(it.recipe.train, examples.labels[it.training], classes) for it in replicas]
         )
-        self.optimiser = AdamW(self.stacked.params)
+        # They share the memory of the stack.
+        self.rows = [torch.nn.Parameter(row) for row in self.stacked.rows]
+        self.optimisers = [
+            torch.optim.AdamW([row], weight_decay=it.recipe.train.weight_decay, fused=True)
+            for row, it in zip(self.rows, replicas, strict=True)
+        ]
         self.per_epoch = [math.ceil(len(it.training) / self.size) for it in replicas]
         self.curves: list[list[Epoch]] = [[] for _ in replicas]
-        self.best = {name: value.detach().clone() for name, value in self.stacked.params.items()}
+        totals = [epochs * steps for steps in self.per_epoch]
+        self.rates = [learning_rates(it.recipe.train, total) for it, total in zip(replicas, totals, strict=True)]
+        self.shares = [alignment_weights(it.recipe.alignment, n) for it, n in zip(replicas, totals, strict=True)]
+        self.smoothing = torch.tensor([it.recipe.train.label_smoothing for it in replicas])
+        self.best = self.stacked.rows.clone()
         self.best_epoch = [epochs] * len(replicas)
         self.best_uar = [-1.0] * len(replicas)
         self.stopped = [False] * len(replicas)
-
-    def _of_each(self, section: str, name: str) -> Tensor:
-        """Return one setting of every replica (replicas,)."""
-        return torch.tensor([float(getattr(getattr(it.recipe, section), name)) for it in self.replicas])
 
     def train_epoch(self, epoch: int) -> None:
         """Take every replica once through its clips, then through its validation part."""
@@ -212,8 +188,7 @@ class _Run:
             self.curves[row].append(Epoch(epoch, cross_entropy, tuple(alignment), score))
             if it.validation is None or score > self.best_uar[row]:
                 self.best_uar[row], self.best_epoch[row] = score, epoch
-                for name, value in self.stacked.params.items():
-                    self.best[name][row] = value[row].detach()
+                self.best[row] = self.stacked.rows[row]
             patience = it.recipe.train.patience
             self.stopped[row] = patience is not None and epoch - self.best_epoch[row] >= patience
 
@@ -226,20 +201,33 @@ class _Run:
         tokens = [part.batches(index, generators) for part in (self.examples.visual, self.examples.acoustic)]
         visual, acoustic = ((it.values, it.times, it.mask & valid[..., None]) for it in tokens)
         buffers = self.stacked.buffers | self.stacked.draw(generators)
-        smoothing = self._of_each("train", "label_smoothing")
+        stack = self.stacked.rows.requires_grad_()
         cross_entropy, layers = vmap(self._losses)(
-            self.stacked.params, buffers, visual, acoustic, self.examples.labels[index], smoothing, self.class_weights
+            self.stacked.named(stack),
+            buffers,
+            visual,
+            acoustic,
+            self.examples.labels[index],
+            self.smoothing,
+            self.class_weights,
         )
-        done = torch.tensor([(epoch - 1) * steps + number for steps in self.per_epoch])
-        total = torch.tensor([self.epochs * steps for steps in self.per_epoch])
-        loss = cross_entropy + self._weights(done / total) * (layers @ self.layer_weights)
+        done = [(epoch - 1) * steps + min(number, steps - 1) for steps in self.per_epoch]
+        shares = torch.stack([share[at] for share, at in zip(self.shares, done, strict=True)])
+        loss = cross_entropy + shares * (layers @ self.layer_weights)
         if not torch.isfinite(loss[active]).all():
             self._complain(cross_entropy, layers, epoch, number)
-        (loss * active).sum().backward()
-        rates = self._of_each("train", "learning_rate") * self._schedule(done, total)
-        decays, norms = self._of_each("train", "weight_decay"), self._of_each("train", "gradient_norm")
-        self.optimiser.step(rates, decays, norms, active.float())
+        (grads,) = torch.autograd.grad((loss * active).sum(), stack)
+        stack.requires_grad_(False)
+        for row in active.nonzero().flatten().tolist():
+            self._update(row, grads[row], float(self.rates[row][done[row]]))
         return torch.cat([cross_entropy.detach()[:, None], layers.detach()], 1)
+
+    def _update(self, row: int, grad: Tensor, rate: float) -> None:
+        """Take a step of one replica's optimiser at this learning rate."""
+        self.rows[row].grad = grad
+        torch.nn.utils.clip_grad_norm_([self.rows[row]], self.replicas[row].recipe.train.gradient_norm)
+        self.optimisers[row].param_groups[0]["lr"] = rate
+        self.optimisers[row].step()
 
     def _losses(
         self,
@@ -259,18 +247,6 @@ class _Run:
             alignment_losses(output, batch, self.align, self.replicas[0].recipe.alignment),
         )
 
-    def _weights(self, progress: Tensor) -> Tensor:
-        """Return how much the alignment counts at this progress (replicas,) in 0..1."""
-        gammas = self._of_each("alignment", "gamma")
-        shares = [progress_weight(float(p), gamma=float(g)) for p, g in zip(progress, gammas, strict=True)]
-        return self._of_each("alignment", "weight") * torch.tensor(shares)
-
-    def _schedule(self, done: Tensor, total: Tensor) -> Tensor:
-        """Return the share of the learning rate (replicas,): it grows linearly, then falls along a cosine to 0."""
-        warm = (self._of_each("train", "warmup") * total).round().clamp(min=1)
-        fall = 0.5 * (1 + torch.cos(math.pi * (done - warm) / (total - warm).clamp(min=1)))
-        return torch.where(done < warm, (done + 1) / warm, fall)
-
     def _complain(self, cross_entropy: Tensor, layers: Tensor, epoch: int, number: int) -> None:
         row = int((~torch.isfinite(cross_entropy + layers.sum(1))).nonzero()[0])
         where = [f"layer {it + 1}" for it, value in enumerate(layers[row]) if not torch.isfinite(value)]
@@ -288,25 +264,29 @@ class _Run:
             return [math.nan] * len(self.replicas)
         self.stacked.base.eval()
         index = torch.nn.utils.rnn.pad_sequence(places, batch_first=True)
-        visual, acoustic = (
-            (it.values[index], it.times[index], it.mask[index]) for it in (self.examples.visual, self.examples.acoustic)
-        )
-        answers = vmap(self._answers)(self.stacked.params, self.stacked.buffers, visual, acoustic)
+        # As many at a time as in training: what is larger has to be fetched from further away.
+        answers = torch.cat([self._answer(part) for part in index.split(self.size, 1)], 1)
         return [
             uar(answer[: len(place)], self.examples.labels[place])
             for answer, place in zip(answers, places, strict=True)
         ]
 
-    def _answers(
-        self, params: State, buffers: State, visual: tuple[Tensor, ...], acoustic: tuple[Tensor, ...]
-    ) -> Tensor:
-        seen, heard = Tokens(*visual), Tokens(*acoustic)
-        return fused_probabilities(self.stacked.call(params, buffers, seen, heard), seen.present, heard.present)
+    def _answer(self, index: Tensor) -> Tensor:
+        """Return the fused probabilities of every replica's clips at index (replicas, n): (replicas, n, C)."""
+        params = self.stacked.named(self.stacked.rows)
+        visual, acoustic = (it.batches(index)[:3] for it in (self.examples.visual, self.examples.acoustic))
+
+        def answer(params: State, buffers: State, visual: tuple[Tensor, ...], acoustic: tuple[Tensor, ...]) -> Tensor:
+            seen, heard = Tokens(*visual), Tokens(*acoustic)
+            return fused_probabilities(self.stacked.call(params, buffers, seen, heard), seen.present, heard.present)
+
+        answers: Tensor = vmap(answer)(params, self.stacked.buffers, visual, acoustic)
+        return answers
 
     def finish(self) -> list[Trained]:
         """Return the heads as they were at their best."""
         for row, head in enumerate(self.heads):
-            head.load_state_dict({name: value[row] for name, value in self.best.items()}, strict=False)
+            head.load_state_dict(self.stacked.named(self.best[row]), strict=False)
         return [
             Trained(head, curve, epoch)
             for head, curve, epoch in zip(self.heads, self.curves, self.best_epoch, strict=True)

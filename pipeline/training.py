@@ -69,6 +69,14 @@ def build_head(config: HeadConfig, examples: Examples, classes: int) -> Head:
     return head
 
 
+def learning_rates(config: TrainConfig, steps: int) -> Tensor:
+    """Return the learning rate at every step of a training (steps,): it grows linearly, then falls along a cosine."""
+    done = torch.arange(steps)
+    warm = max(1, round(config.warmup * steps))
+    fall = 0.5 * (1 + torch.cos(math.pi * (done - warm) / max(1, steps - warm)))
+    return config.learning_rate * torch.where(done < warm, (done + 1) / warm, fall)
+
+
 def class_weights(config: TrainConfig, labels: Tensor, classes: int) -> Tensor:
     """Return how much each class counts, (C,), by the labels (n,) of the training part; a class without clips, 1."""
     counts = torch.bincount(labels, minlength=classes)

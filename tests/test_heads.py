@@ -129,7 +129,8 @@ def test_cross_attention_is_the_textbook_formula() -> None:
     torch.nn.init.normal_(block.nothing)
     own, other = torch.randn(1, 3, 4, dtype=torch.float64), torch.randn(1, 2, 4, dtype=torch.float64)
     context = torch.cat([block.nothing[0], block.norm_context(other)[0]])
-    query, key, value = block.query(block.norm_query(own)[0]), block.key(context), block.value(context)
+    query = block.query(block.norm_query(own)[0])
+    key, value = block.key_value(context).chunk(2, -1)
     expected = torch.zeros(3, 4, dtype=torch.float64)
     for part in (slice(0, 2), slice(2, 4)):  # one head each
         for row in range(3):
@@ -264,6 +265,19 @@ def test_a_head_that_attention_cannot_divide_says_what_would_do() -> None:
         check({"width": 10}, HeadConfig, where="params.yaml: head")
 
 
+def test_attention_is_shares_of_what_is_there() -> None:
+    head = FdanHead(CONFIG, SHAPES).eval()
+    visual, acoustic = tokens([3, 1], 6, seed=0), tokens([2, 0], 6, seed=1)
+    found = head.attention(visual, acoustic)
+    assert found["visual"].shape == (2, 3, 3)
+    assert found["acoustic"].shape == (2, 2, 4)
+    torch.testing.assert_close(found["visual"].sum(-1), torch.ones(2, 3))
+    assert found["visual"][1, 0].tolist() == [1, 0, 0]  # there is no sound: all goes to the key that is always there
+    assert (found["acoustic"][0, :, 1:] > 0).all()
+    assert (found["acoustic"][1, :, 2:] == 0).all()  # padding
+    assert FdanHead(HeadConfig(width=16, attention_depth=0), SHAPES).attention(visual, acoustic) == {}
+
+
 def test_learned_fusion_weighs_the_modalities_and_gives_one_alone_its_due() -> None:
     torch.manual_seed(0)
     logits = {"visual": torch.randn(3, 4), "acoustic": torch.randn(3, 4)}
@@ -280,12 +294,14 @@ def test_learned_fusion_trusts_the_modality_that_knows() -> None:
     labels = torch.arange(60) % 3
     noise = torch.randn(60, 2, 8, generator=generator)
     telling = noise + 3 * torch.nn.functional.one_hot(labels, 8)[:, None]
-    tokens = [Tokens(values, torch.zeros(60, 2), torch.ones(60, 2) > 0) for values in (telling, noise.flip(0))]
+    visual, acoustic = (
+        Tokens(values, torch.zeros(60, 2), torch.ones(60, 2) > 0) for values in (telling, noise.flip(0))
+    )
     recipe = Recipe(
         HeadConfig(width=16, attention_depth=0, dropout=0, fusion="learned"),
         AlignmentConfig(name="none"),
         TrainConfig(epochs=20, learning_rate=0.01),
     )
-    trained = train(recipe, Examples(*tokens, labels), None, classes=3, seed=0)
+    trained = train(recipe, Examples(visual, acoustic, labels), None, classes=3, seed=0)
     visual, acoustic = trained.head.state_dict()["balance"]
     assert visual > acoustic + 0.1

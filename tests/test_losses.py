@@ -95,6 +95,17 @@ def test_features_that_are_all_the_same_give_exactly_zero_and_a_finite_gradient(
     assert torch.isfinite(source.grad).all()
 
 
+def test_features_that_have_collapsed_onto_a_point_give_no_gradient_to_speak_of() -> None:
+    point = torch.randn(1, 64, generator=torch.Generator().manual_seed(0)) * 3
+    source = (point + 1e-6 * torch.randn(4, 64)).requires_grad_()
+    probs = one_hot(torch.tensor([0, 1, 2, 0]), CLASSES).float()
+    distance = lmmd(source, point.expand(4, -1), probs, probs)
+    distance.backward()
+    assert abs(distance.item()) < 1e-4
+    assert source.grad is not None
+    assert source.grad.abs().max() < 1e-2
+
+
 def test_the_order_of_samples_does_not_matter() -> None:
     source, target, source_probs, target_probs = batch(6, 5, seed=2, soft=True)
     order = torch.tensor([3, 0, 5, 1, 4, 2])

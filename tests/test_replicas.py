@@ -9,7 +9,7 @@ from pipeline.dataset import Examples, Tokens
 from pipeline.errors import TrainingError
 from pipeline.heads import HEADS, HeadConfig
 from pipeline.losses import ALIGNMENTS, AlignmentConfig
-from pipeline.replicas import AdamW, Replica, architecture, train_together
+from pipeline.replicas import Replica, architecture, train_together
 from pipeline.training import Recipe, TrainConfig, Trained, predict, uar
 
 RECIPE = Recipe(
@@ -109,31 +109,6 @@ def test_replicas_learn() -> None:
         part = data.take(member.training)
         assert uar(predict(result.head, part)["fused"], part.labels) > 0.8
         assert result.curve[-1].cross_entropy < 0.7 * result.curve[0].cross_entropy
-
-
-def test_the_optimiser_is_torchs_adamw_with_torchs_clipping() -> None:
-    torch.manual_seed(0)
-    start = {"a": torch.randn(2, 3, 4), "b": torch.randn(2, 5)}
-    gradients = [{name: torch.randn_like(value) * 3 for name, value in start.items()} for _ in range(4)]
-    rates, decays, norms = torch.tensor([0.1, 0.02]), torch.tensor([0.0, 0.5]), torch.tensor([1.0, 100.0])
-    params = {name: value.clone().requires_grad_() for name, value in start.items()}
-    own = AdamW(params)
-    for number, gradient in enumerate(gradients):
-        for name, value in params.items():
-            value.grad = gradient[name].clone()
-        own.step(rates, decays, norms, torch.tensor([1.0, float(number != 2)]))  # the second sits one out
-    for row in range(2):
-        single = {name: value[row].clone().requires_grad_() for name, value in start.items()}
-        reference = torch.optim.AdamW(single.values(), lr=float(rates[row]), weight_decay=float(decays[row]))
-        for number, gradient in enumerate(gradients):
-            if row == 1 and number == 2:
-                continue
-            for name, value in single.items():
-                value.grad = gradient[name][row].clone()
-            torch.nn.utils.clip_grad_norm_(single.values(), float(norms[row]))
-            reference.step()
-        for name, value in single.items():
-            torch.testing.assert_close(params[name][row], value, rtol=1e-4, atol=1e-5)
 
 
 def test_a_loss_that_is_not_finite_names_epoch_batch_and_layer() -> None:

@@ -21,6 +21,7 @@ from pipeline.training import (
     build_head,
     class_weights,
     classification_loss,
+    learning_rates,
     predict,
     uar,
 )
@@ -141,6 +142,14 @@ def test_cross_entropy_is_torchs_summed_over_modalities(weights: torch.Tensor, s
     ):
         loss = classification_loss(output, batch, smoothing=smoothing, weights=weights)
         torch.testing.assert_close(loss, torch.stack(parts).sum())
+
+
+def test_the_learning_rate_grows_linearly_and_falls_along_a_cosine() -> None:
+    rates = learning_rates(TrainConfig(learning_rate=0.1, warmup=0.2), 20)
+    assert rates[:4].tolist() == pytest.approx([0.025, 0.05, 0.075, 0.1])
+    assert [float(rates[step]) for step in (4, 12)] == pytest.approx([0.1, 0.05])
+    assert 0 < rates[-1] < 0.001
+    assert learning_rates(TrainConfig(learning_rate=0.1, warmup=0), 3)[0] == pytest.approx(0.1)
 
 
 def test_balanced_classes_weigh_as_scikit_learn_weighs_them() -> None:

@@ -91,7 +91,8 @@ class Standardise(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D)."""
-        return (values - self.mean) / self.std
+        scale = 1 / self.std
+        return torch.addcmul(-self.mean * scale, values, scale)
 
 
 class Drawn(nn.Module):

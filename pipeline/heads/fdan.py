@@ -1,5 +1,8 @@
 """The head of this project: cross-attention within the clip, aligned layers, one path for training and prediction."""
 
+from collections.abc import Iterator
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,20 +42,25 @@ class CrossAttention(nn.Module):
         width = config.width
         self.heads, self.dropout = config.attention_heads, Dropout(config.dropout)
         self.norm_query, self.norm_context = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.query, self.out = nn.Linear(width, width), nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
         self.nothing = nn.Parameter(torch.zeros(1, 1, width))
 
     def forward(self, own: Tensor, other: Tensor, other_mask: Tensor) -> Tensor:
         """(B, T, width), (B, S, width), (B, S) to (B, T, width)."""
+        shares, value = self.attend(own, other, other_mask)
+        return own + self.dropout(self.out((shares @ value).transpose(1, 2).flatten(2)))
+
+    def attend(self, own: Tensor, other: Tensor, other_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how much each token attends to what, (B, heads, T, 1 + S), and what that is (B, heads, 1 + S, ·)."""
         context = torch.cat([self.nothing.expand(len(own), 1, -1), self.norm_context(other)], 1)
-        mask = F.pad(other_mask, (1, 0), value=True)[:, None, None]  # (B, 1, 1, S + 1)
+        mask = F.pad(other_mask, (1, 0), value=True)[:, None, None]  # (B, 1, 1, 1 + S)
         query, key, value = (
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, T or S + 1, width / heads)
-            for part in (self.query(self.norm_query(own)), self.key(context), self.value(context))
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, T or 1 + S, width / heads)
+            for part in (self.query(self.norm_query(own)), *self.key_value(context).chunk(2, -1))
         )
-        scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5  # (B, heads, T, S + 1)
-        mixed = scores.masked_fill(~mask, -torch.inf).softmax(-1) @ value
-        return own + self.dropout(self.out(mixed.transpose(1, 2).flatten(2)))
+        scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5
+        return scores.masked_fill(~mask, -torch.inf).softmax(-1), value
 
 
 class FdanHead(Head):
@@ -83,11 +91,8 @@ class FdanHead(Head):
 
     def forward(self, visual: Tokens, acoustic: Tokens) -> HeadOutput:
         """Tokens of B clips to logits (B, C) and layers of (B, width), for each modality."""
-        seen, heard = (
-            self.encode_visual(visual),
-            self.encode_acoustic(acoustic),
-        )  # (B, T, width), (B, S, width)
-        for to_visual, to_acoustic in zip(self.to_visual, self.to_acoustic, strict=True):
+        seen, heard = self.encode_visual(visual), self.encode_acoustic(acoustic)  # (B, T, width), (B, S, width)
+        for to_visual, to_acoustic in self._blocks():
             seen, heard = to_visual(seen, heard, acoustic.mask), to_acoustic(heard, seen, visual.mask)
         visual_layers = layer_outputs(self.ffn_visual, masked_mean(seen, visual.mask))
         acoustic_layers = layer_outputs(self.ffn_acoustic, masked_mean(heard, acoustic.mask))
@@ -98,6 +103,27 @@ class FdanHead(Head):
         present = {"visual": visual.present, "acoustic": acoustic.present}
         fused = None if self.balance is None else fuse(logits, present, self.balance)
         return HeadOutput(**logits, visual_layers=visual_layers, acoustic_layers=acoustic_layers, fused=fused)
+
+    def _blocks(self) -> Iterator[tuple[CrossAttention, CrossAttention]]:
+        for pair in zip(self.to_visual, self.to_acoustic, strict=True):
+            yield cast(tuple[CrossAttention, CrossAttention], pair)
+
+    @torch.inference_mode()
+    def attention(self, visual: Tokens, acoustic: Tokens) -> dict[str, Tensor]:
+        """Return how much tokens attend to the other modality's: `visual` (B, T, 1 + S), `acoustic` (B, S, 1 + T).
+
+        It is that of the last block, the mean over its heads; the first column is the learned key that is always there.
+        Without cross-attention there is none.
+        """
+        seen, heard = self.encode_visual(visual), self.encode_acoustic(acoustic)
+        found: dict[str, Tensor] = {}
+        for to_visual, to_acoustic in self._blocks():
+            found = {
+                "visual": to_visual.attend(seen, heard, acoustic.mask)[0].mean(1),
+                "acoustic": to_acoustic.attend(heard, seen, visual.mask)[0].mean(1),
+            }
+            seen, heard = to_visual(seen, heard, acoustic.mask), to_acoustic(heard, seen, visual.mask)
+        return found
 
 
 def feed_forward(config: HeadConfig) -> nn.ModuleList:

@@ -1,0 +1,182 @@
+"""Training on cached tokens: against the networks themselves, a plain loop, and the machine's matrix product."""
+
+import os
+import tempfile
+import time
+from dataclasses import replace
+from functools import cache, partial
+from multiprocessing import get_context
+from multiprocessing.pool import Pool
+from typing import Any
+from unittest.mock import patch
+
+import psutil
+import torch
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models import resnet34
+
+from benchmarks.figures import Figure, ratio, single, times
+from data_manifest.manifest import Clip
+from data_manifest.protocols import SpeakerFolds
+from pipeline.ablation import override, run_table
+from pipeline.dataset import Examples, Tokens
+from pipeline.experiments import TOGETHER, Corpus, plan_runs, read_recipe
+from pipeline.heads.contract import Dropout
+from pipeline.losses import ALIGNMENTS
+from pipeline.parallel import RunConfig
+from pipeline.params import read_section
+from pipeline.replicas import Replica, train_together
+from pipeline.training import Recipe, alignment_losses, build_head, classification_loss
+
+# A corpus of SAVEE's size: 4 speakers, 16 faces and 4 spectrogram windows a clip, embedded by a ResNet-34.
+CLIPS, SPEAKERS, CLASSES, FACES, WINDOWS, WIDTH = 480, 4, 7, 16, 4, 512
+SEEDS, EPOCHS = 5, 50  # of the table
+MEASURED = 4  # epochs: enough that making the heads does not count
+PRODUCT = 4096  # rows of the square matrices whose product is the machine's rate
+
+
+def measure() -> list[Figure]:
+    """Return the figures of training."""
+    recipe = read_recipe()
+    recipe = replace(recipe, train=recipe.train.model_copy(update={"epochs": MEASURED}))
+    cores = psutil.cpu_count() or 1
+    replicas = cores * TOGETHER
+    steps = MEASURED * CLIPS / recipe.train.batch_size
+    networks = ratio(
+        "an epoch of the head on cached tokens",
+        partial(_networks, recipe.train.batch_size, cores),
+        partial(_together, recipe, [0], validated=False),
+        against="an epoch of two ResNet-34 and their classifier, end to end, one face and one spectrogram a clip",
+        target=">= 500",
+        runs=3,
+    )
+    with get_context("spawn").Pool(cores) as pool:
+        batched = ratio(
+            f"replica-epochs a second, {TOGETHER} replicas together on each core",
+            partial(_plain, recipe, cores),
+            partial(_spread, pool, recipe, cores),
+            against="a plain loop of PyTorch over one replica, on all cores",
+            target=">= 3",
+            runs=3,
+        )
+        share = ratio(
+            f"operations a second, {TOGETHER} replicas together on each core",
+            partial(pool.map, _multiply, range(cores)),
+            partial(_spread, pool, recipe, cores),
+            against="the product of two matrices of 4096 x 4096 on each core",
+            target=">= 50 %",
+            runs=3,
+        )
+    product = cores * 2 * PRODUCT**3
+    return [
+        times(networks, steps),
+        times(batched, replicas),
+        replace(times(share, 100 * replicas * _operations(recipe) / product), unit="%"),
+        _table(),
+    ]
+
+
+def _table() -> Figure:
+    """Train the whole default table as `fdan ablate` does, with an empty memo."""
+    recipe = read_recipe()
+    longer = replace(recipe, train=recipe.train.model_copy(update={"epochs": EPOCHS}))
+    rows = read_section("ablations", dict[str, dict[str, dict[str, Any]]])
+    recipes = {row: override(longer, overrides, row=row) for row, overrides in rows.items()}
+    corpus = _corpus()
+    runs = plan_runs(
+        corpus.clips, {"speakers": SpeakerFolds(kind="speaker_folds", groups="each_speaker")}, range(SEEDS)
+    )
+    with tempfile.TemporaryDirectory() as empty, patch.dict(os.environ, {"FDAN_CACHE": empty}):
+        start = time.perf_counter()
+        trained = len(list(run_table(corpus, recipes, runs, RunConfig())))
+        seconds = time.perf_counter() - start
+    name = f"the table of ablations: {len(rows)} rows x {SPEAKERS} folds x {SEEDS} seeds x {EPOCHS} epochs"
+    return single(name, seconds, "s", against=f"{trained} trainings", target="")
+
+
+@cache
+def _corpus() -> Corpus:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(CLIPS) % CLASSES
+    clips = [
+        Clip(
+            f"c{n:03}", "made", "", "", f"made/{n % SPEAKERS}", str(int(label)), "", "", "visual+acoustic", 1.0, str(n)
+        )
+        for n, label in enumerate(labels)
+    ]
+
+    def tokens(count: int) -> Tokens:
+        values = torch.randn(CLIPS, count, WIDTH, generator=generator)
+        return Tokens(values, torch.arange(count).expand(CLIPS, -1) / 10, torch.ones(CLIPS, count, dtype=torch.bool))
+
+    made = {kind: {"weights": {"name": "none"}, "failures": {}, "fingerprint": ""} for kind in ("visual", "acoustic")}
+    classes = sorted({clip.emotion for clip in clips})
+    return Corpus(clips, classes, Examples(tokens(FACES), tokens(WINDOWS), labels), [], made)
+
+
+def _together(recipe: Recipe, seeds: list[int], *, validated: bool = True) -> None:
+    """Train a replica for each seed: on all clips, or on four in five, validated on the fifth."""
+    order = torch.arange(CLIPS)
+    training, validation = (order[CLIPS // 5 :], order[: CLIPS // 5]) if validated else (order, None)
+    members = [Replica(recipe, training, validation, seed) for seed in seeds]
+    train_together(_corpus().examples, members, classes=CLASSES)
+
+
+def _spread(pool: Pool, recipe: Recipe, cores: int) -> None:
+    """Train a group of replicas in each process."""
+    pool.map(partial(_together, recipe), [list(range(core * TOGETHER, (core + 1) * TOGETHER)) for core in range(cores)])
+
+
+def _multiply(_: int) -> None:
+    torch.set_num_threads(1)
+    square = torch.ones(PRODUCT, PRODUCT)
+    torch.mm(square, square)
+
+
+def _operations(recipe: Recipe) -> int:
+    """Return how many floating-point operations one replica's training takes."""
+    with FlopCounterMode(display=False) as counter:
+        _together(recipe, [0])
+    return int(counter.get_total_flops())
+
+
+def _plain(recipe: Recipe, cores: int) -> None:
+    """Train one replica on four in five clips as one writes it first: a module, an optimiser, a loop; no validation."""
+    torch.set_num_threads(cores)
+    examples = _corpus().examples.take(torch.arange(CLIPS // 5, CLIPS))
+    head = build_head(recipe.head, examples, CLASSES).train()
+    head.fit(examples)
+    for module in head.modules():
+        if isinstance(module, Dropout):  # which leaves it to others to draw
+            module.forward = partial(functional.dropout, p=module.share)  # type: ignore[method-assign]
+    align = ALIGNMENTS[recipe.alignment.name](recipe.alignment)
+    optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.train.learning_rate)
+    for _ in range(recipe.train.epochs):
+        for index in torch.randperm(len(examples)).split(recipe.train.batch_size):
+            batch = examples.take(index)
+            output = head(batch.visual, batch.acoustic)
+            loss = classification_loss(output, batch, smoothing=0.1, weights=torch.ones(CLASSES))
+            loss = loss + alignment_losses(output, batch, align, recipe.alignment).sum()
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(head.parameters(), recipe.train.gradient_norm)
+            optimiser.step()
+
+
+def _networks(batch: int, cores: int) -> None:
+    """Take one step of both networks."""
+    torch.set_num_threads(cores)
+    networks, optimiser = _built()
+    pictures = [torch.ones(batch, 3, 224, 224) for _ in networks]
+    logits = sum(network(some) for network, some in zip(networks, pictures, strict=True))
+    assert isinstance(logits, torch.Tensor)
+    optimiser.zero_grad()
+    functional.cross_entropy(logits, torch.arange(batch) % CLASSES).backward()
+    optimiser.step()
+
+
+@cache
+def _built() -> tuple[list[torch.nn.Module], torch.optim.Optimizer]:
+    networks: list[torch.nn.Module] = [resnet34(num_classes=CLASSES).train() for _ in range(2)]
+    return networks, torch.optim.AdamW([weight for network in networks for weight in network.parameters()])
