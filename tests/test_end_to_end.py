@@ -2,107 +2,21 @@
 
 import csv
 import json
-import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import pytest
 from conftest import write_media
-from ruamel.yaml import YAML
+from workspace import Workspace, ran
 
 from data_manifest.manifest import Clip, Exclusion, read_rows
 from pipeline.media import probe, read_audio
-from pipeline.provenance import ROOT
 
 EXTRACTION = {"render@sample", "corpus@sample", "manifest", "faces", "spectrograms", "embed_faces", "embed_mels"}
 LEARNING = {"train", "evaluate", "ablate", "report"}
-SMALL = {
-    "render": {"sample": {"speakers": 4, "utterances": 1}},
-    "faces": {"frames_per_clip": 3, "size_px": 64},
-    "embed_faces": {"size_px": 64},
-    "embed_mels": {"size_px": 64},
-    "head": {"width": 16},
-    "train": {"epochs": 3},
-    "protocols": {"speaker_folds": {"folds": 2, "validation": 0.5}, "random": {"folds": 2}},
-    "ablations": {"full": {}, "neither": {"alignment": {"name": "none"}, "head": {"attention_depth": 0}}},
-}
-
-
-def merge(old: dict[str, Any], new: dict[str, Any]) -> None:
-    for name, value in new.items():
-        if isinstance(value, dict) and isinstance(old.get(name), dict) and name != "ablations":
-            merge(old[name], value)
-        else:
-            old[name] = value
-
-
-def ran(result: subprocess.CompletedProcess[str]) -> set[str]:
-    """Return the stages that a successful run of DVC has executed."""
-    assert result.returncode == 0, result.stdout + result.stderr
-    return {line.split("'")[1] for line in result.stdout.splitlines() if line.startswith("Running stage")}
-
-
-class Workspace:
-    """A copy of the repository's files, with a git history of its own, a small sample and a memo of its own."""
-
-    def __init__(self, folder: Path, **run: Any) -> None:
-        self.folder = folder
-        tracked = subprocess.run(
-            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.split("\n")
-        for name in filter(None, tracked):
-            if (ROOT / name).is_file() and name not in ("dvc.lock", "results/metrics.json"):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, folder / name)
-        self.change({**SMALL, "run": run})
-        identity = ["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"]
-        for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "start"]):
-            subprocess.run(["git", *command], cwd=folder, check=True)
-
-    def change(self, params: dict[str, Any], *, removing: Sequence[str] = ()) -> None:
-        """Merge `params` into the file, some keys (`section.key`) taken out first."""
-        current = YAML(typ="safe").load(self.folder / "params.yaml")
-        for name in removing:
-            section, _, key = name.partition(".")
-            del current[section][key]
-        merge(current, params)
-        (self.folder / "params.yaml").write_text(json.dumps(current, indent=2))  # JSON is YAML, in the order given
-
-    @contextmanager
-    def changed(self, params: dict[str, Any], *, removing: Sequence[str] = ()) -> Iterator[None]:
-        """Change the parameters for the length of a block."""
-        before = (self.folder / "params.yaml").read_bytes()
-        self.change(params, removing=removing)
-        yield
-        (self.folder / "params.yaml").write_bytes(before)
-
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a console script of this environment in the workspace."""
-        scripts = str(Path(sys.executable).parent)
-        environment = os.environ | {
-            "FDAN_CACHE": str(self.folder / ".memo"),
-            "PATH": scripts + os.pathsep + os.environ["PATH"],
-            "PYTHONPATH": str(self.folder),  # the copy's code, wherever the project is installed from
-        }
-        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
-
-    def extracted(self) -> set[str]:
-        """Return the names of the memo's entries that took media to compute."""
-        return {path.name for path in (self.folder / ".memo/memo").glob("*/**/*.entry") if "ablate" not in path.parts}
-
-    def repro(self, *target: str) -> set[str]:
-        """Run `dvc repro`; return the stages that ran."""
-        return ran(self.run("dvc", "repro", *target))
 
 
 @pytest.fixture(scope="module")
@@ -120,14 +34,15 @@ def test_everything_that_was_promised_is_there(built: Workspace) -> None:
         assert [name.decode() for name in file["clip_id"]] == [
             it.clip_id for it in clips if "acoustic" in it.modalities
         ]
-    metrics = json.loads((built.folder / "results/metrics.json").read_text())
+    metrics = json.loads((built.folder / "results/evaluation.json").read_text())
     assert list(metrics["protocols"]) == ["speaker_folds", "random"]
     assert "random backbone weights" in metrics["warning"]
     with (built.folder / "results/predictions.csv").open() as file:
         tested = {(row["protocol"], row["clip_id"]) for row in csv.DictReader(file) if row["modality"] == "fused"}
     assert tested == {(protocol, it.clip_id) for protocol in metrics["protocols"] for it in clips}
-    for name in ("faces", "spectrograms", "confusion", "tsne", "ablation"):
+    for name in ("faces", "spectrograms", "confusion", "tsne", "ablation", "curves", "mistakes"):
         assert (built.folder / f"results/figures/{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert b"<svg" in (built.folder / f"results/figures/{name}.svg").read_bytes()
     assert "Random backbone weights" in (built.folder / "results/report.html").read_text()
 
 
@@ -249,9 +164,23 @@ def test_a_corpus_of_sound_alone_goes_all_the_way_by_its_official_parts(built: W
     gone = ["corpora.sample", "render.sample", "protocols.speaker_folds", "protocols.random"]
     with built.changed(params, removing=gone):
         built.repro()
-    metrics = json.loads((built.folder / "results/metrics.json").read_text())
+    metrics = json.loads((built.folder / "results/evaluation.json").read_text())
     assert metrics["protocols"].keys() == {"parts"}
     assert metrics["protocols"]["parts"].keys() >= {"acoustic", "fused"}
     assert "visual" not in metrics["protocols"]["parts"]
     assert metrics["protocols"]["parts"]["clips"] == sum(row["split"] == "test" for row in rows)
     assert metrics["protocols"]["parts"]["speakers_shared"] is False
+
+
+def test_a_clip_is_predicted_as_the_pipeline_predicted_it(built: Workspace) -> None:
+    with (built.folder / "results/predictions.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if (row["protocol"], row["fold"]) == ("speaker_folds", "0")]
+    paths = {clip.clip_id: f"data/sample/{clip.path}" for clip in read_rows(built.folder / "data/manifest.csv", Clip)}
+    asked = list(dict.fromkeys(row["clip_id"] for row in rows))[:3]
+    model = "models/folds/speaker_folds-0-0.safetensors"
+    result = built.run("fdan", "predict", *(paths[clip_id] for clip_id in asked), "--model", model, "--json", "-")
+    assert result.stderr == ""  # no word of other code or other weights
+    for clip_id, answer in zip(asked, json.loads(result.stdout), strict=True):
+        for kind, probabilities in answer["probabilities"].items():
+            (row,) = (it for it in rows if (it["clip_id"], it["modality"]) == (clip_id, kind))
+            assert probabilities == pytest.approx({name: float(row[f"p_{name}"]) for name in probabilities}, abs=1e-5)

@@ -1,0 +1,97 @@
+"""A small copy of the repository, built as a user builds it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from pipeline.provenance import ROOT
+
+SMALL = {
+    "render": {"sample": {"speakers": 4, "utterances": 1}},
+    "faces": {"frames_per_clip": 3, "size_px": 64},
+    "embed_faces": {"size_px": 64},
+    "embed_mels": {"size_px": 64},
+    "head": {"width": 16},
+    "train": {"epochs": 3},
+    "protocols": {"speaker_folds": {"folds": 2, "validation": 0.5}, "random": {"folds": 2}},
+    "ablations": {"full": {}, "neither": {"alignment": {"name": "none"}, "head": {"attention_depth": 0}}},
+}
+
+
+def merge(old: dict[str, Any], new: dict[str, Any]) -> None:
+    for name, value in new.items():
+        if isinstance(value, dict) and isinstance(old.get(name), dict) and name != "ablations":
+            merge(old[name], value)
+        else:
+            old[name] = value
+
+
+def ran(result: subprocess.CompletedProcess[str]) -> set[str]:
+    """Return the stages that a successful run of DVC has executed."""
+    assert result.returncode == 0, result.stdout + result.stderr
+    return {line.split("'")[1] for line in result.stdout.splitlines() if line.startswith("Running stage")}
+
+
+class Workspace:
+    """A copy of the repository's files, with a git history of its own, a small sample and a memo of its own."""
+
+    def __init__(self, folder: Path, **run: Any) -> None:
+        self.folder = folder
+        tracked = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split("\n")
+        for name in filter(None, tracked):
+            if (ROOT / name).is_file() and name not in ("dvc.lock", "results/metrics.json"):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, folder / name)
+        self.change({**SMALL, "run": run})
+        identity = ["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"]
+        for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "start"]):
+            subprocess.run(["git", *command], cwd=folder, check=True)
+
+    def change(self, params: dict[str, Any], *, removing: Sequence[str] = ()) -> None:
+        """Merge `params` into the file, some keys (`section.key`) taken out first."""
+        current = YAML(typ="safe").load(self.folder / "params.yaml")
+        for name in removing:
+            section, _, key = name.partition(".")
+            del current[section][key]
+        merge(current, params)
+        (self.folder / "params.yaml").write_text(json.dumps(current, indent=2))  # JSON is YAML, in the order given
+
+    @contextmanager
+    def changed(self, params: dict[str, Any], *, removing: Sequence[str] = ()) -> Iterator[None]:
+        """Change the parameters for the length of a block."""
+        before = (self.folder / "params.yaml").read_bytes()
+        self.change(params, removing=removing)
+        yield
+        (self.folder / "params.yaml").write_bytes(before)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a console script of this environment in the workspace."""
+        scripts = str(Path(sys.executable).parent)
+        environment = os.environ | {
+            "FDAN_CACHE": str(self.folder / ".memo"),
+            "PATH": scripts + os.pathsep + os.environ["PATH"],
+            "PYTHONPATH": str(self.folder),  # the copy's code, wherever the project is installed from
+        }
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+
+    def extracted(self) -> set[str]:
+        """Return the names of the memo's entries that took media to compute."""
+        return {path.name for path in (self.folder / ".memo/memo").glob("*/**/*.entry") if "ablate" not in path.parts}
+
+    def repro(self, *target: str) -> set[str]:
+        """Run `dvc repro`; return the stages that ran."""
+        return ran(self.run("dvc", "repro", *target))
