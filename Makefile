@@ -3,11 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test check bench clean
+.PHONY: repro experiments test check bench clean
 
 repro: .venv/installed
 	dvc repro
 	@fdan info
+
+# What differs between experiments: results and parameters, but none of the hundred files that stages depend on.
+experiments: .venv/installed
+	dvc exp show --only-changed --drop /
 
 # Two files at a time; the tests of the whole pipeline take as long as all others together.
 test: .venv/installed
@@ -17,6 +21,7 @@ check: .venv/installed
 	ruff check
 	ruff format --check
 	mypy
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 bench: .venv/installed
 	python -m benchmarks
@@ -30,4 +35,4 @@ bench: .venv/installed
 	@touch $@
 
 clean:
-	rm -rf .venv data models results .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build data models results .mypy_cache .pytest_cache .ruff_cache

@@ -20,7 +20,7 @@ from pipeline.extraction import ClipJob, Step, fill
 from pipeline.faces import NO_FACES, SCHEMA, FacesConfig, extract_faces
 from pipeline.media import decode_jpeg
 from pipeline.parallel import RunConfig
-from pipeline.store import Reader, writing
+from pipeline.store import EMBEDDINGS, Reader, writing
 
 SOURCE = SOURCES["faces"]
 ENGINES = {
@@ -97,6 +97,6 @@ def _stage(reader: Reader, config: BackboneConfig, model: str) -> None:
             jobs,
             step,
             like=no_tokens(SOURCE, config, model=model),
-            attributes={"schema": "fdan.embeddings/1"},
+            attributes={"schema": EMBEDDINGS},
             run=RunConfig(scheduler="synchronous"),
         )

@@ -15,7 +15,7 @@ from pipeline.faces import FacesConfig, extract_faces
 from pipeline.files import file_digest
 from pipeline.memo import Memo
 from pipeline.provenance import digest
-from pipeline.store import FeatureStore, writing
+from pipeline.store import EMBEDDINGS, FeatureStore, writing
 
 CLIPS = 7
 CLIPS_STORED = 10_000
@@ -68,7 +68,7 @@ def _store(name: str, lengths: Iterable[int]) -> Figure:
         tokens = rng.normal(size=(ends[-1], 512)).astype(np.float32)
         np.save(flat, tokens)
         like = {"tokens": tokens[:0], "times": np.empty(0, np.float32)}
-        with writing(path, like=like, attributes={"schema": "fdan.embeddings/1", "config": {}}) as writer:
+        with writing(path, like=like, attributes={"schema": EMBEDDINGS, "config": {}}) as writer:
             for clip_id, start, end in zip(clips, ends, ends[1:], strict=False):
                 part = tokens[start:end]
                 writer.append(clip_id, {"tokens": part, "times": np.arange(len(part), dtype=np.float32)})

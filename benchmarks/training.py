@@ -7,9 +7,11 @@ from dataclasses import replace
 from functools import cache, partial
 from multiprocessing import get_context
 from multiprocessing.pool import Pool
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import psutil
 import torch
 from torch.nn import functional
@@ -17,16 +19,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet34
 
 from benchmarks.figures import Figure, ratio, single, times
-from data_manifest.manifest import Clip
+from data_manifest.manifest import EXCLUSIONS, MANIFEST, Clip, Exclusion, write_rows
 from data_manifest.protocols import SpeakerFolds
 from pipeline.ablation import override, run_table
-from pipeline.dataset import Examples, Tokens
-from pipeline.experiments import TOGETHER, Corpus, plan_runs, read_recipe
+from pipeline.dataset import Examples
+from pipeline.experiments import ACOUSTIC, TOGETHER, VISUAL, open_corpus, plan_runs, read_recipe
 from pipeline.heads.contract import Dropout
 from pipeline.losses import ALIGNMENTS
 from pipeline.parallel import RunConfig
 from pipeline.params import read_section
 from pipeline.replicas import Replica, train_together
+from pipeline.store import EMBEDDINGS, writing
 from pipeline.training import Recipe, alignment_losses, build_head, classification_loss
 
 # A corpus of SAVEE's size: 4 speakers, 16 faces and 4 spectrogram windows a clip, embedded by a ResNet-34.
@@ -83,36 +86,43 @@ def _table() -> Figure:
     longer = replace(recipe, train=recipe.train.model_copy(update={"epochs": EPOCHS}))
     rows = read_section("ablations", dict[str, dict[str, dict[str, Any]]])
     recipes = {row: override(longer, overrides, row=row) for row, overrides in rows.items()}
-    corpus = _corpus()
-    runs = plan_runs(
-        corpus.clips, {"speakers": SpeakerFolds(kind="speaker_folds", groups="each_speaker")}, range(SEEDS)
-    )
+    protocols = {"speakers": SpeakerFolds(kind="speaker_folds", groups="each_speaker")}
     with tempfile.TemporaryDirectory() as empty, patch.dict(os.environ, {"FDAN_CACHE": empty}):
+        _write_corpus(Path(empty))
         start = time.perf_counter()
+        corpus = open_corpus(Path(empty))
+        runs = plan_runs(corpus.clips, protocols, range(SEEDS))
         trained = len(list(run_table(corpus, recipes, runs, RunConfig())))
         seconds = time.perf_counter() - start
     name = f"the table of ablations: {len(rows)} rows x {SPEAKERS} folds x {SEEDS} seeds x {EPOCHS} epochs"
     return single(name, seconds, "s", against=f"{trained} trainings", target="")
 
 
-@cache
-def _corpus() -> Corpus:
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(CLIPS) % CLASSES
+def _write_corpus(folder: Path) -> None:
+    """Write a manifest and both stores of random tokens, as the stages would."""
+    rng = np.random.default_rng(0)
     clips = [
-        Clip(
-            f"c{n:03}", "made", "", "", f"made/{n % SPEAKERS}", str(int(label)), "", "", "visual+acoustic", 1.0, str(n)
-        )
-        for n, label in enumerate(labels)
+        Clip(f"c{n:03}", "made", "", "", f"made/{n % SPEAKERS}", f"e{n % CLASSES}", "", "", "both", 1.0, str(n))
+        for n in range(CLIPS)
     ]
+    write_rows(folder / MANIFEST, clips, Clip)
+    write_rows(folder / EXCLUSIONS, [], Exclusion)
+    lists: dict[str, Any] = {name: {} for name in ("config", "upstream", "excluded", "failures")}
+    for path, count in ((VISUAL, FACES), (ACOUSTIC, WINDOWS)):
+        attributes = lists | {"schema": EMBEDDINGS, "weights": {"name": "none"}, "fingerprint": "made"}
+        tokens = rng.standard_normal((CLIPS, count, WIDTH), np.float32)
+        times = np.arange(count, dtype=np.float32) / count
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        with writing(folder / path, like={"tokens": tokens[0], "times": times}, attributes=attributes) as writer:
+            for clip, values in zip(clips, tokens, strict=True):
+                writer.append(clip.clip_id, {"tokens": values, "times": times})
 
-    def tokens(count: int) -> Tokens:
-        values = torch.randn(CLIPS, count, WIDTH, generator=generator)
-        return Tokens(values, torch.arange(count).expand(CLIPS, -1) / 10, torch.ones(CLIPS, count, dtype=torch.bool))
 
-    made = {kind: {"weights": {"name": "none"}, "failures": {}, "fingerprint": ""} for kind in ("visual", "acoustic")}
-    classes = sorted({clip.emotion for clip in clips})
-    return Corpus(clips, classes, Examples(tokens(FACES), tokens(WINDOWS), labels), [], made)
+@cache
+def _examples() -> Examples:
+    with tempfile.TemporaryDirectory() as folder:
+        _write_corpus(Path(folder))
+        return open_corpus(Path(folder)).examples
 
 
 def _together(recipe: Recipe, seeds: list[int], *, validated: bool = True) -> None:
@@ -120,7 +130,7 @@ def _together(recipe: Recipe, seeds: list[int], *, validated: bool = True) -> No
     order = torch.arange(CLIPS)
     training, validation = (order[CLIPS // 5 :], order[: CLIPS // 5]) if validated else (order, None)
     members = [Replica(recipe, training, validation, seed) for seed in seeds]
-    train_together(_corpus().examples, members, classes=CLASSES)
+    train_together(_examples(), members, classes=CLASSES)
 
 
 def _spread(pool: Pool, recipe: Recipe, cores: int) -> None:
@@ -144,7 +154,7 @@ def _operations(recipe: Recipe) -> int:
 def _plain(recipe: Recipe, cores: int) -> None:
     """Train one replica on four in five clips as one writes it first: a module, an optimiser, a loop; no validation."""
     torch.set_num_threads(cores)
-    examples = _corpus().examples.take(torch.arange(CLIPS // 5, CLIPS))
+    examples = _examples().take(torch.arange(CLIPS // 5, CLIPS))
     head = build_head(recipe.head, examples, CLASSES).train()
     head.fit(examples)
     for module in head.modules():

@@ -82,10 +82,11 @@ def load_examples(
     """Return the clips in the order given."""
     clip_ids = [clip.clip_id for clip in clips]
     labels = torch.tensor([classes.index(clip.emotion) for clip in clips])
-    return Examples(_tokens(visual, clip_ids), _tokens(acoustic, clip_ids), labels)
+    return Examples(load_tokens(visual, clip_ids), load_tokens(acoustic, clip_ids), labels)
 
 
-def _tokens(store: FeatureStore, clip_ids: list[str]) -> Tokens:
+def load_tokens(store: FeatureStore, clip_ids: list[str]) -> Tokens:
+    """Return one modality of the clips in the order given; one that the store lacks has no tokens."""
     loaded: list[Padded] = [store.load(clip_ids, view=view) for view in store.views]
     if not all(np.isfinite(padded.values).all() for padded in loaded):
         raise TrainingError(f"{store.reader.path} holds numbers that are not finite; make it again")

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from pipeline.backbones import BACKBONES, BackboneConfig, describe_weights, load_backbone
-from pipeline.errors import ClipError, ParameterError, PipelineError
+from pipeline.errors import ClipError, ParameterError, PipelineError, WeightsError
 from pipeline.files import cache_folder, file_digest
 from pipeline.provenance import digest, library_versions
 
@@ -146,6 +146,16 @@ def quantise(config: BackboneConfig, calibration: Tensor, held_out: Tensor) -> Q
     fidelity = Fidelity(**json.loads((folder / "fidelity.json").read_text(encoding="utf-8")))
     model = folder / "model.xml"
     return Quantised(str(model), file_digest(model, model.with_suffix(".bin")), fidelity)
+
+
+def quantised(sha256: str) -> str:
+    """Return the file of the model in int8 that embeddings were made with, by its sha256."""
+    for model in (cache_folder() / "int8").glob("*/model.xml"):
+        if file_digest(model, model.with_suffix(".bin")) == sha256:
+            return str(model)
+    raise WeightsError(
+        "the backbone in int8 is not in $FDAN_CACHE any more; run: dvc repro --force embed_faces embed_mels"
+    )
 
 
 def _quantise(config: BackboneConfig, calibration: Tensor, held_out: Tensor, folder: Path) -> None:

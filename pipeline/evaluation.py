@@ -177,6 +177,17 @@ def write_predictions(path: Path, predictions: Sequence[Prediction], classes: Se
     write_text(path, text.getvalue())
 
 
+def write_confusion(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:
+    """Write truth and fused answer of each run and clip, as `dvc plots` wants them for a confusion matrix."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["truth", "predicted"])
+    for it in predictions:
+        if it.probabilities["fused"] is not None:
+            table.writerow([classes[it.truth], classes[it.choice("fused")]])
+    write_text(path, text.getvalue())
+
+
 def named(protocol: str, *, speakers_shared: bool) -> str:
     """Return a protocol's name as it stands beside every figure of it."""
     return protocol.replace("_", " ") + (" (speakers shared)" if speakers_shared else "")
@@ -198,3 +209,16 @@ def headline(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         for modality in ANSWERS
         if modality in figures
     ]
+
+
+def summary(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the few numbers that fit into a line of `dvc exp show`; those of the first protocol come first."""
+    few: dict[str, Any] = {}
+    for place, (name, figures) in enumerate(metrics["protocols"].items()):
+        fused = figures["fused"]
+        low, high = fused["interval_95"]["uar"]
+        few[name] = {"uar": fused["uar"]}
+        if place == 0:
+            interval = {"uar_low": low, "uar_high": high}
+            few[name] |= interval | {"baseline_uar": figures["majority_baseline"]["uar"], "war": fused["war"]}
+    return few | {"clips": metrics["clips"], "left_out": len(metrics["left_out"])}

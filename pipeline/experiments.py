@@ -8,9 +8,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from data_manifest.manifest import EXCLUSIONS, MANIFEST, Clip, Exclusion, read_rows
 from data_manifest.protocols import ProtocolConfig, make_splits
@@ -18,13 +16,13 @@ from data_manifest.splits import Split
 from pipeline.checkpoints import Card, load_head
 from pipeline.dataset import Examples, load_examples, usable
 from pipeline.evaluation import Prediction
-from pipeline.heads import Head, HeadConfig, Shapes
-from pipeline.heads.contract import mean
-from pipeline.losses import AlignmentConfig
+from pipeline.heads import HEADS, Head, HeadConfig, Shapes
+from pipeline.losses import ALIGNMENTS, AlignmentConfig
 from pipeline.memo import Arrays, Memo
 from pipeline.parallel import Pool, RunConfig, ahead
 from pipeline.params import read_section
 from pipeline.provenance import code_version, digest, library_versions
+from pipeline.registry import lookup
 from pipeline.replicas import Replica, architecture, train_together
 from pipeline.store import FeatureStore
 from pipeline.training import Recipe, TrainConfig, Trained, describe, predict
@@ -67,6 +65,10 @@ class Corpus:
             "lost_modalities": {kind: made["failures"] for kind, made in self.provenance.items()},
             "classes": self.classes,
             "weights": weights,
+            "embeddings": {
+                kind: {name: made[name] for name in ("weights", "config", "upstream", "fingerprint")}
+                for kind, made in self.provenance.items()
+            },
         }
 
     def part(self, clips: Sequence[Clip]) -> Examples:
@@ -199,7 +201,8 @@ def _key(code: Sequence[Any], recipe: Recipe, run: Run) -> str:
     """Return what names the answers of one run: all that shapes them."""
     parts = (run.split.train, run.split.validation, run.split.test)
     clips = [[[clip.clip_id, clip.emotion] for clip in part] for part in parts]
-    return digest([*code, describe(recipe), run.seed, clips])
+    builders = lookup(HEADS, recipe.head.name, "head"), lookup(ALIGNMENTS, recipe.alignment.name, "alignment")
+    return digest([*code, [code_version(it) for it in builders], describe(recipe), run.seed, clips])
 
 
 def describe_head(corpus: Corpus, recipe: Recipe, trained: Mapping[str, Any]) -> Card:
@@ -251,24 +254,6 @@ def _predictions(corpus: Corpus, run: Run, answers: Arrays) -> list[Prediction]:
         )
         for row, clip in enumerate(split.test)
     ]
-
-
-@torch.inference_mode()
-def aligned_features(
-    corpus: Corpus, run: Run, models: Path
-) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.int64]]]:
-    """Return the last aligned layer (n, width) and the labels (n,) of a run's test clips, by modality.
-
-    A head that aligns nothing is shown by the means of the tokens.
-    """
-    head = load_run(corpus, run, models)
-    part = corpus.part(run.split.test)
-    output = head(part.visual, part.acoustic)
-    last = (output.visual_layers or [mean(part.visual)])[-1], (output.acoustic_layers or [mean(part.acoustic)])[-1]
-    layers = {"visual": (last[0], part.visual.present), "acoustic": (last[1], part.acoustic.present)}
-    features = {name: layer[present].numpy() for name, (layer, present) in layers.items() if present.any()}
-    labels = {name: part.labels[present].numpy() for name, (_, present) in layers.items() if present.any()}
-    return features, labels
 
 
 def _known(probabilities: list[float]) -> list[float] | None:

@@ -89,11 +89,17 @@ class Tally:
 
 
 def extract(
-    jobs: Sequence[ClipJob], step: Step, tally: Tally, *, run: RunConfig, memo: Memo | None = None
+    jobs: Sequence[ClipJob],
+    step: Step,
+    tally: Tally,
+    *,
+    run: RunConfig,
+    memo: Memo | None = None,
+    quiet: bool = False,
 ) -> Iterator[tuple[str, Arrays]]:
     """Yield (clip id, result) in the order of `jobs`; clips that fail are left to the tally.
 
-    Raise when more than `run.max_failures` of the clips failed.
+    Raise when more than `run.max_failures` of the clips failed; if `quiet`, leave that to who reads the tally.
     """
     store = memo or Memo()
     ingredients = digest(step.ingredients())
@@ -102,7 +108,7 @@ def extract(
         remembered = store.read(step.name, digest([job.content, ingredients]))
         return pool.submit(step.compute, job.load()) if remembered is None else remembered
 
-    with Pool(run) as pool, progress() as bar:
+    with Pool(run) as pool, progress(hidden=quiet) as bar:
         task = bar.add_task(tally.title, total=tally.total, told="")
         for job, started in ahead(jobs, start, workers=lambda: pool.workers):
             if callable(started):
@@ -120,7 +126,8 @@ def extract(
                 tally.remembered += 1
                 yield job.clip_id, started
             bar.update(task, advance=1, told=tally.told)
-    _report(tally, run.max_failures)
+    if not quiet:
+        _report(tally, run.max_failures)
 
 
 def fill(
@@ -132,6 +139,7 @@ def fill(
     attributes: Mapping[str, Any],
     run: RunConfig,
     lost_before: Mapping[str, Any] | None = None,
+    quiet: bool = False,
 ) -> Tally:
     """Write the results of all jobs to an HDF5 file, which tells its fingerprint and the clips that are not in it.
 
@@ -142,14 +150,14 @@ def fill(
     lost = {name: dict((lost_before or {}).get(name, {})) for name in ("failures", "excluded")}
     everything = {**attributes, **own, **lost}
     with writing(target, like=like, attributes=everything) as writer:
-        for clip_id, result in extract(jobs, step, tally, run=run):
+        for clip_id, result in extract(jobs, step, tally, run=run, quiet=quiet):
             writer.append(clip_id, result)
         lost["failures"] |= tally.failures
         lost["excluded"] |= tally.excluded
     return tally
 
 
-def progress() -> Progress:
+def progress(*, hidden: bool = False) -> Progress:
     """Return the bar that all long work shows; a task's field `told` says what came of it so far."""
     return Progress(
         TextColumn("{task.description}"),
@@ -159,6 +167,7 @@ def progress() -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[told]}"),
         console=Console(stderr=True),
+        disable=hidden,
     )
 
 

@@ -5,39 +5,52 @@ from pathlib import Path
 
 from data_manifest.protocols import ProtocolConfig
 from pipeline.checkpoints import load_head
-from pipeline.evaluation import MODALITIES, evaluate, headline, named, write_predictions
-from pipeline.experiments import aligned_features, open_corpus, plan_runs, predict_runs, read_recipe
-from pipeline.figures.results import draw_confusion, draw_embedding, draw_reliability
+from pipeline.evaluation import (
+    MODALITIES,
+    evaluate,
+    headline,
+    named,
+    summary,
+    write_confusion,
+    write_predictions,
+)
+from pipeline.experiments import open_corpus, plan_runs, predict_runs, read_recipe
+from pipeline.exploration import explore
+from pipeline.figures.results import draw_confusion, draw_embedding, draw_reliability, draw_spread
 from pipeline.files import write_text
 from pipeline.params import read_section
+from pipeline.provenance import code_version
 from stages import run
 
 RESULTS = Path("results")
+FIGURES = RESULTS / "figures"
 MODELS = Path("models")
 
 
 def main() -> None:
-    """Write `results/metrics.json`, `results/predictions.csv`, the figures, and what to expect of `models/head`."""
-    protocols = read_section("protocols", dict[str, ProtocolConfig])
+    """Write the results' tables and figures, what the report looks into, and what to expect of `models/head`."""
     corpus = open_corpus()
-    runs = plan_runs(corpus.clips, protocols, read_recipe().train.seeds)
+    runs = plan_runs(corpus.clips, read_section("protocols", dict[str, ProtocolConfig]), read_recipe().train.seeds)
     predictions = predict_runs(corpus, runs, MODELS)
-    metrics = corpus.summary() | {"protocols": evaluate(predictions, corpus.classes)}
-    write_text(RESULTS / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    protocols = evaluate(predictions, corpus.classes)
+    metrics = corpus.summary() | {"code": code_version(explore), "protocols": protocols}
+    write_text(RESULTS / "evaluation.json", json.dumps(metrics, indent=2) + "\n")
+    write_text(RESULTS / "metrics.json", json.dumps(summary(metrics), indent=2) + "\n")
     _, card = load_head(MODELS / "head.safetensors")
     expected = {"expected": headline(metrics)} | {it: metrics[it] for it in ("warning",) if it in metrics}
     write_text(MODELS / "head.json", json.dumps(card.model_dump(mode="json") | expected, indent=2) + "\n")
     write_predictions(RESULTS / "predictions.csv", predictions, corpus.classes)
     first = runs[0]
     name = first.split.protocol
+    write_confusion(RESULTS / "confusion.csv", [it for it in predictions if it.protocol == name], corpus.classes)
+    own = protocols[name]
     title = named(name, speakers_shared=first.split.speakers_shared)
-    draw_confusion(
-        metrics["protocols"][name], corpus.classes, MODALITIES, RESULTS / "figures/confusion.png", title=title
-    )
-    draw_reliability(metrics["protocols"][name], RESULTS / "figures/reliability.png", title=title)
-    features, labels = aligned_features(corpus, first, MODELS)
-    title = f"Test clips of {title}, fold {first.split.fold}, after alignment"
-    draw_embedding(features, labels, corpus.classes, RESULTS / "figures/tsne.png", title=title)
+    draw_confusion(own, corpus.classes, MODALITIES, FIGURES / "confusion.png", title=title)
+    draw_reliability(own, FIGURES / "reliability.png", title=title)
+    draw_spread(protocols, FIGURES / "spread.png")
+    explored = explore(corpus, first, predictions, MODELS)
+    write_text(RESULTS / "explore.json", json.dumps(explored) + "\n")
+    draw_embedding(explored, corpus.classes, FIGURES / "tsne.png")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from pipeline.experiments import test_runs as runs_tested
 from pipeline.heads import HeadConfig
 from pipeline.losses import AlignmentConfig
 from pipeline.parallel import Pool, RunConfig
+from pipeline.provenance import source_files
 from pipeline.training import Recipe, TrainConfig, Trained
 
 
@@ -133,3 +135,22 @@ def test_what_was_trained_before_is_not_trained_again_and_says_the_same(monkeypa
     other = replace(jobs[0][0], train=TrainConfig(epochs=3, batch_size=16))
     list(runs_tested(data, [(other, runs[0])], config))
     assert trained == [1]
+
+
+def test_a_head_of_ones_own_that_was_edited_is_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    source = "from pipeline.heads.baselines import Majority\n\ndef build(*made_from): return Majority(*made_from)\n"
+    data = corpus(90)
+    runs = plan_runs(data.clips, {"folds": SpeakerFolds(kind="speaker_folds", folds=5)}, [0])
+
+    def keys() -> set[str]:
+        source_files.cache_clear()
+        recipe = Recipe(HeadConfig(name="my_head:build"), AlignmentConfig(), TrainConfig(epochs=1))
+        return {experiments._key([], recipe, runs[0])}
+
+    (tmp_path / "my_head.py").write_text(source)
+    before = keys()
+    (tmp_path / "my_head.py").write_text(f"# a word\n{source}")
+    assert keys() == before
+    (tmp_path / "my_head.py").write_text(source.replace("Majority(*made_from)", "Majority(*made_from).eval()"))
+    assert keys() != before

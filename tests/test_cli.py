@@ -30,7 +30,7 @@ def assert_one_line(result: Result, *words: str) -> None:
 def write_file(path: Path, **attributes: Any) -> Path:
     """Write two clips of 1 and 2 tokens of 3 numbers, as a stage writes them."""
     like = {"tokens": np.empty((0, 3), np.float32)}
-    told = {"schema": "fdan.embeddings/1", "config": {"size_px": 64}, "fingerprint": "cafe", **attributes}
+    told = {"schema": "fdan.embeddings/2", "config": {"size_px": 64}, "fingerprint": "cafe", **attributes}
     with writing(path, like=like, attributes=told) as writer:
         for number, clip_id in enumerate(("a", "b"), 1):
             writer.append(clip_id, {"tokens": np.zeros((number, 3), np.float32)})
@@ -62,12 +62,12 @@ def write_results(folder: Path, *, name: str = "folds", **changes: Any) -> None:
     left_out = [{"clip_id": "x", "path": "x.mp4", "stage": "corpus", "reason": "is damaged"}]
     metrics = {"clips": 4, "left_out": left_out, "protocols": evaluate(rows, ["anger", "fear"])}
     (folder / "results").mkdir()
-    (folder / "results" / "metrics.json").write_text(json.dumps(metrics | changes))
+    (folder / "results" / "evaluation.json").write_text(json.dumps(metrics | changes))
 
 
 def test_without_results_info_names_the_command_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert_one_line(fdan("info"), "metrics.json is not there", "run: dvc repro")
+    assert_one_line(fdan("info"), "evaluation.json is not there", "run: dvc repro")
 
 
 def test_with_results_info_shows_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ def test_info_describes_a_file_of_the_pipeline(tmp_path: Path) -> None:
     assert result.exit_code == 0
     told = dict(line.split(": ", 1) for line in result.output.splitlines())
     assert told["clips"] == "2"
-    assert (told["schema"], told["fingerprint"], told["tokens"]) == ("fdan.embeddings/1", "cafe", "3 x 3")
+    assert (told["schema"], told["fingerprint"], told["tokens"]) == ("fdan.embeddings/2", "cafe", "3 x 3")
     assert told["config"] == "{'size_px': 64}"
     assert told["weights"] == "{'name': '/m/[v2]/x.pth [/bold]'}"
 
@@ -140,7 +140,7 @@ def test_the_console_script_ends_with_one_line_on_the_error_stream_and_status_1(
     script = Path(sys.executable).with_name("fdan")
     done = subprocess.run([script, "info"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: results/metrics.json is not there; run: dvc repro\n"
+    assert done.stderr == "error: results/evaluation.json is not there; run: dvc repro\n"
 
 
 def test_the_help_is_there_without_loading_what_is_heavy() -> None:
@@ -152,5 +152,5 @@ def test_the_help_is_there_without_loading_what_is_heavy() -> None:
 def test_results_that_are_damaged_are_one_line(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("results").mkdir()
-    Path("results/metrics.json").write_text(text)
-    assert_one_line(fdan("info"), "metrics.json is damaged or of another version", "run: dvc repro --force evaluate")
+    Path("results/evaluation.json").write_text(text)
+    assert_one_line(fdan("info"), "evaluation.json is damaged or of another version", "run: dvc repro --force evaluate")

@@ -14,6 +14,8 @@ from pipeline.evaluation import (
     headline,
     scores,
     speaker_interval,
+    summary,
+    write_confusion,
     write_predictions,
 )
 
@@ -117,3 +119,22 @@ def test_what_is_compared_is_drawn_alike() -> None:
     speakers = Speakers.of(rows)
     both = speakers.draws(rows, "fused")["war"] + speakers.draws(turned, "fused")["war"]
     np.testing.assert_allclose(both, 1)
+
+
+def test_the_summary_fits_into_a_line_and_begins_with_the_first_protocol() -> None:
+    rows = [prediction(0, 0, 0), prediction(1, 1, 1), prediction(2, 1, 0)]
+    folds = evaluate(rows, CLASSES)["folds"]
+    told = {"clips": 3, "left_out": [{}], "protocols": {"folds": folds, "random": folds}}
+    few = summary(told)
+    assert list(few) == ["folds", "random", "clips", "left_out"]
+    assert few["folds"]["uar"] == pytest.approx(0.75)
+    assert few["folds"]["war"] == pytest.approx(2 / 3)
+    assert few["folds"]["uar_low"] <= 0.75 <= few["folds"]["uar_high"]
+    assert few["folds"]["baseline_uar"] == 0.5
+    assert list(few["random"]) == ["uar"]
+    assert few["left_out"] == 1
+
+
+def test_the_table_for_the_confusion_matrix_is_that_of_the_fused_answers(tmp_path: Path) -> None:
+    write_confusion(tmp_path / "c.csv", [prediction(0, 2, 1, seen=False), prediction(1, 0, 0)], CLASSES)
+    assert (tmp_path / "c.csv").read_text() == "truth,predicted\nneutral,fear\nanger,anger\n"

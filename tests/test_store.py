@@ -34,7 +34,7 @@ def test_the_file_follows_its_schema_to_the_letter(tmp_path: Path) -> None:
         assert file["offsets"].dtype == np.int64
         assert file["offsets"][:].tolist() == [0, 4, 4, 6, 7]
         assert [name.decode() for name in file["clip_id"]] == list(CLIPS)
-        assert file.attrs["schema"] == "fdan.embeddings/1"
+        assert file.attrs["schema"] == "fdan.embeddings/2"
         assert {"modality", "config", "weights", "fingerprint"} <= set(file.attrs)
 
 
@@ -110,7 +110,7 @@ def test_a_damaged_file_is_named_with_the_stage_to_run_again(tmp_path: Path, kin
 
 
 def test_a_file_of_another_schema_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"has the schema 'fdan.embeddings/1', not 'fdan.faces/1'"):
+    with pytest.raises(StoreError, match=r"has the schema 'fdan.embeddings/2', not 'fdan.faces/1'"):
         len(Reader(write(tmp_path / "faces.h5"), schema="fdan.faces/1"))
 
 

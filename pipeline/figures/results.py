@@ -1,39 +1,39 @@
-"""What a paper shows: confusion matrices, both modalities in one t-SNE, the rows of an ablation."""
+"""What a paper shows: confusion matrices, t-SNE of both modalities, every run, the rows of an ablation."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
-from sklearn.manifold import TSNE
 
-from pipeline.evaluation import MODALITIES, SIGNIFICANT
+from pipeline.evaluation import ANSWERS, MODALITIES, SIGNIFICANT, named
 from pipeline.figures import save
 
-# Okabe and Ito's colours, told apart by colour-blind readers too.
+# Okabe and Ito's colours, told apart by colour-blind readers too, but for black: a page may be dark.
 COLOURS = (
     "#D55E00",
     "#009E73",
     "#CC79A7",
     "#E69F00",
-    "#000000",
+    "#767676",
     "#0072B2",
     "#56B4E9",
     "#F0E442",
-    "#999999",
+    "#AA4499",
     "#661100",
 )
 MARKERS = {"visual": "+", "acoustic": "o"}
+WHEN = {"before": "before alignment: cached embeddings", "after": "after alignment: the last aligned layer"}
 
 
 def draw_confusion(
     figures: Mapping[str, Any], classes: Sequence[str], modalities: Sequence[str], path: Path, *, title: str
 ) -> None:
-    """Draw one confusion matrix a modality: counts in the cells, the row's share as shade."""
+    """Draw one confusion matrix a modality: in the cells counts and, as a number and as shade, the row's share."""
     shown = [name for name in modalities if name in figures]
-    figure = Figure(figsize=(4.4 * len(shown), 4.6), layout="constrained")
+    figure = Figure(figsize=(4.8 * len(shown), 5), layout="constrained")
     figure.suptitle(f"Confusion, {title}: truth in rows, prediction in columns", fontsize=11)
     for axis, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         counts = np.asarray(figures[name]["confusion"])
@@ -41,42 +41,55 @@ def draw_confusion(
         axis.imshow(rates, vmin=0, vmax=1, cmap="Blues")
         for (row, column), count in np.ndenumerate(counts):
             colour = "white" if rates[row, column] > 0.5 else "black"
-            axis.text(column, row, str(count), ha="center", va="center", fontsize=8, color=colour)
+            told = f"{count}\n{rates[row, column]:.0%}"
+            axis.text(column, row, told, ha="center", va="center", fontsize=7, color=colour)
         axis.set_xticks(range(len(classes)), classes, rotation=45, ha="right", fontsize=8)
         axis.set_yticks(range(len(classes)), classes, fontsize=8)
         axis.set_title(f"{name}: WAR {figures[name]['war']:.1%}, UAR {figures[name]['uar']:.1%}", fontsize=10)
     save(figure, path)
 
 
-def draw_embedding(
-    features: Mapping[str, NDArray[np.float32]],
-    labels: Mapping[str, NDArray[np.int64]],
-    classes: Sequence[str],
-    path: Path,
-    *,
-    title: str,
-) -> None:
-    """Draw the t-SNE of the aligned features (n, width) of both modalities together; labels are (n,)."""
-    together = np.concatenate(list(features.values()))
-    perplexity = min(30.0, (len(together) - 1) / 3)
-    places = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(together)
-    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
+def draw_embedding(explored: Mapping[str, Any], classes: Sequence[str], path: Path) -> None:
+    """Draw the t-SNE of both modalities before and after alignment, as `pipeline.exploration` has found it."""
+    figure = Figure(figsize=(11.5, 5.2), layout="constrained")
+    title = f"Test clips of {explored['protocol']}, fold {explored['fold']}"
+    figure.suptitle(f"{title}, t-SNE   (+ visual, o acoustic)", fontsize=11)
+    panels: Sequence[Axes] = figure.subplots(1, 2)
+    for axis, (when, told) in zip(panels, WHEN.items(), strict=True):
+        axis.set_title(told, fontsize=10)
+        for modality in MARKERS:
+            for number, name in enumerate(classes):
+                own = [row[when][modality] for row in explored["clips"] if row["truth"] == name and row[when][modality]]
+                style: dict[str, Any] = {"facecolors": "none", "edgecolors": COLOURS[number]}
+                if modality == "visual":
+                    style = {"c": COLOURS[number], "label": name}
+                across, up = zip(*own, strict=True) if own else ((), ())
+                axis.scatter(across, up, marker=MARKERS[modality], s=28, linewidths=1.1, **style)
+        axis.set_xticks([])
+        axis.set_yticks([])
+    panels[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+    save(figure, path)
+
+
+def draw_spread(protocols: Mapping[str, Any], path: Path) -> None:
+    """Draw the UAR of every fold and seed, that of all test clips with its interval, and the baseline."""
+    rows = [(name, answer) for name, figures in protocols.items() for answer in ANSWERS if answer in figures]
+    figure = Figure(figsize=(8.5, 0.34 * len(rows) + 1.2), layout="constrained")
     axis = figure.subplots()
-    start = 0
-    for modality, values in features.items():
-        part = places[start : start + len(values)]
-        start += len(values)
-        for number, name in enumerate(classes):
-            own = part[labels[modality] == number]
-            style: dict[str, Any] = {"facecolors": "none", "edgecolors": COLOURS[number]}
-            if modality == "visual":
-                style = {"c": COLOURS[number]}
-            label = name if modality == next(iter(features)) else None
-            axis.scatter(own[:, 0], own[:, 1], marker=MARKERS[modality], s=28, linewidths=1.1, label=label, **style)
-    axis.set_xticks([])
-    axis.set_yticks([])
-    axis.set_title(f"{title}   (+ visual, o acoustic)", fontsize=10)
-    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+    for height, (name, answer) in enumerate(reversed(rows)):
+        own = protocols[name][answer]
+        runs = [100 * run["uar"] for run in own["runs"]]
+        low, high = (100 * value for value in own["interval_95"]["uar"])
+        axis.plot(runs, [height] * len(runs), "o", color=COLOURS[6], markersize=4, alpha=0.8)
+        axis.plot([low, high], [height, height], color=COLOURS[5], linewidth=1.5)
+        axis.plot(100 * own["uar"], height, "D", color=COLOURS[5], markersize=6)
+        axis.plot(100 * protocols[name]["majority_baseline"]["uar"], height, "|", color=COLOURS[0], markersize=12)
+    names = [
+        f"{named(name, speakers_shared=protocols[name]['speakers_shared'])}: {answer.replace('_', ' ')}"
+        for name, answer in reversed(rows)
+    ]
+    axis.set_yticks(range(len(rows)), names, fontsize=8)
+    axis.set_xlabel("UAR, %; dots: folds and seeds, diamond: all, with 95 % over speakers, bar: majority", fontsize=9)
     save(figure, path)
 
 

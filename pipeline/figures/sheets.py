@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.figures import save
 from pipeline.media import decode_jpeg, read_frames
+from pipeline.sampling import evenly
 from pipeline.store import Reader
 
 CLIPS = 12
@@ -20,7 +21,7 @@ FACES_A_CLIP = 8
 
 def draw_faces(faces: Reader, media: Mapping[str, Path], path: Path, *, frames_per_clip: int) -> None:
     """Draw every n-th clip, worst scores first: the frame with the least sure box, and crops. `media` are the files."""
-    scores = {clip_id: _scores(faces, clip_id) for clip_id in _every_nth(faces.clip_ids)}
+    scores = {clip_id: _scores(faces, clip_id) for clip_id in evenly(faces.clip_ids, CLIPS)}
     chosen = sorted(scores, key=lambda clip_id: (scores[clip_id].mean() if len(scores[clip_id]) else -1, clip_id))
     columns = 1 + FACES_A_CLIP
     figure = Figure(figsize=(columns * 1.2 + 2.6, max(1, len(chosen)) * 1.25 + 0.5), layout="constrained")
@@ -64,7 +65,7 @@ def _draw_frame(axis: Axes, clip: Mapping[str, Any], path: Path, frames_per_clip
 
 def draw_spectrograms(spectrograms: Reader, path: Path) -> None:
     """Draw the windows of every n-th clip, one row a clip."""
-    chosen = _every_nth(spectrograms.clip_ids)
+    chosen = evenly(spectrograms.clip_ids, CLIPS)
     columns = max([len(spectrograms[clip_id]["windows"]) for clip_id in chosen] + [1])
     columns = min(columns, FACES_A_CLIP)
     figure = Figure(figsize=(columns * 2.0 + 2.2, max(1, len(chosen)) * 1.1 + 0.5), layout="constrained")
@@ -78,15 +79,6 @@ def draw_spectrograms(spectrograms: Reader, path: Path) -> None:
         row[0].set_ylabel(clip_id.split("/")[-1], fontsize=7, rotation=0, ha="right", va="center")
     _bare(axes)
     save(figure, path)
-
-
-def _every_nth(clip_ids: list[str]) -> list[str]:
-    """Return CLIPS of them at even distances, first and last included: a fixed step could fall into their rhythm."""
-    return (
-        [clip_ids[index] for index in np.unique(np.linspace(0, len(clip_ids) - 1, CLIPS).astype(int))]
-        if clip_ids
-        else []
-    )
 
 
 def _bare(axes: np.ndarray) -> None:

@@ -1,0 +1,56 @@
+"""Faces or spectrogram windows to tokens."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipeline.backbones import BACKBONES, BackboneConfig
+from pipeline.embedding import Source, embed_clip, no_tokens
+from pipeline.engines import LIBRARIES, release
+from pipeline.extraction import ClipJob, Step, Tally, fill
+from pipeline.parallel import RunConfig
+from pipeline.registry import lookup
+from pipeline.store import EMBEDDINGS, Reader
+
+
+def write_tokens(
+    target: Path,
+    reader: Reader,
+    contents: Mapping[str, str],
+    *,
+    source: Source,
+    config: BackboneConfig,
+    weights: Mapping[str, Any],
+    model: str,
+    run: RunConfig,
+    quiet: bool = False,
+) -> Tally:
+    """Write the tokens of all clips of the reader; `contents` are the sha256 of their media.
+
+    `weights` and `model` are what `calibration.prepare` gives.
+    """
+    step = Step(
+        name={"visual": "embed_faces", "acoustic": "embed_mels"}[source.modality],
+        compute=partial(embed_clip, source=source, config=config, device=run.device, model=model),
+        device=run.device.partition(":")[0],
+        code=embed_clip,
+        plugin=lookup(BACKBONES, config.backbone, "backbone"),
+        params=config.model_dump(),
+        libraries=LIBRARIES[config.engine],
+        weights=weights["sha256"],
+        upstream=reader.attributes["fingerprint"],
+    )
+    jobs = [ClipJob(clip_id, contents[clip_id], partial(reader.__getitem__, clip_id)) for clip_id in reader]
+    like = no_tokens(source, config)
+    if run.scheduler != "synchronous":
+        release()  # from here on only the workers need one
+    attributes = {
+        "schema": EMBEDDINGS,
+        "modality": source.modality,
+        "weights": weights,
+        "upstream": {name: reader.attributes[name] for name in ("config", "fingerprint")},
+    }
+    return fill(
+        target, jobs, step, like=like, attributes=attributes, run=run, lost_before=reader.attributes, quiet=quiet
+    )
