@@ -1,5 +1,6 @@
 """Ablations: rows change what they name, and are compared in pairs by textbook statistics."""
 
+import importlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -145,6 +146,7 @@ def test_a_head_of_ones_own_that_was_edited_is_trained_again(tmp_path: Path, mon
 
     def keys() -> set[str]:
         source_files.cache_clear()
+        importlib.invalidate_caches()
         recipe = Recipe(HeadConfig(name="my_head:build"), AlignmentConfig(), TrainConfig(epochs=1))
         return {experiments._key([], recipe, runs[0])}
 
