@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from data_manifest.manifest import Clip
 from pipeline.provenance import ROOT
 
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # a test that fills the disk would leave half a file for all others
 os.environ["COLUMNS"] = "300"  # tables are read line by line; set before the command line's console is made
 SHARED = Path(os.environ.get("FDAN_SHARED") or ROOT.parent / "shared")  # real labels, clips and weights, where they are
 QUICK = settings(max_examples=40, deadline=None)  # a machine may be busy
