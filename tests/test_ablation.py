@@ -147,12 +147,12 @@ def test_a_head_of_ones_own_that_was_edited_is_trained_again(tmp_path: Path, mon
     def keys() -> set[str]:
         source_files.cache_clear()
         importlib.invalidate_caches()
-        recipe = Recipe(HeadConfig(name="my_head:build"), AlignmentConfig(), TrainConfig(epochs=1))
+        recipe = Recipe(HeadConfig(name="edited_head:build"), AlignmentConfig(), TrainConfig(epochs=1))
         return {experiments._key([], recipe, runs[0])}
 
-    (tmp_path / "my_head.py").write_text(source)
+    (tmp_path / "edited_head.py").write_text(source)
     before = keys()
-    (tmp_path / "my_head.py").write_text(f"# a word\n{source}")
+    (tmp_path / "edited_head.py").write_text(f"# a word\n{source}")
     assert keys() == before
-    (tmp_path / "my_head.py").write_text(source.replace("Majority(*made_from)", "Majority(*made_from).eval()"))
+    (tmp_path / "edited_head.py").write_text(source.replace("Majority(*made_from)", "Majority(*made_from).eval()"))
     assert keys() != before

@@ -46,6 +46,20 @@ def test_everything_that_was_promised_is_there(built: Workspace) -> None:
     assert "Random backbone weights" in (built.folder / "results/report.html").read_text()
 
 
+def test_a_clip_is_predicted_as_the_pipeline_predicted_it(built: Workspace) -> None:
+    with (built.folder / "results/predictions.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if (row["protocol"], row["fold"]) == ("speaker_folds", "0")]
+    paths = {clip.clip_id: f"data/sample/{clip.path}" for clip in read_rows(built.folder / "data/manifest.csv", Clip)}
+    asked = list(dict.fromkeys(row["clip_id"] for row in rows))[:3]
+    model = "models/folds/speaker_folds-0-0.safetensors"
+    result = built.run("fdan", "predict", *(paths[clip_id] for clip_id in asked), "--model", model, "--json", "-")
+    assert result.stderr == ""  # no word of other code or other weights
+    for clip_id, answer in zip(asked, json.loads(result.stdout), strict=True):
+        for kind, probabilities in answer["probabilities"].items():
+            (row,) = (it for it in rows if (it["clip_id"], it["modality"]) == (clip_id, kind))
+            assert probabilities == pytest.approx({name: float(row[f"p_{name}"]) for name in probabilities}, abs=1e-5)
+
+
 def test_a_second_build_reruns_nothing_and_a_third_elsewhere_gives_the_same_lock(
     built: Workspace, tmp_path: Path
 ) -> None:
