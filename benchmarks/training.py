@@ -157,9 +157,10 @@ def _plain(recipe: Recipe, cores: int) -> None:
     examples = _examples().take(torch.arange(CLIPS // 5, CLIPS))
     head = build_head(recipe.head, examples, CLASSES).train()
     head.fit(examples)
-    for module in head.modules():
-        if isinstance(module, Dropout):  # which leaves it to others to draw
-            module.forward = partial(functional.dropout, p=module.share)  # type: ignore[method-assign]
+    for module in list(head.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, Dropout):  # which leaves it to others to draw
+                setattr(module, name, torch.nn.Dropout(child.share))
     align = ALIGNMENTS[recipe.alignment.name](recipe.alignment)
     optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.train.learning_rate)
     for _ in range(recipe.train.epochs):

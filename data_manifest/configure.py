@@ -15,7 +15,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 from data_manifest.corpora import CorpusConfig, look
 from data_manifest.findings import VIDEO_SUFFIXES, Candidate, few, suffix
 from data_manifest.manifest import ALL_EMOTIONS, ManifestConfig
-from data_manifest.probing import spoiled
+from data_manifest.probing import spoiled, with_spares
 from pipeline.errors import CorpusError
 from pipeline.files import written_whole
 from pipeline.params import PARAMS_FILE, read_params, read_section
@@ -40,10 +40,13 @@ def survey(name: str, config: CorpusConfig, manifest: ManifestConfig) -> Survey:
     """Look at a corpus: its clips by name, its files by size; nothing is decoded."""
     findings = look(name, config)
     root = Path(config.root)
-    spoilt = {path: reason for it in findings.candidates for path in it.files if (reason := spoiled(root / path))}
-    clips = [it for it in findings.candidates if set(it.files) - spoilt.keys()]
+    candidates = [with_spares(root, it) for it in findings.candidates]
+    named = {path for it in (*findings.candidates, *candidates) for path in it.files}
+    spoilt = {path: reason for path in sorted(named) if (reason := spoiled(root / path))}
+    clips = [it for it in candidates if set(it.files) - spoilt.keys()]
     if not clips:
         raise CorpusError(f"corpora.{name}.root: no file of {config.root} can be used; {few(_by_reason(spoilt))}")
+    unused_files = {path: why for path, why in findings.leftovers.items() if path not in named} | spoilt
     emotions = Counter(manifest.merge.get(it.emotion, it.emotion) for it in clips)
     if not emotions.keys() & set(ALL_EMOTIONS):
         raise CorpusError(
@@ -69,7 +72,7 @@ def survey(name: str, config: CorpusConfig, manifest: ManifestConfig) -> Survey:
         speakers=sorted({it.speaker for it in clips}),
         sentences=len({it.sentence for it in clips} - {""}),
         clips=len(clips),
-        oddities=[*findings.notes, *strange, *_by_reason(findings.leftovers | spoilt)],
+        oddities=[*findings.notes, *strange, *_by_reason(unused_files)],
     )
 
 

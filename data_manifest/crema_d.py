@@ -21,7 +21,7 @@ from data_manifest.findings import (
     set_aside,
     suffix,
 )
-from data_manifest.labels import read_labels
+from data_manifest.labels import read_labels, untracked
 from pipeline.params import Config, check
 
 NAME = re.compile(r"(10[0-8]\d|109[01])_([A-Z]{3})_(ANG|DIS|FEA|HAP|NEU|SAD)_(LO|MD|HI|XX)")
@@ -62,6 +62,7 @@ def find(root: Path, options: Mapping[str, Any]) -> Findings:
     if config.labels == "voted" and performances:
         rows = read_labels(root, "summaryTable.csv", ("FileName", config.vote), folder=config.tables)
         votes = {row["FileName"]: row[config.vote] for row in rows}
+        findings.notes += untracked(root, config.tables)
     candidates = []
     for name, paths in performances.items():
         speaker, sentence, acted, _ = name.split("_")

@@ -61,12 +61,12 @@ def media_files(root: Path) -> list[str]:
     What cannot be listed is an error: to pass over it would be to leave out clips without a word.
     """
     found = []
+    ways = {root: {root.resolve()}}  # for each folder to come: itself and all above it, as they really are
     for name, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
-        links = [folder for folder in folders if Path(name, folder).is_symlink()]
-        if links:
-            own = Path(name).resolve()
-            circles = {link for link in links if own.is_relative_to(Path(name, link).resolve())}
-            folders[:] = [folder for folder in folders if folder not in circles]
+        way = ways.pop(Path(name))
+        real = {folder: Path(name, folder).resolve() for folder in folders}
+        folders[:] = [folder for folder in folders if not any(it.is_relative_to(real[folder]) for it in way)]
+        ways |= {Path(name, folder): way | {real[folder]} for folder in folders}
         below = Path(name).relative_to(root).as_posix()
         prefix = "" if below == "." else f"{below}/"
         found += [prefix + file for file in files if suffix(file) in MEDIA_SUFFIXES and not file.startswith(".")]

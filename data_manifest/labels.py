@@ -8,6 +8,13 @@ from pathlib import Path
 from pipeline.errors import CorpusError
 
 
+def untracked(root: Path, folder: str) -> list[str]:
+    """Return a line where label tables lie outside the root: DVC watches what lies below it."""
+    if not folder or (root / folder).resolve().is_relative_to(root.resolve()):
+        return []
+    return [f"the tables in {folder} lie outside the corpus's root, where DVC sees no change of them; copy them there"]
+
+
 def read_labels(root: Path, name: str, columns: Collection[str], *, folder: str) -> list[dict[str, str]]:
     """Return the rows of a CSV file, which must have the columns.
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from data_manifest.findings import Candidate, Findings, count_note, film_first, media_files
-from data_manifest.labels import read_labels
+from data_manifest.labels import read_labels, untracked
 from pipeline.params import Config, check
 
 PARTS = {"train_splits": "train", "dev_splits_complete": "dev", "output_repeated_splits_test": "test"}
@@ -53,6 +53,7 @@ def find(root: Path, options: Mapping[str, Any]) -> Findings:
     for part in filter(films.get, films):
         _label(part, films[part], root, config.tables, findings)
     if any(films.values()):
+        findings.notes += untracked(root, config.tables)
         findings.notes += [f"MELD: none of the {ROWS[part]} {part} utterances" for part in films if not films[part]]
     return findings
 

@@ -38,7 +38,7 @@ def probe_corpus(name: str, config: CorpusConfig, run: RunConfig) -> Probed:
     """Return the corpus's clips, and the files that are none, with the reason."""
     root = Path(config.root).absolute()  # workers may run in another folder
     findings = look(name, config)
-    candidates = [_standing_in(root, candidate) for candidate in findings.candidates]
+    candidates = [with_spares(root, candidate) for candidate in findings.candidates]
     wanted = {path for candidate in candidates for path in candidate.files}
     reasons = {path: why for path, why in findings.leftovers.items() if path not in wanted}
     replaced = {path for it in findings.candidates for path in it.files} - wanted
@@ -65,8 +65,8 @@ def probe_corpus(name: str, config: CorpusConfig, run: RunConfig) -> Probed:
     return Probed(clips, exclusions, media, findings.notes)
 
 
-def _standing_in(root: Path, candidate: Candidate) -> Candidate:
-    """Return the candidate with spare files in the place of spoiled ones."""
+def with_spares(root: Path, candidate: Candidate) -> Candidate:
+    """Return the candidate, spare files in the place of spoiled ones."""
     for spare in candidate.spares:
         if candidate.audio_path and spoiled(root / candidate.audio_path):
             candidate = replace(candidate, audio_path=spare)

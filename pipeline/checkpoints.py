@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from pipeline.errors import ParameterError, StoreError
@@ -64,7 +64,7 @@ def load_head(path: Path) -> tuple[Head, Card]:
     try:
         with safe_open(path, framework="pt") as file:
             card = Card.model_validate_json((file.metadata() or {})["card"])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        state = load_file(path)
         head: Head = lookup(HEADS, card.head.name, "head")(card.head, card.shapes)
     except (SafetensorError, KeyError, ValidationError, ParameterError) as error:
         raise StoreError(

@@ -15,7 +15,7 @@ from pipeline import experiments
 from pipeline.ablation import Row, compare, cross, holm, least_p, override
 from pipeline.dataset import Examples, Tokens
 from pipeline.errors import ParameterError
-from pipeline.experiments import Corpus, Job, plan_runs
+from pipeline.experiments import Corpus, Job, plan_runs, train_runs
 from pipeline.experiments import test_runs as runs_tested
 from pipeline.heads import HeadConfig
 from pipeline.losses import AlignmentConfig
@@ -136,6 +136,23 @@ def test_what_was_trained_before_is_not_trained_again_and_says_the_same(monkeypa
     other = replace(jobs[0][0], train=TrainConfig(epochs=3, batch_size=16))
     list(runs_tested(data, [(other, runs[0])], config))
     assert trained == [1]
+
+
+def test_nothing_of_the_test_part_reaches_training_or_the_choice_of_the_epoch() -> None:
+    data, spoilt = corpus(90), corpus(90)
+    planned = plan_runs(data.clips, {"folds": SpeakerFolds(kind="speaker_folds", folds=5)}, [0])[0]
+    recipe = Recipe(HeadConfig(width=8, attention_heads=2), AlignmentConfig(), TrainConfig(epochs=4, batch_size=16))
+    tested = {clip.clip_id for clip in planned.split.test}
+    rows = torch.tensor([clip.clip_id in tested for clip in data.clips])
+    spoilt.examples.visual.values[rows] = 1e6
+    spoilt.examples.acoustic.values[rows] = -1e6
+    spoilt.examples.labels[rows] = 0
+    one, other = (
+        next(train_runs(it, [(recipe, planned)], RunConfig(scheduler="synchronous"))) for it in (data, spoilt)
+    )
+    assert (one.best_epoch, one.curve) == (other.best_epoch, other.curve)
+    states = one.head.state_dict(), other.head.state_dict()
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
 def test_a_head_of_ones_own_that_was_edited_is_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
 """Each corpus in miniature, with all its traps: the exact clips, and a reason for every other file."""
 
 import csv
+import shutil
 from collections import Counter
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from data_manifest.findings import Findings
 from data_manifest.manifest import Clip, ManifestConfig, assemble
 from data_manifest.probing import probe_corpus
 from pipeline.errors import CorpusError, ParameterError
+from pipeline.evaluation import scores
 from pipeline.faces import FacesConfig, extract_faces
 from pipeline.parallel import RunConfig
 
@@ -24,6 +27,10 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4665a5ea423c2
 def probed(root: Path, adapter: str, **options: Any) -> tuple[dict[str, Clip], dict[str, str], list[str]]:
     """Return clips by id, reasons by path, and notes."""
     found = probe_corpus(adapter, CorpusConfig(adapter=adapter, root=str(root), options=options), RUN)
+    for clip in found.clips:
+        assert 0.15 < clip.duration_s < 5  # seconds, of what lies in the files
+        contents = [sha256((root / path).read_bytes()).hexdigest() for path in (clip.path, clip.audio_path) if path]
+        assert clip.sha256 == (contents[0] if len(contents) == 1 else sha256("".join(contents).encode()).hexdigest())
     ids = [clip.clip_id for clip in found.clips]
     assert not set(ids) & {row.clip_id for row in found.exclusions}
     assert len(ids) == len(set(ids))
@@ -156,7 +163,11 @@ def test_meld_needs_its_tables_and_says_where_it_looked(tmp_path: Path) -> None:
         named(tmp_path / "root", "meld")
     (tmp_path / "tables").mkdir()
     label(tmp_path / "tables", "train", (0, 0, "Joey", "joy", "Hi"))
-    assert len(named(tmp_path / "root", "meld", tables=str(tmp_path / "tables")).candidates) == 1
+    outside = named(tmp_path / "root", "meld", tables=str(tmp_path / "tables"))
+    assert len(outside.candidates) == 1
+    assert "lie outside the corpus's root, where DVC sees no change of them" in " ".join(outside.notes)
+    shutil.copytree(tmp_path / "tables", tmp_path / "root/labels")
+    assert "outside" not in " ".join(named(tmp_path / "root", "meld", tables="labels").notes)
     (tmp_path / "tables/train_sent_emo.csv").write_text("a,b\n")
     with pytest.raises(CorpusError, match="lacks the columns Dialogue_ID, Emotion, Speaker, Utterance, Utterance_ID"):
         named(tmp_path / "root", "meld", tables=str(tmp_path / "tables"))
@@ -419,7 +430,8 @@ def test_the_real_tables_of_meld_give_the_known_counts(tmp_path: Path) -> None:
         with (tables / f"{part}_sent_emo.csv").open(encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 (tmp_path / folder / f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}.mp4").touch()
-    findings = named(tmp_path, "meld", tables=str(tables))
+    shutil.copytree(tables, tmp_path / "labels")
+    findings = named(tmp_path, "meld")
     bad = [path for path, reason in findings.leftovers.items() if reason.startswith("known bad")]
     assert (len(findings.candidates), len(bad), findings.notes) == (9989 + 1109 + 2610 - 5, 5, [])
     order = ("neutral", "happiness", "surprise", "anger", "sadness", "disgust", "fear")
@@ -434,6 +446,10 @@ def test_the_real_tables_of_meld_give_the_known_counts(tmp_path: Path) -> None:
     )
     assert sum((expected - counts).values()) == 5
     assert not counts - expected
+    test = [it.emotion for it in findings.candidates if it.split == "test"]
+    always_neutral = scores([order.index(it) for it in test], [0] * len(test), order)
+    assert always_neutral["war"] == pytest.approx(0.481, abs=1e-3)  # two bad clips are not counted
+    assert always_neutral["uar"] == pytest.approx(1 / 7)
 
 
 def test_the_names_and_votes_of_the_real_crema_d_are_all_understood(tmp_path: Path) -> None:

@@ -164,6 +164,16 @@ def test_a_corpus_of_nothing_but_pointers_is_refused_and_says_what_to_run() -> N
     assert "1 files left out: a git-lfs pointer, not the media; run: git lfs pull" in result.output
 
 
+def test_a_file_that_stands_in_for_a_spoiled_one_is_counted_as_what_it_is() -> None:
+    write_tiny(Path("media/1001_DFA_ANG_XX.mp3"))
+    Path("media/1001_DFA_ANG_XX.wav").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    result = fdan("configure", "crema_d", "--root", "media")
+    assert result.exit_code == 0
+    assert "sound file 1" in result.output
+    assert "1 files left out: a git-lfs pointer, not the media; run: git lfs pull" in result.output
+    assert "the sound is taken" not in result.output  # it is the sound
+
+
 def test_doctor_finds_nothing_wrong_with_the_project_as_it_is() -> None:
     result = fdan("doctor")
     assert result.exit_code == 0

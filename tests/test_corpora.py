@@ -289,6 +289,13 @@ def test_links_to_folders_are_followed_and_never_in_circles(media: Path, tmp_pat
     assert (sorted(clips), reasons) == (["anger/b_1.mp4", "fear/a_1.mp4"], {})
 
 
+def test_two_folders_that_link_to_each_other_are_followed_once_each_way(media: Path, tmp_path: Path) -> None:
+    place(media, tmp_path, {"anger/a_1.mp4": "one.mp4", "fear/b_1.mp4": "two.mp4"})
+    (tmp_path / "anger" / "other").symlink_to(tmp_path / "fear")
+    (tmp_path / "fear" / "other").symlink_to(tmp_path / "anger")
+    assert media_files(tmp_path) == ["anger/a_1.mp4", "anger/other/b_1.mp4", "fear/b_1.mp4", "fear/other/a_1.mp4"]
+
+
 def test_a_link_to_a_file_that_was_never_fetched_is_left_out_for_that_reason(media: Path, tmp_path: Path) -> None:
     place(media, tmp_path, {"fear/a_1.mp4": "one.mp4"})
     (tmp_path / "fear" / "a_2.mp4").symlink_to("../.git/annex/nothing")

@@ -76,24 +76,10 @@ def spread(protocols: Mapping[str, Any], names: Mapping[str, str]) -> UIElement:
 
 
 def _spread(title: str, figures: Mapping[str, Any]) -> UIElement:
-    answers = [answer for answer in ANSWERS if answer in figures]
-    told = [answer.replace("_", " ") for answer in answers]
+    answers = {answer.replace("_", " "): figures[answer] for answer in ANSWERS if answer in figures}
+    told = list(answers)
     made = plot(title, y_range=FactorRange(factors=told[::-1]), x_range=(0, 100), height=330)
-    pooled = ColumnDataSource(
-        {
-            "answer": told,
-            "uar": [100 * figures[answer]["uar"] for answer in answers],
-            "war": [100 * figures[answer]["war"] for answer in answers],
-            "low": [100 * figures[answer]["interval_95"]["uar"][0] for answer in answers],
-            "high": [100 * figures[answer]["interval_95"]["uar"][1] for answer in answers],
-        }
-    )
-    runs = [(name, run) for name, answer in zip(told, answers, strict=True) for run in figures[answer]["runs"]]
-    each = ColumnDataSource(
-        {"answer": [name for name, _ in runs]}
-        | {key: [run[key] for _, run in runs] for key in ("fold", "seed")}
-        | {key: [100 * run[key] for _, run in runs] for key in ("uar", "war")}
-    )
+    pooled, each = _all_clips(answers), _runs(answers)
     made.segment("low", "answer", "high", "answer", source=pooled, color=BLUE, line_width=2)
     dots = made.scatter("uar", "answer", source=each, color=SKY, size=8, legend_label="a fold and seed")
     all_together = made.scatter(
@@ -118,6 +104,26 @@ def _spread(title: str, figures: Mapping[str, Any]) -> UIElement:
     made.xaxis.axis_label = "UAR, %"
     legend(made)
     return made
+
+
+def _all_clips(answers: Mapping[str, Mapping[str, Any]]) -> ColumnDataSource:
+    """Return the figures of all test clips, in %, a row an answer."""
+    bounds = [it["interval_95"]["uar"] for it in answers.values()]
+    return ColumnDataSource(
+        {"answer": list(answers)}
+        | {key: [100 * it[key] for it in answers.values()] for key in ("uar", "war")}
+        | {key: [100 * it[side] for it in bounds] for side, key in enumerate(("low", "high"))}
+    )
+
+
+def _runs(answers: Mapping[str, Mapping[str, Any]]) -> ColumnDataSource:
+    """Return the figures of every fold and seed, in %, a row an answer and run."""
+    runs = [(name, run) for name, figures in answers.items() for run in figures["runs"]]
+    return ColumnDataSource(
+        {"answer": [name for name, _ in runs]}
+        | {key: [run[key] for _, run in runs] for key in ("fold", "seed")}
+        | {key: [100 * run[key] for _, run in runs] for key in ("uar", "war")}
+    )
 
 
 def forest(rows: Sequence[Mapping[str, Any]]) -> UIElement:
@@ -179,18 +185,9 @@ def _curve(told: Curves, title: str, names: Sequence[str]) -> UIElement:
 def embedding(explored: Mapping[str, Any], classes: Sequence[str], pictures: Mapping[str, Sequence[str]]) -> UIElement:
     """Return both modalities before and after alignment; boxes take emotions away, pointing shows the clip.
 
-    One table serves all: `pictures` are the addresses of each clip's face and spectrogram.
+    `pictures` are the addresses of each clip's face and spectrogram.
     """
-    clips = explored["clips"]
-    columns: dict[str, Sequence[Any]] = {
-        name: [clip[name] for clip in clips] for name in ("truth", "predicted", "probability")
-    }
-    columns |= {"clip": [clip["clip_id"] for clip in clips], "face": pictures["face"], "mel": pictures["mel"]}
-    for when in WHEN:
-        for modality in MODALITY_MARKERS:
-            places = [clip[when][modality] or (float("nan"), float("nan")) for clip in clips]
-            columns[f"{when}_{modality}_x"], columns[f"{when}_{modality}_y"] = zip(*places, strict=True)
-    source = ColumnDataSource({name: list(values) for name, values in columns.items()})
+    source = _places(explored["clips"], pictures)
     plots = {when: plot(title, height=420) for when, title in WHEN.items()}
     boxes = []
     for number, name in enumerate(classes):
@@ -221,6 +218,19 @@ def embedding(explored: Mapping[str, Any], classes: Sequence[str], pictures: Map
         side_by_side(list(plots.values())),
         sizing_mode="stretch_width",
     )
+
+
+def _places(clips: Sequence[Mapping[str, Any]], pictures: Mapping[str, Sequence[str]]) -> ColumnDataSource:
+    """Return one table for all figures and emotions, a row a clip."""
+    columns: dict[str, Sequence[Any]] = {
+        name: [clip[name] for clip in clips] for name in ("truth", "predicted", "probability")
+    }
+    columns |= {"clip": [clip["clip_id"] for clip in clips], "face": pictures["face"], "mel": pictures["mel"]}
+    for when in WHEN:
+        for modality in MODALITY_MARKERS:
+            places = [clip[when][modality] or (float("nan"), float("nan")) for clip in clips]
+            columns[f"{when}_{modality}_x"], columns[f"{when}_{modality}_y"] = zip(*places, strict=True)
+    return ColumnDataSource({name: list(values) for name, values in columns.items()})
 
 
 def _accent(colour: str) -> InlineStyleSheet:
