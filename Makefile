@@ -13,9 +13,9 @@ repro: .venv/installed
 experiments: .venv/installed
 	dvc exp show --only-changed --drop /
 
-# Two files at a time; the tests of the whole pipeline take as long as all others together.
+# Two files at a time, in the order that tests/conftest.py gives them.
 test: .venv/installed
-	pytest -n 2 --dist loadfile
+	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed
 	ruff check

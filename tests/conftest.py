@@ -20,6 +20,11 @@ SHARED = Path(os.environ.get("FDAN_SHARED") or ROOT.parent / "shared")  # real l
 QUICK = settings(max_examples=40, deadline=None)  # a machine may be busy
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests of the whole pipeline: they take as long as all others, which run beside them."""
+    items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep tests away from the user's memo and weights."""

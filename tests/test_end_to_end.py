@@ -98,8 +98,9 @@ def test_experiments_elsewhere_find_the_memo(built: Workspace) -> None:
         assert built.run(sys.executable, "-m", "stages.embed", "faces").returncode == 0
     built.run("dvc", "checkout", "--force")
     before = built.extracted()
-    assert built.run("dvc", "exp", "run", "--temp", "-S", "faces.margin=0.1").returncode == 0
-    assert built.run("dvc", "exp", "run", "--queue", "-S", "faces.margin=0.1", "-S", "head.dropout=0.2").returncode == 0
+    for where, dropout in (("--temp", 0.1), ("--queue", 0.2)):
+        told = ("-S", "faces.margin=0.1", "-S", f"head.dropout={dropout}", "embed_faces")
+        assert built.run("dvc", "exp", "run", where, *told).returncode == 0
     assert built.run("dvc", "exp", "run", "--run-all").returncode == 0
     assert built.extracted() == before
     shown = json.loads(built.run("dvc", "exp", "show", "--json").stdout)
