@@ -3,7 +3,7 @@
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from data_manifest.corpora import CorpusConfig
 from data_manifest.manifest import MANIFEST, Clip, ManifestConfig, read_rows
 from data_manifest.protocols import ProtocolConfig, make_splits
 from data_manifest.sample import SampleConfig
-from pipeline import detectors
+from pipeline import detectors, landmarks
 from pipeline.ablation import override
 from pipeline.backbones import WEIGHT_FILES, BackboneConfig
 from pipeline.errors import PipelineError
@@ -31,6 +31,7 @@ from pipeline.provenance import library_versions
 from pipeline.registry import Table, lookup
 from pipeline.spectrograms import SPECTROGRAMS, SpectrogramsConfig
 from pipeline.training import TrainConfig
+from pipeline.weights import WeightFile
 
 MODELS: dict[str, Any] = {
     "render": dict[str, SampleConfig],
@@ -132,12 +133,20 @@ def _fault(call: Callable[[], object]) -> list[str]:
 
 def _detector() -> Iterator[Check]:
     faces = read_section("faces", FacesConfig)
-    for file in () if faces.weights else detectors.WEIGHT_FILES.get(faces.detector, ()):
+    yield from _weights("faces.weights", faces.weights, detectors.WEIGHT_FILES.get(faces.detector, ()))
+    if faces.align == "fan":
+        yield from _weights("faces.landmark_weights", faces.landmark_weights, landmarks.WEIGHT_FILES["fan"])
+
+
+def _weights(subject: str, given: str, published: Sequence[WeightFile]) -> Iterator[Check]:
+    """Check the file that is given, or those that are fetched where none is."""
+    if given:
+        there = Path(given).is_file()
+        yield Check("ok" if there else "fault", subject, f"{given} is {'' if there else 'not '}there")
+        return
+    for file in published:
         missing = file.missing()
-        yield Check("note" if missing else "ok", "faces.weights", missing or f"{file.place} is there")
-    if faces.weights:
-        there = Path(faces.weights).is_file()
-        yield Check("ok" if there else "fault", "faces.weights", f"{faces.weights} is {'' if there else 'not '}there")
+        yield Check("note" if missing else "ok", subject, missing or f"{file.place} is there")
 
 
 def _backbone() -> Iterator[Check]:
@@ -146,12 +155,10 @@ def _backbone() -> Iterator[Check]:
         subject = f"{section}.weights"
         if config.weights == "random":
             yield Check("note", subject, "random: the pipeline works, and its figures say nothing about emotion")
-        elif config.weights != "imagenet":
-            there = Path(config.weights).is_file()
-            yield Check("ok" if there else "fault", subject, f"{config.weights} is {'' if there else 'not '}there")
-        elif published := WEIGHT_FILES.get(config.backbone):
-            missing = published.missing()
-            yield Check("note" if missing else "ok", subject, missing or f"{published.place} is there")
+            continue
+        published = WEIGHT_FILES.get(config.backbone)
+        given = "" if config.weights == "imagenet" else config.weights
+        yield from _weights(subject, given, (published,) if published else ())
 
 
 def _corpora() -> Iterator[Check]:

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from pipeline import detectors, landmarks
 from pipeline.detectors import Boxes, DetectorConfig, Frames, Lookup, load_detector
 from pipeline.errors import ClipError, ExcludedClipError, ParameterError
+from pipeline.files import file_digest
 from pipeline.media import encode_jpeg, read_frames
 from pipeline.tracks import WHOLE_FRAME, Track, follow
 
@@ -34,9 +36,19 @@ class FacesConfig(DetectorConfig):
     frames_per_clip: int = Field(16, ge=1)
     fill_gaps: int = Field(2, ge=0)  # frames without the face that are filled from its neighbours
     no_face: Literal["drop_visual", "exclude", "whole_frame"] = "drop_visual"  # what becomes of a clip without any
-    align: Literal["none", "eyes"] = "none"  # eyes: turn the crop until they are level
+    # Turn the crop until the eyes are level, where the detector sees them, or where FAN does.
+    align: Literal["none", "eyes", "fan"] = "none"
+    landmark_weights: str = ""  # of FAN: a file; empty: the published ones are fetched
     margin: float = Field(0.25, ge=0)  # added on each side, as a share of the box
     size_px: int = Field(224, ge=16)
+
+
+def weights_digest(config: FacesConfig) -> str:
+    """Return the sha256 of all that is read beside the media; empty where nothing is."""
+    read = [detectors.weights_digest(config)]
+    if config.align == "fan":
+        read.append(file_digest(landmarks.weight_file(config.landmark_weights)))
+    return " ".join(filter(None, read))
 
 
 def extract_faces(path: Path, config: FacesConfig) -> dict[str, NDArray[Any]]:
@@ -53,7 +65,7 @@ def extract_faces(path: Path, config: FacesConfig) -> dict[str, NDArray[Any]]:
         if config.no_face == "drop_visual":
             return NO_FACES
         track, margin = _whole(len(frames), width, height), 0.0
-    angles = _tilts(track, config)
+    angles = _tilts(track, frames[track.frames], config)
     files = [
         encode_jpeg(crop(frames[index], box, margin=margin, size_px=config.size_px, angle=angle))
         for index, box, angle in zip(track.frames, track.boxes, angles, strict=True)
@@ -92,16 +104,21 @@ def _of_detector(config: FacesConfig) -> DetectorConfig:
     return DetectorConfig(**config.model_dump(include=set(DetectorConfig.model_fields)))
 
 
-def _tilts(track: Track, config: FacesConfig) -> NDArray[np.float32]:
-    """Return the angles (n,) in degrees, clockwise in the picture, of the line from eye to eye."""
+def _tilts(track: Track, frames: Frames, config: FacesConfig) -> NDArray[np.float32]:
+    """Return the angles (n,) in degrees, clockwise in the picture, of the line from eye to eye in the n frames."""
     if config.align == "none" or (track.sources == WHOLE_FRAME).all():
         return np.zeros(len(track.boxes), np.float32)
-    if track.boxes.shape[1] < 9:
+    if config.align == "fan":
+        weights = landmarks.weight_file(config.landmark_weights)
+        eyes = landmarks.find_eyes(frames, track.boxes, detector=config.detector, weights=weights)
+    elif track.boxes.shape[1] < 9:
         raise ParameterError(
             f"faces.align: eyes needs a detector that sees them; {config.detector} does not: "
-            "blazeface, blazeface_back, precomputed, retinaface and yunet do"
+            "blazeface, blazeface_back, precomputed, retinaface and yunet do; fan works with any"
         )
-    across = track.boxes[:, 7:9] - track.boxes[:, 5:7]
+    else:
+        eyes = track.boxes[:, 5:9]
+    across = eyes[:, 2:] - eyes[:, :2]
     return np.degrees(np.arctan2(across[:, 1], across[:, 0])).astype(np.float32)
 
 

@@ -147,6 +147,7 @@ def models(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {"good": (publisher.publish("whole/good.pth"),), "bad": (publisher.publish("other/bad.pth"),)}
     monkeypatch.setattr("pipeline.detectors.WEIGHT_FILES", files)
     monkeypatch.setattr("pipeline.backbones.WEIGHT_FILES", {})
+    monkeypatch.setattr("pipeline.landmarks.WEIGHT_FILES", {})
 
 
 @pytest.mark.usefixtures("models")

@@ -15,19 +15,20 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="The published weights of all models: what is there, and get it.")
 Models = Annotated[
-    list[str] | None, typer.Argument(help="Models, as in yunet resnet50; without any: all detectors and resnet34.")
+    list[str] | None, typer.Argument(help="Models, as in yunet resnet50; without any: all detectors, fan and resnet34.")
 ]
 
 
 def _published(models: list[str] | None) -> "dict[str, tuple[WeightFile, ...]]":
     """Return the files of the models named, or of the usual ones: torchvision's networks would be many gigabytes."""
-    from pipeline import backbones, detectors
+    from pipeline import backbones, detectors, landmarks
 
-    known = detectors.WEIGHT_FILES | {name: (file,) for name, file in backbones.WEIGHT_FILES.items()}
+    faces = detectors.WEIGHT_FILES | landmarks.WEIGHT_FILES
+    known = faces | {name: (file,) for name, file in backbones.WEIGHT_FILES.items()}
     for name in models or ():
         if name not in known:
             raise ParameterError(f"no weights are published for {name!r}; {suggestion(name, known)}")
-    usual = [name for name in sorted(known) if name in detectors.WEIGHT_FILES or name == "resnet34"]
+    usual = [name for name in sorted(known) if name in faces or name == "resnet34"]
     return {name: known[name] for name in models or usual}
 
 

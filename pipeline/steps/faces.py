@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from pipeline.detectors import DETECTORS, weights_digest
+from pipeline.detectors import DETECTORS
 from pipeline.extraction import ClipJob, Step, Tally, fill
-from pipeline.faces import LIBRARIES, NO_FACES, SCHEMA, FacesConfig, extract_faces
+from pipeline.faces import LIBRARIES, NO_FACES, SCHEMA, FacesConfig, extract_faces, weights_digest
 from pipeline.parallel import RunConfig
 from pipeline.registry import lookup
 
