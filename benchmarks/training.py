@@ -46,15 +46,23 @@ def measure() -> list[Figure]:
     cores = psutil.cpu_count() or 1
     replicas = cores * TOGETHER
     steps = MEASURED * CLIPS / recipe.train.batch_size
-    networks = ratio(
-        "an epoch of the head on cached tokens",
-        partial(_networks, recipe.train.batch_size, cores),
-        partial(_together, recipe, [0], validated=False),
+    end_to_end = partial(
+        ratio,
+        slow=partial(_networks, recipe.train.batch_size, cores),
         against="an epoch of two ResNet-34 and their classifier, end to end, one face and one spectrogram a clip",
-        target=">= 500",
         runs=3,
     )
+    alone = end_to_end(
+        "an epoch of the head on cached tokens, alone on one core",
+        fast=partial(_together, recipe, [0], validated=False),
+        target="",
+    )
     with get_context("spawn").Pool(cores) as pool:
+        company = end_to_end(
+            f"an epoch of the head on cached tokens, as folds train: {TOGETHER} together on each core",
+            fast=partial(_spread, pool, recipe, cores, validated=False),
+            target=">= 500",
+        )
         batched = ratio(
             f"replica-epochs a second, {TOGETHER} replicas together on each core",
             partial(_plain, recipe, cores),
@@ -73,7 +81,8 @@ def measure() -> list[Figure]:
         )
     product = cores * 2 * PRODUCT**3
     return [
-        times(networks, steps),
+        times(alone, steps),
+        times(company, steps * replicas),
         times(batched, replicas),
         replace(times(share, 100 * replicas * _operations(recipe) / product), unit="%"),
         _table(),
@@ -133,9 +142,10 @@ def _together(recipe: Recipe, seeds: list[int], *, validated: bool = True) -> No
     train_together(_examples(), members, classes=CLASSES)
 
 
-def _spread(pool: Pool, recipe: Recipe, cores: int) -> None:
+def _spread(pool: Pool, recipe: Recipe, cores: int, *, validated: bool = True) -> None:
     """Train a group of replicas in each process."""
-    pool.map(partial(_together, recipe), [list(range(core * TOGETHER, (core + 1) * TOGETHER)) for core in range(cores)])
+    seeds = [list(range(core * TOGETHER, (core + 1) * TOGETHER)) for core in range(cores)]
+    pool.map(partial(_together, recipe, validated=validated), seeds)
 
 
 def _multiply(_: int) -> None:

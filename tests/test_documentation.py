@@ -35,6 +35,7 @@ from pipeline.experiments import read_recipe
 from pipeline.heads import HeadConfig, Shapes
 from pipeline.params import read_section
 from pipeline.provenance import ROOT
+from pipeline.published import PUBLISHED
 from pipeline.store import Reader
 
 # What is not typed in the workspace, and why. A command is one of these, or begins with one of these.
@@ -306,6 +307,13 @@ def test_the_page_on_the_architecture_has_a_room_for_each_module_and_stage() -> 
                 there.add(f"{room}/{path.name}/")
     assert set(re.findall(r"`((?:data_manifest|pipeline)/\w+(?:\.py|/))`", page)) == there
     assert set(YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]) <= set(re.findall(r"`(\w+)`", page))
+
+
+def test_the_page_on_the_method_has_the_figures_of_the_paper_that_the_report_shows() -> None:
+    page = (ROOT / "docs/method.md").read_text().partition("| model | SAVEE | MELD |")[2]
+    pairs = [(float(war), float(uar)) for war, uar in re.findall(r"(\d+\.\d+) / (\d+\.\d+)", page)]
+    assert pairs[::2] == list(PUBLISHED["savee"].values())
+    assert pairs[1::2] == list(PUBLISHED["meld"].values())
 
 
 class Fetched(HTMLParser):
