@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pipeline.errors import CorpusError
 
@@ -35,7 +35,7 @@ class Candidate:
 
     def clip_id(self, corpus: str) -> str:
         """Return the id, made of corpus, official part, speaker and name: a file's stem alone may not be unique."""
-        parts = self.path.removesuffix(PurePosixPath(self.path).suffix).split("/")
+        parts = self.path[: len(self.path) - len(suffix(self.path))].split("/")
         name = self.name or ".".join(part for part in parts if part not in (self.speaker, self.split))
         return "/".join(part for part in (corpus, self.split, self.speaker, name) if part)
 

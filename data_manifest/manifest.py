@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -50,10 +51,15 @@ class Clip:
     @property
     def performance(self) -> str:
         """What was recorded, by the names of its files, whichever corpus they are listed in; else the clip itself."""
-        for corpus, name in PERFORMANCES.items():
-            if match := name.search(self.path) or name.search(self.audio_path):
-                return f"{corpus}/{match[1]}"
-        return self.clip_id
+        return _performance(self.path, self.audio_path) or self.clip_id
+
+
+@cache  # every fold of every protocol asks again
+def _performance(path: str, audio_path: str) -> str:
+    for corpus, name in PERFORMANCES.items():
+        if match := name.search(path) or name.search(audio_path):
+            return f"{corpus}/{match[1]}"
+    return ""
 
 
 @dataclass(frozen=True)
