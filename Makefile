@@ -27,10 +27,12 @@ bench: .venv/installed
 	python -m benchmarks
 
 # The stamp is newer than what it was made from: a second `make` installs nothing.
-.venv/installed: setup.cfg pyproject.toml constraints.txt
+.venv/installed: Makefile setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fdan needs Python 3.11 or newer; name one: make PYTHON=python3.12 repro")'
 	@$(PYTHON) -m venv .venv || { echo "error: $(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv"; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,openvino]'
+# DVC runs stages with the `python` of PATH: let that be this environment's, whether it is activated or not.
+	@printf '#!/bin/sh\nPATH="%s:$$PATH" exec "%s/python" -m dvc "$$@"\n' '$(CURDIR)/$(BIN)' '$(CURDIR)/$(BIN)' > $(BIN)/dvc
 	@$(BIN)/python -c 'import cv2' || { echo "error: OpenCV cannot be loaded; on Debian: apt install libgl1 libglib2.0-0"; exit 1; }
 	@touch $@
 

@@ -1,6 +1,8 @@
 """The house keeps its rules: stages name all they depend on, rooms stay apart, words match the code."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,17 @@ def test_a_stage_names_every_project_file_that_it_runs(name: str) -> None:
     module = stage["cmd"].split()[2]
     named = {path for path in stage["deps"] if path.endswith(".py")}
     assert named == sources(module), f"dvc.yaml, {name}: deps should be\n" + "\n".join(sorted(sources(module)))
+
+
+def test_dvc_runs_stages_in_its_own_environment_without_activation(tmp_path: Path) -> None:
+    if Path(sys.prefix) != ROOT / ".venv":
+        pytest.skip("this environment is not the one that make makes")
+    dvc = Path(sys.prefix) / "bin/dvc"
+    bare = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    (tmp_path / "dvc.yaml").write_text("stages: {where: {cmd: 'python -c \"import sys; print(sys.prefix)\"'}}")
+    subprocess.run([dvc, "init", "--no-scm", "--quiet"], cwd=tmp_path, env=bare, check=True)
+    result = subprocess.run([dvc, "repro"], cwd=tmp_path, env=bare, capture_output=True, text=True, check=True)
+    assert sys.prefix in result.stdout.splitlines()
 
 
 @pytest.mark.parametrize("name", sorted(stages()))
