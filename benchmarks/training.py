@@ -44,7 +44,12 @@ def measure() -> list[Figure]:
     recipe = read_recipe()
     recipe = replace(recipe, train=recipe.train.model_copy(update={"epochs": MEASURED}))
     cores = psutil.cpu_count() or 1
-    replicas = cores * TOGETHER
+    with get_context("spawn").Pool(cores) as pool:
+        return [*_epochs(pool, recipe, cores), *_batched(pool, recipe, cores), _table()]
+
+
+def _epochs(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
+    """Time an epoch on cached tokens against one of the networks."""
     steps = MEASURED * CLIPS / recipe.train.batch_size
     end_to_end = partial(
         ratio,
@@ -57,36 +62,35 @@ def measure() -> list[Figure]:
         fast=partial(_together, recipe, [0], validated=False),
         target="",
     )
-    with get_context("spawn").Pool(cores) as pool:
-        company = end_to_end(
-            f"an epoch of the head on cached tokens, as folds train: {TOGETHER} together on each core",
-            fast=partial(_spread, pool, recipe, cores, validated=False),
-            target=">= 500",
-        )
-        batched = ratio(
-            f"replica-epochs a second, {TOGETHER} replicas together on each core",
-            partial(_plain, recipe, cores),
-            partial(_spread, pool, recipe, cores),
-            against="a plain loop of PyTorch over one replica, on all cores",
-            target=">= 3",
-            runs=3,
-        )
-        share = ratio(
-            f"operations a second, {TOGETHER} replicas together on each core",
-            partial(pool.map, _multiply, range(cores)),
-            partial(_spread, pool, recipe, cores),
-            against="the product of two matrices of 4096 x 4096 on each core",
-            target=">= 50 %",
-            runs=3,
-        )
-    product = cores * 2 * PRODUCT**3
-    return [
-        times(alone, steps),
-        times(company, steps * replicas),
-        times(batched, replicas),
-        replace(times(share, 100 * replicas * _operations(recipe) / product), unit="%"),
-        _table(),
-    ]
+    company = end_to_end(
+        f"an epoch of the head on cached tokens, as folds train: {TOGETHER} together on each core",
+        fast=partial(_spread, pool, recipe, cores, validated=False),
+        target=">= 500",
+    )
+    return [times(alone, steps), times(company, steps * cores * TOGETHER)]
+
+
+def _batched(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
+    """Time replicas that train together against a plain loop, and against the machine's matrix product."""
+    replicas = cores * TOGETHER
+    batched = ratio(
+        f"replica-epochs a second, {TOGETHER} replicas together on each core",
+        partial(_plain, recipe, cores),
+        partial(_spread, pool, recipe, cores),
+        against="a plain loop of PyTorch over one replica, on all cores",
+        target=">= 3",
+        runs=3,
+    )
+    share = ratio(
+        f"operations a second, {TOGETHER} replicas together on each core",
+        partial(pool.map, _multiply, range(cores)),
+        partial(_spread, pool, recipe, cores),
+        against="the product of two matrices of 4096 x 4096 on each core",
+        target=">= 50 %",
+        runs=3,
+    )
+    operations, product = replicas * _operations(recipe), cores * 2 * PRODUCT**3
+    return [times(batched, replicas), replace(times(share, 100 * operations / product), unit="%")]
 
 
 def _table() -> Figure:

@@ -13,6 +13,7 @@ from data_manifest.corpora import CorpusConfig
 from data_manifest.manifest import Clip, Exclusion, ManifestConfig, assemble, write_rows
 from data_manifest.probing import probe_corpus
 from data_manifest.protocols import ProtocolConfig
+from pipeline import landmarks
 from pipeline.backbones import WEIGHT_FILES
 from pipeline.cli import app
 from pipeline.doctor import MODELS
@@ -228,6 +229,19 @@ def test_doctor_tells_where_weights_must_lie_until_they_do() -> None:
     published.place.parent.mkdir(parents=True)
     published.place.touch()
     assert f"ok    embed_faces.weights: {published.place} is there" in fdan("doctor").output
+
+
+def test_doctor_tells_of_the_weights_that_level_eyes() -> None:
+    changed = params()
+    changed["faces"]["align"] = "fan"
+    with Path("params.yaml").open("w") as file:
+        YAML(typ="safe").dump(changed, file)
+    (published,) = landmarks.WEIGHT_FILES["fan"]
+    assert f"note  faces.landmark_weights: {published.missing()}" in fdan("doctor").output
+    changed["faces"]["landmark_weights"] = "nowhere.pth"
+    with Path("params.yaml").open("w") as file:
+        YAML(typ="safe").dump(changed, file)
+    assert "FAULT faces.landmark_weights: nowhere.pth is not there" in fdan("doctor").output
 
 
 def test_doctor_tries_the_protocols_on_the_manifest() -> None:
