@@ -31,8 +31,8 @@ bench: .venv/installed
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fdan needs Python 3.11 or newer; name one: make PYTHON=python3.12 repro")'
 	@$(PYTHON) -m venv .venv || { echo "error: $(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv"; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,openvino]'
-# DVC runs stages with the `python` of PATH: let that be this environment's, whether it is activated or not.
-	@printf '#!/bin/sh\nPATH="%s:$$PATH" exec "%s/python" -m dvc "$$@"\n' '$(CURDIR)/$(BIN)' '$(CURDIR)/$(BIN)' > $(BIN)/dvc
+# DVC runs stages with the `python` of PATH: let that be this environment's, whether it is activated or not (-P: no module of the current folder is taken for one of DVC's).
+	@printf '#!/bin/sh\nPATH="%s:$$PATH" exec "%s/python" -P -m dvc "$$@"\n' '$(CURDIR)/$(BIN)' '$(CURDIR)/$(BIN)' > $(BIN)/dvc
 	@$(BIN)/python -c 'import cv2' || { echo "error: OpenCV cannot be loaded; on Debian: apt install libgl1 libglib2.0-0"; exit 1; }
 	@touch $@
 
