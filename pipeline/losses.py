@@ -82,46 +82,41 @@ def _lmmd(
     normalise: Literal["common", "all"],
 ) -> Tensor:
     """Compute without looking at values, so that many can be computed at once."""
-    own, other = _present(source_probs), _present(target_probs)
-    kernels = _gaussians(source, target, own, other, kernel_mul=kernel_mul, kernel_num=kernel_num)
     if normalise == "common":
         counted = _most_probable(source_probs) & _most_probable(target_probs)
         divisor = counted.sum().clamp(min=1)
     else:
         counted = (source_probs.sum(0) > 0) & (target_probs.sum(0) > 0)
         divisor = torch.tensor(source_probs.shape[1])
-    sides = _share(source_probs) * counted, _share(target_probs) * counted
-    within = sum((side * (kernel @ side)).sum() for side, kernel in zip(sides, kernels[:2], strict=True))
-    return (within - 2 * (sides[0] * (kernels[2] @ sides[1])).sum()) / divisor
+    # The squared distance of two weighted means is one quadratic form, with the weights of one side negative.
+    weights = torch.cat([_share(source_probs), -_share(target_probs)]) * counted  # (n + m, C)
+    present = torch.cat([_present(source_probs), _present(target_probs)])
+    kernel = _gaussians(torch.cat([source, target]), present, kernel_mul=kernel_mul, kernel_num=kernel_num)
+    return (weights * (kernel @ weights)).sum() / divisor
 
 
-def _gaussians(
-    source: Tensor, target: Tensor, own: Tensor, other: Tensor, *, kernel_mul: float, kernel_num: int
-) -> list[Tensor]:
-    """Return the sum of Gaussians around the mean squared distance, within source and target, and between: (n, m).
+def _gaussians(features: Tensor, present: Tensor, *, kernel_mul: float, kernel_num: int) -> Tensor:
+    """Return the sum of Gaussians around the mean squared distance of the rows (n, D) that are present (n,): (n, n).
 
-    What is returned is less by its value at 0: the columns that it will be multiplied with sum to 0 over both sides,
-    so a constant changes nothing, and small distances lose fewer digits. The three parts are computed alike, so that
-    identical sides give exactly 0.
+    What is returned is less by its value at 0: the columns that it will be multiplied with sum to 0, so a constant
+    changes nothing, and small distances lose fewer digits.
     """
-    centre = torch.cat([source * own[:, None], target * other[:, None]]).sum(0) / (own.sum() + other.sum()).clamp(min=1)
-    pairs = ((source, own), (source, own)), ((target, other), (target, other)), ((source, own), (target, other))
-    distances = [_squared_distances(a - centre.detach(), b - centre.detach()) for (a, _), (b, _) in pairs]
-    totals = [p @ distance @ q for distance, ((_, p), (_, q)) in zip(distances, pairs, strict=True)]
-    count = own.sum() + other.sum()
-    mean = ((totals[0] + totals[1] + 2 * totals[2]) / (count * count - count).clamp(min=1)).detach()
+    count = present.sum()
+    centre = (present @ features / count.clamp(min=1)).detach()
+    distances = _squared_distances(features - centre)
+    mean = (present @ distances @ present / (count * count - count).clamp(min=1)).detach()
     # What is left of distances when all features are one point is rounding; it must not be taken for a scale.
-    rounding = 8 * torch.finfo(source.dtype).eps * centre.detach().square().sum()
+    rounding = 8 * torch.finfo(features.dtype).eps * centre.square().sum()
     bandwidth = torch.where(mean > rounding, mean, 1.0)
-    powers = torch.arange(kernel_num, device=source.device) - kernel_num // 2
-    rates = -1 / (bandwidth * kernel_mul ** powers.to(source.dtype))
-    return [torch.expm1(it * rates[:, None, None]).sum(0) for it in distances]
+    powers = torch.arange(kernel_num, device=features.device) - kernel_num // 2
+    rates = -1 / (bandwidth * kernel_mul ** powers.to(features.dtype))
+    return torch.expm1(distances * rates[:, None, None]).sum(0)
 
 
-def _squared_distances(rows: Tensor, columns: Tensor) -> Tensor:
-    """(n, D) and (m, D) to (n, m), by one matrix product: an order of magnitude faster than by differences."""
-    squares = rows.square().sum(1)[:, None] + columns.square().sum(1)
-    return (squares - 2 * rows @ columns.T).clamp(min=0)
+def _squared_distances(rows: Tensor) -> Tensor:
+    """(n, D) to (n, n), by one matrix product: an order of magnitude faster than by differences."""
+    squares = rows.square().sum(1)
+    return (squares[:, None] + squares - 2 * rows @ rows.T).clamp(min=0)
 
 
 def _present(probs: Tensor) -> Tensor:
