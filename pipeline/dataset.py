@@ -45,7 +45,7 @@ class Tokens(NamedTuple):
 
         The clip itself is as likely as each of its copies.
         """
-        values = self.values[index]
+        values = self.values.index_select(0, index.flatten()).unflatten(0, index.shape)
         if self.views is not None and generators is not None:
             count = 1 + len(self.views)
             choice = torch.stack([torch.randint(count, index.shape[1:], generator=it) for it in generators])

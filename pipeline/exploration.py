@@ -158,7 +158,7 @@ def _by_picture(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return shares (T, 1 + S) of tokens at these times as shares of pictures to pictures, and the former's times.
 
-    Tokens of one picture share its time. The column of the learned key goes: what a row lacks to 1 is its share.
+    Tokens of one picture share its time. The column of the sink goes: what a row lacks to 1 is its share.
     """
     (own, times), (other, _) = _pictures(own_s), _pictures(other_s)
     result = np.zeros((own.max() + 1, other.max() + 1))

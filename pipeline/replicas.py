@@ -59,21 +59,22 @@ class Stacked:
         """Stack them; the heads themselves stay as they are."""
         self.base = deepcopy(heads[0])  # calling it with other numbers does not leave it whole
         params, self.buffers = stack_module_state(list(heads))
-        self.shapes = {name: value.shape[1:] for name, value in params.items()}
-        self.rows = torch.cat([value.detach().flatten(1) for value in params.values()], 1)  # (replicas, numbers)
+        turned = {name: _turned(value.detach(), value.ndim - 1) for name, value in params.items()}
+        self.shapes = {name: value.shape[1:] for name, value in turned.items()}
+        self.rows = torch.cat([value.reshape(len(heads), -1) for value in turned.values()], 1)  # (replicas, numbers)
         self.drawn = {name: it for name, it in self.base.named_modules() if isinstance(it, Drawn)}
 
     def named(self, rows: Tensor) -> State:
         """Return rows (..., numbers) as the parameters that they are: (..., *shape) each."""
         parts = rows.split([shape.numel() for shape in self.shapes.values()], -1)
-        return {name: part.unflatten(-1, shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
+        return {
+            name: _turned(part.reshape((*part.shape[:-1], *shape)), len(shape))
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
 
     def draw(self, generators: Sequence[torch.Generator]) -> State:
         """Return fresh random numbers for every replica."""
-        return {
-            f"{name}.drawn": torch.stack([module.draw(generator) for generator in generators])
-            for name, module in self.drawn.items()
-        }
+        return {f"{name}.drawn": module.draw(generators) for name, module in self.drawn.items()}
 
     def meet(self, examples: Examples) -> int:
         """Show the heads one batch (B, …), so that they know for what shapes to draw; return how many layers align."""
@@ -119,6 +120,11 @@ def train_together(examples: Examples, replicas: Sequence[Replica], *, classes: 
     return run.finish()
 
 
+def _turned(value: Tensor, dimensions: int) -> Tensor:
+    """Return a parameter as it lies in its row, or back: a matrix transposed, since its gradient comes that way."""
+    return value.mT if dimensions == 2 else value
+
+
 def _layer_weights(recipe: Recipe, layers: int) -> Tensor:
     """Return how much each aligned layer counts (layers,)."""
     given = recipe.alignment.layer_weights
@@ -149,10 +155,12 @@ class _Run:
         )
         # They share the memory of the stack.
         self.rows = [torch.nn.Parameter(row) for row in self.stacked.rows]
-        self.optimisers = [
-            torch.optim.AdamW([row], weight_decay=it.recipe.train.weight_decay, fused=True)
+        own = [
+            {"params": [row], "weight_decay": it.recipe.train.weight_decay}
             for row, it in zip(self.rows, replicas, strict=True)
         ]
+        self.optimiser = torch.optim.AdamW(own, fused=True)
+        self.gradient_norms = torch.tensor([it.recipe.train.gradient_norm for it in replicas])
         self.per_epoch = [math.ceil(len(it.training) / self.size) for it in replicas]
         self.curves: list[list[Epoch]] = [[] for _ in replicas]
         totals = [epochs * steps for steps in self.per_epoch]
@@ -218,16 +226,12 @@ class _Run:
             self._complain(cross_entropy, layers, epoch, number)
         (grads,) = torch.autograd.grad((loss * active).sum(), stack)
         stack.requires_grad_(False)
-        for row in active.nonzero().flatten().tolist():
-            self._update(row, grads[row], float(self.rates[row][done[row]]))
+        grads *= (self.gradient_norms / (grads.norm(dim=1) + 1e-6)).clamp(max=1)[:, None]
+        for row, on in enumerate(active.tolist()):
+            self.rows[row].grad = grads[row] if on else None
+            self.optimiser.param_groups[row]["lr"] = float(self.rates[row][done[row]])
+        self.optimiser.step()
         return torch.cat([cross_entropy.detach()[:, None], layers.detach()], 1)
-
-    def _update(self, row: int, grad: Tensor, rate: float) -> None:
-        """Take a step of one replica's optimiser at this learning rate."""
-        self.rows[row].grad = grad
-        torch.nn.utils.clip_grad_norm_([self.rows[row]], self.replicas[row].recipe.train.gradient_norm)
-        self.optimisers[row].param_groups[0]["lr"] = rate
-        self.optimisers[row].step()
 
     def _losses(
         self,

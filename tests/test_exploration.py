@@ -132,7 +132,7 @@ def test_attention_is_the_heads_own_frames_in_rows_windows_in_columns(tmp_path: 
 
 
 def test_tokens_of_one_picture_are_one_row_and_long_clips_are_drawn_together() -> None:
-    # Two frames of three tokens each; each token gives its windows 0.1, 0.2, 0.3 and 0.4 is the learned key's.
+    # Two frames of three tokens each; each token gives its windows 0.1, 0.2, 0.3 and 0.4 is the sink's.
     shares = torch.tensor([0.4, 0.1, 0.2, 0.3]).expand(6, 4)
     frames = np.repeat(np.asarray([0.0, 1.0], np.float32), 3)
     values, times = exploration._by_picture(shares, frames, np.asarray([0.0, 0.0, 1.0], np.float32))

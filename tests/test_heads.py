@@ -11,7 +11,7 @@ from torch import Tensor
 from pipeline.dataset import Examples, Tokens
 from pipeline.errors import ParameterError
 from pipeline.heads import HEADS, FdanHead, Head, HeadConfig, Shapes, fuse
-from pipeline.heads.contract import Standardise
+from pipeline.heads.contract import Dropout, Standardise
 from pipeline.heads.fdan import CrossAttention
 from pipeline.heads.official import OfficialHead
 from pipeline.losses import AlignmentConfig
@@ -125,19 +125,27 @@ def test_the_gradient_is_finite_when_a_modality_is_missing(head: Head) -> None:
 
 def test_cross_attention_is_the_textbook_formula() -> None:
     torch.manual_seed(0)
-    block = CrossAttention(HeadConfig(width=4, attention_heads=2)).double().eval()
-    torch.nn.init.normal_(block.nothing)
+    config = HeadConfig(width=4, attention_heads=2)
+    block, others = CrossAttention(config).double().eval(), CrossAttention(config).double().eval()
+    torch.nn.init.normal_(block.sink)
     own, other = torch.randn(1, 3, 4, dtype=torch.float64), torch.randn(1, 2, 4, dtype=torch.float64)
-    context = torch.cat([block.nothing[0], block.norm_context(other)[0]])
-    query = block.query(block.norm_query(own)[0])
-    key, value = block.key_value(context).chunk(2, -1)
-    expected = torch.zeros(3, 4, dtype=torch.float64)
-    for part in (slice(0, 2), slice(2, 4)):  # one head each
+
+    def normed(values: Tensor) -> Tensor:
+        return (values - values.mean(-1, keepdim=True)) / (values.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+
+    query = (normed(own[0]) @ block.query_key_value.weight.T)[:, :4]
+    _, key, value = (normed(other[0]) @ others.query_key_value.weight.T).chunk(3, -1)
+    expected, counts = torch.zeros(3, 4, dtype=torch.float64), torch.zeros(2, 3, 3, dtype=torch.float64)
+    for head, part in enumerate((slice(0, 2), slice(2, 4))):
         for row in range(3):
-            weights = torch.stack([(query[row, part] @ key[column, part]) / 2**0.5 for column in range(3)]).exp()
-            expected[row, part] = sum(w * value[column, part] for column, w in enumerate(weights / weights.sum()))
-    mask = torch.ones(1, 2, dtype=torch.bool)
-    torch.testing.assert_close(block(own, other, mask)[0], own[0] + block.out(expected))
+            scores = [block.sink[head], *((query[row, part] @ key[column, part]) / 2**0.5 for column in range(2))]
+            weights = torch.stack(scores).exp()
+            counts[head, :, row] = weights / weights.sum()
+            expected[row, part] = sum(w * value[column, part] for column, w in enumerate(counts[head, 1:, row]))
+    shares = block.shares(block.parts(own)[0], others.parts(other)[1], torch.ones(1, 2, dtype=torch.bool))
+    torch.testing.assert_close(shares[0], counts)
+    found = block(own, shares, others.parts(other)[2])
+    torch.testing.assert_close(found[0], own[0] + expected @ block.out.weight.T)
 
 
 def test_standardising_measures_only_the_tokens_that_are_there() -> None:
@@ -149,6 +157,19 @@ def test_standardising_measures_only_the_tokens_that_are_there() -> None:
     torch.testing.assert_close(scaled.mean(0), torch.zeros(2))
     torch.testing.assert_close(scaled[:, 0].std(correction=0), torch.tensor(1.0))
     assert (scaled[:, 1] == 0).all()  # a dimension that never varies says nothing, and is no division by zero
+
+
+def test_dropout_sets_its_share_to_0_and_keeps_the_mean_whoever_else_draws() -> None:
+    dropout, values = Dropout(0.3), torch.ones(200, 501)
+    dropout(values)
+    one, other = dropout.draw([torch.Generator().manual_seed(seed) for seed in (0, 1)])
+    assert one.shape == values.shape
+    assert one.unique().tolist() == pytest.approx([0, 1 / 0.7])
+    flat = one.flatten()[:100_000].view(-1, 4)
+    torch.testing.assert_close((flat == 0).double().mean(0), torch.full((4,), 0.3).double(), atol=0.01, rtol=0)
+    assert one.mean() == pytest.approx(1, abs=0.01)
+    assert ((one == 0) & (other == 0)).double().mean() == pytest.approx(0.09, abs=0.005)
+    assert torch.equal(dropout.draw([torch.Generator().manual_seed(1)])[0], other)
 
 
 def test_fusing_is_the_mean_of_log_probabilities_of_what_is_there() -> None:

@@ -7,10 +7,20 @@ import torch
 
 from pipeline.dataset import Examples, Tokens
 from pipeline.errors import TrainingError
-from pipeline.heads import HEADS, HeadConfig
-from pipeline.losses import ALIGNMENTS, AlignmentConfig
+from pipeline.heads import HEADS, FdanHead, HeadConfig, HeadOutput, Shapes
+from pipeline.losses import ALIGNMENTS, AlignmentConfig, alignment_weights
 from pipeline.replicas import Replica, architecture, train_together
-from pipeline.training import Recipe, TrainConfig, Trained, predict, uar
+from pipeline.training import (
+    Recipe,
+    TrainConfig,
+    Trained,
+    alignment_losses,
+    build_head,
+    classification_loss,
+    learning_rates,
+    predict,
+    uar,
+)
 
 RECIPE = Recipe(
     HeadConfig(width=16, attention_heads=2, dropout=0.3),
@@ -99,11 +109,63 @@ def test_every_alignment_can_be_computed_for_many_at_once(name: str) -> None:
         assert (min(result.curve[-1].alignment) > 0) == (name != "none")
 
 
+class Scaled(FdanHead):
+    """A head of one's own with a number and a cube among its parameters."""
+
+    def __init__(self, config: HeadConfig, shapes: Shapes) -> None:
+        """Start both at other values than 0 and 1, which would hide mistakes."""
+        super().__init__(config, shapes)
+        self.number = torch.nn.Parameter(torch.tensor(0.7))
+        self.cube = torch.nn.Parameter(torch.rand(2, 1, shapes.classes))
+
+    def forward(self, visual: Tokens, acoustic: Tokens) -> HeadOutput:
+        """Move the visual answer by both."""
+        output = super().forward(visual, acoustic)
+        assert output.visual is not None
+        return output._replace(visual=output.visual * self.number + self.cube.sum((0, 1)))
+
+
+def test_parameters_of_any_shape_are_trained_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(HEADS, "scaled", Scaled)
+    data = examples(60)
+    recipe = replace(RECIPE, head=RECIPE.head.model_copy(update={"name": "scaled"}))
+    members = replicas([recipe, recipe], 60)
+    for result, member in zip(train_together(data, members, classes=3), members, strict=True):
+        assert_alike(result, train_together(data, [member], classes=3)[0], data, member)
+        assert result.head.state_dict()["number"] != 0.7
+
+
+def test_a_training_is_torchs_own_adamw_on_clipped_gradients() -> None:
+    data = examples(40)
+    settings = TrainConfig(epochs=4, batch_size=64, learning_rate=0.01, weight_decay=0.3, gradient_norm=3)
+    recipe = replace(RECIPE, head=RECIPE.head.model_copy(update={"dropout": 0}), train=settings)
+    (result,) = train_together(data, [Replica(recipe, torch.arange(40), None, seed=0)], classes=3)
+
+    torch.manual_seed(0)
+    head = build_head(recipe.head, data, 3)
+    head.fit(data)
+    optimiser = torch.optim.AdamW(head.parameters(), weight_decay=0.3)
+    align = ALIGNMENTS["lmmd"](recipe.alignment)
+    clipped = []
+    for rate, share in zip(learning_rates(settings, 4), alignment_weights(recipe.alignment, 4), strict=True):
+        output = head(data.visual, data.acoustic)
+        loss = classification_loss(output, data, smoothing=0.1, weights=torch.ones(3))
+        loss = loss + share * alignment_losses(output, data, align, recipe.alignment).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        clipped.append(bool(torch.nn.utils.clip_grad_norm_(head.parameters(), 3) > 3))
+        optimiser.param_groups[0]["lr"] = float(rate)
+        optimiser.step()
+    assert set(clipped) == {True, False}
+    for name, value in head.state_dict().items():
+        torch.testing.assert_close(result.head.state_dict()[name], value, atol=1e-5, rtol=1e-4)
+
+
 def test_replicas_learn() -> None:
-    data = examples(120)
+    data = examples(240)
     gentle = AlignmentConfig(weight=0.1)
     longer = replace(RECIPE, alignment=gentle, train=RECIPE.train.model_copy(update={"epochs": 25}))
-    members = replicas([longer] * 3, 120)
+    members = replicas([longer] * 3, 240)
     for result, member in zip(train_together(data, members, classes=3), members, strict=True):
         assert member.validation is not None
         part = data.take(member.training)

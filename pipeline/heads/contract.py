@@ -1,6 +1,6 @@
 """What every head is built from and gives."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -85,14 +85,13 @@ class Standardise(nn.Module):
         """Measure on the tokens that are there; a dimension that never varies keeps its scale."""
         values = tokens.values[tokens.mask]  # (tokens, D)
         if len(values):
-            std, mean = torch.std_mean(values, dim=0, correction=0)
-            self.mean.copy_(mean)
+            self.mean.copy_(values.mean(0))
+            std = values.sub_(self.mean).square_().mean(0).sqrt()  # several times faster than torch.std
             self.std.copy_(torch.where(std > 0, std, 1.0))
 
     def forward(self, values: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D)."""
-        scale = 1 / self.std
-        return torch.addcmul(-self.mean * scale, values, scale)
+        return (values - self.mean).div_(self.std)
 
 
 class Drawn(nn.Module):
@@ -109,8 +108,8 @@ class Drawn(nn.Module):
         self.register_buffer("drawn", torch.ones(()), persistent=False)
         self.shape: torch.Size | None = None  # of what it met last in training
 
-    def draw(self, generator: torch.Generator) -> Tensor:
-        """Return the numbers for one step, for input of the shape that it met last."""
+    def draw(self, generators: Sequence[torch.Generator]) -> Tensor:
+        """Return the numbers for one step of as many replicas, for input of the shape that it met last."""
         raise NotImplementedError
 
 
@@ -129,10 +128,16 @@ class Dropout(Drawn):
         self.shape = values.shape
         return values * self.drawn
 
-    def draw(self, generator: torch.Generator) -> Tensor:
+    def draw(self, generators: Sequence[torch.Generator]) -> Tensor:
         """Return what to multiply with: 0, or what makes up for the zeros."""
-        kept = torch.rand(self.shape or (), generator=generator) >= self.share
-        return kept / (1 - self.share)
+        shape = self.shape or torch.Size()
+        # 16 random bits for each, four from one number: several times faster than a float for each.
+        fours = torch.empty(len(generators), shape.numel() // 4 + 1, dtype=torch.int64)
+        for row, generator in zip(fours, generators, strict=True):
+            row.random_(-(2**63), None, generator=generator)
+        bits = fours.view(torch.int16)[:, : shape.numel()].unflatten(1, shape)
+        kept = torch.ge(bits, round(self.share * 2**16) - 2**15, out=torch.empty(bits.shape))
+        return kept.mul_(1 / (1 - self.share))
 
 
 def mean(tokens: Tokens) -> Tensor:
@@ -142,8 +147,9 @@ def mean(tokens: Tokens) -> Tensor:
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Return the mean over what the mask (B, T) leaves of (B, T, D): (B, D)."""
-    weights = mask[..., None].to(values.dtype)
-    return (values * weights).sum(1) / weights.sum(1).clamp(min=1)
+    weights = mask.to(values.dtype)
+    shares = weights / weights.sum(1, keepdim=True).clamp(min=1)
+    return (shares[:, None] @ values)[:, 0]
 
 
 def fuse(logits: Mapping[str, Tensor], present: Mapping[str, Tensor], balance: Tensor | None = None) -> Tensor:

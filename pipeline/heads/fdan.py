@@ -1,10 +1,8 @@
 """The head of this project: cross-attention within the clip, aligned layers, one path for training and prediction."""
 
-from collections.abc import Iterator
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.dataset import Examples, Tokens
@@ -21,7 +19,7 @@ class Encoder(nn.Module):
         self.project = nn.Linear(width_in, config.width)
         self.dropout = Dropout(config.dropout)
         self.register_buffer("rates", 2 * torch.pi * 2.0 ** torch.arange(-2, 4), persistent=False)  # 1/4 to 8 Hz
-        self.time = nn.Linear(2 * 6, config.width)
+        self.time = nn.Linear(2 * 6, config.width, bias=False)
 
     def forward(self, tokens: Tokens) -> Tensor:
         """(B, T, D) to (B, T, width)."""
@@ -31,36 +29,37 @@ class Encoder(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """The queries of one modality attend to the keys and values of the other, within a clip.
+    """One modality's side of a block: what its tokens ask and answer, and what they take from the other's.
 
-    One learned key is always there to attend to: a clip that lacks the other modality has that one only.
+    There is no bias, and no scale in the norm: the linear layers can do what these would. Beside the other modality's
+    tokens there is always a sink, of a learned score and no value: a clip without the other modality has that one only.
     """
 
     def __init__(self, config: HeadConfig) -> None:
-        """Build one direction of one block."""
+        """Build one side of one block."""
         super().__init__()
         width = config.width
         self.heads, self.dropout = config.attention_heads, Dropout(config.dropout)
-        self.norm_query, self.norm_context = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.query, self.out = nn.Linear(width, width), nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.nothing = nn.Parameter(torch.zeros(1, 1, width))
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.query_key_value = nn.Linear(width, 3 * width, bias=False)
+        self.sink = nn.Parameter(torch.zeros(config.attention_heads))
+        self.out = nn.Linear(width, width, bias=False)
 
-    def forward(self, own: Tensor, other: Tensor, other_mask: Tensor) -> Tensor:
-        """(B, T, width), (B, S, width), (B, S) to (B, T, width)."""
-        shares, value = self.attend(own, other, other_mask)
-        return own + self.dropout(self.out((shares @ value).transpose(1, 2).flatten(2)))
+    def parts(self, own: Tensor) -> list[Tensor]:
+        """(B, T, width) to queries, keys and values, each (B, heads, T, width / heads)."""
+        parts = self.query_key_value(self.norm(own)).unflatten(-1, (3, self.heads, -1)).unbind(-3)
+        return [part.transpose(1, 2).contiguous() for part in parts]
 
-    def attend(self, own: Tensor, other: Tensor, other_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return how much each token attends to what, (B, heads, T, 1 + S), and what that is (B, heads, 1 + S, ·)."""
-        context = torch.cat([self.nothing.expand(len(own), 1, -1), self.norm_context(other)], 1)
-        mask = F.pad(other_mask, (1, 0), value=True)[:, None, None]  # (B, 1, 1, 1 + S)
-        query, key, value = (
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, T or 1 + S, width / heads)
-            for part in (self.query(self.norm_query(own)), *self.key_value(context).chunk(2, -1))
-        )
-        scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5
-        return scores.masked_fill(~mask, -torch.inf).softmax(-1), value
+    def shares(self, query: Tensor, key: Tensor, mask: Tensor) -> Tensor:
+        """Return how much the sink and the other's tokens (B, S) count for each token: (B, heads, 1 + S, T)."""
+        scores = key @ query.transpose(-2, -1) / query.shape[-1] ** 0.5
+        scores = scores.masked_fill(~mask[:, None, :, None], -torch.inf)
+        return torch.cat([self.sink[:, None, None].expand_as(scores[..., :1, :]), scores], -2).softmax(-2)
+
+    def forward(self, own: Tensor, shares: Tensor, value: Tensor) -> Tensor:
+        """(B, T, width), (B, heads, 1 + S, T), (B, heads, S, width / heads) to (B, T, width)."""
+        taken = shares[..., 1:, :].transpose(-2, -1) @ value
+        return own + self.dropout(self.out(taken.transpose(1, 2).flatten(2)))
 
 
 class FdanHead(Head):
@@ -91,9 +90,7 @@ class FdanHead(Head):
 
     def forward(self, visual: Tokens, acoustic: Tokens) -> HeadOutput:
         """Tokens of B clips to logits (B, C) and layers of (B, width), for each modality."""
-        seen, heard = self.encode_visual(visual), self.encode_acoustic(acoustic)  # (B, T, width), (B, S, width)
-        for to_visual, to_acoustic in self._blocks():
-            seen, heard = to_visual(seen, heard, acoustic.mask), to_acoustic(heard, seen, visual.mask)
+        seen, heard, _ = self._attended(visual, acoustic)
         visual_layers = layer_outputs(self.ffn_visual, masked_mean(seen, visual.mask))
         acoustic_layers = layer_outputs(self.ffn_acoustic, masked_mean(heard, acoustic.mask))
         logits = {
@@ -104,33 +101,37 @@ class FdanHead(Head):
         fused = None if self.balance is None else fuse(logits, present, self.balance)
         return HeadOutput(**logits, visual_layers=visual_layers, acoustic_layers=acoustic_layers, fused=fused)
 
-    def _blocks(self) -> Iterator[tuple[CrossAttention, CrossAttention]]:
+    def _attended(self, visual: Tokens, acoustic: Tokens) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return both modalities' tokens after all blocks, (B, T, width) and (B, S, width), and the last shares."""
+        seen, heard = self.encode_visual(visual), self.encode_acoustic(acoustic)
+        shares: dict[str, Tensor] = {}
         for pair in zip(self.to_visual, self.to_acoustic, strict=True):
-            yield cast(tuple[CrossAttention, CrossAttention], pair)
+            to_visual, to_acoustic = cast(tuple[CrossAttention, CrossAttention], pair)
+            seen_query, seen_key, seen_value = to_visual.parts(seen)
+            heard_query, heard_key, heard_value = to_acoustic.parts(heard)
+            shares = {
+                "visual": to_visual.shares(seen_query, heard_key, acoustic.mask),
+                "acoustic": to_acoustic.shares(heard_query, seen_key, visual.mask),
+            }
+            seen = to_visual(seen, shares["visual"], heard_value)
+            heard = to_acoustic(heard, shares["acoustic"], seen_value)
+        return seen, heard, shares
 
     @torch.inference_mode()
     def attention(self, visual: Tokens, acoustic: Tokens) -> dict[str, Tensor]:
         """Return how much tokens attend to the other modality's: `visual` (B, T, 1 + S), `acoustic` (B, S, 1 + T).
 
-        It is that of the last block, the mean over its heads; the first column is the learned key that is always there.
+        It is that of the last block, the mean over its heads; the first column is the sink that is always there.
         Without cross-attention there is none.
         """
-        seen, heard = self.encode_visual(visual), self.encode_acoustic(acoustic)
-        found: dict[str, Tensor] = {}
-        for to_visual, to_acoustic in self._blocks():
-            found = {
-                "visual": to_visual.attend(seen, heard, acoustic.mask)[0].mean(1),
-                "acoustic": to_acoustic.attend(heard, seen, visual.mask)[0].mean(1),
-            }
-            seen, heard = to_visual(seen, heard, acoustic.mask), to_acoustic(heard, seen, visual.mask)
-        return found
+        return {name: shares.mean(1).mT for name, shares in self._attended(visual, acoustic)[2].items()}
 
 
 def feed_forward(config: HeadConfig) -> nn.ModuleList:
     """Return the layers, each (B, width) to (B, width)."""
     return nn.ModuleList(
         nn.Sequential(
-            nn.LayerNorm(config.width),
+            nn.LayerNorm(config.width, elementwise_affine=False),
             nn.Linear(config.width, config.width),
             nn.GELU(),
             Dropout(config.dropout),

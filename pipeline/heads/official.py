@@ -4,6 +4,7 @@ What differs from ours, and from the paper: attention runs over the *batch*, cha
 out of prediction; the modalities' batches are shuffled independently; both share bottleneck and classifier.
 """
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -59,9 +60,9 @@ class Shuffle(Drawn):
         self.shape = rows.shape
         return self.drawn if self.drawn.ndim else torch.arange(len(rows))
 
-    def draw(self, generator: torch.Generator) -> Tensor:
-        """Return a random order."""
-        return torch.randperm((self.shape or (0,))[0], generator=generator)
+    def draw(self, generators: Sequence[torch.Generator]) -> Tensor:
+        """Return a random order for each replica."""
+        return torch.stack([torch.randperm((self.shape or (0,))[0], generator=it) for it in generators])
 
 
 class OfficialHead(Head):
