@@ -11,7 +11,8 @@ crops, JPEG files, not at all.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -161,15 +162,51 @@ class Reader(Mapping[str, dict[str, Any]]):
 
     def column(self, name: str, rows: slice = slice(None)) -> NDArray[Any]:
         """Return rows of a flat column."""
-        try:
+        with self._complaining(name):
             values: NDArray[Any] = self._file[name][rows]
+        if name == WHOLE and rows == slice(None):
+            self._compare(_sum(values))
+        return values
+
+    def width(self, name: str) -> int:
+        """Return how many numbers a row of a flat column (N, D) has."""
+        with self._complaining(name):
+            return int(self._file[name].shape[1])
+
+    def each_block(self, name: str, call: Callable[[int, NDArray[Any]], object]) -> None:
+        """Call with every part of a flat column (N, D), the first row's number before it.
+
+        It runs in two threads: HDF5 reads for one at a time, and meanwhile the other can make use of its part.
+        """
+        with self._complaining(name):
+            dataset = self._file[name]
+
+        def read(first: int) -> int:
+            block = np.empty((min(dataset.chunks[0], len(dataset) - first), *dataset.shape[1:]), dataset.dtype)
+            with self._complaining(name):
+                dataset.read_direct(block, np.s_[first : first + len(block)])
+            call(first, block)
+            return _sum(block) if name == WHOLE else 0
+
+        with ThreadPoolExecutor(2) as threads:
+            total = sum(threads.map(read, range(0, len(dataset), dataset.chunks[0])))
+        if name == WHOLE:
+            self._compare(total % (1 << 64))
+
+    @contextmanager
+    def _complaining(self, name: str) -> Iterator[None]:
+        """Turn what goes wrong with a column into words."""
+        try:
+            yield
         except KeyError:
             raise StoreError(f"{self.path} has no column {name!r}{self._way_out}") from None
         except OSError as error:
             raise StoreError(f"{self.path} is damaged in {name!r} ({error}){self._way_out}") from error
-        if name == WHOLE and rows == slice(None) and _sum(values) != int(self._file[name].attrs["sum"]):
-            raise StoreError(f"{self.path} is damaged in {name!r} (its sum is another){self._way_out}")
-        return values
+
+    def _compare(self, total: int) -> None:
+        """Refuse tokens whose sum is not the one that was written."""
+        if total != int(self._file[WHOLE].attrs["sum"]):
+            raise StoreError(f"{self.path} is damaged in {WHOLE!r} (its sum is another){self._way_out}")
 
     @cached_property
     def attributes(self) -> dict[str, Any]:
@@ -201,6 +238,12 @@ class Reader(Mapping[str, dict[str, Any]]):
         """Return which rows are the clip's."""
         position = self._positions[clip_id]
         return slice(int(self.offsets[position]), int(self.offsets[position + 1]))
+
+    def spans(self, clip_ids: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return where each clip's rows begin and how many there are, none of one that is not there: (clips,) each."""
+        places = np.asarray([self._positions.get(clip_id, -1) for clip_id in clip_ids], np.int64)
+        starts = self.offsets[places]
+        return starts, np.where(places < 0, 0, self.offsets[places + 1] - starts)
 
     def __getitem__(self, clip_id: str) -> dict[str, Any]:
         """Return the clip's columns: arrays (n, …), and lists of n arrays where a column is ragged."""
@@ -269,9 +312,9 @@ class FeatureStore(Mapping[str, Feature]):
         return [WHOLE, *(name for name in self.reader.names if name.startswith(VIEW))]
 
     @cached_property
-    def _tokens(self) -> dict[str, NDArray[np.float32]]:
-        """All tokens, by view: thousands of small reads would cost far more than one."""
-        return {name: self.reader.column(name) for name in self.views}
+    def _tokens(self) -> NDArray[np.float32]:
+        """All tokens: thousands of small reads would cost far more than one."""
+        return self.reader.column(WHOLE)
 
     @cached_property
     def _times(self) -> NDArray[np.float32]:
@@ -280,7 +323,7 @@ class FeatureStore(Mapping[str, Feature]):
     def __getitem__(self, clip_id: str) -> Feature:
         """Return the tokens of one clip; there may be none."""
         rows = self.reader.rows(clip_id)
-        return Feature(self._tokens[WHOLE][rows], self._times[rows])
+        return Feature(self._tokens[rows], self._times[rows])
 
     def __contains__(self, clip_id: object) -> bool:
         """Return whether the store holds the clip."""
@@ -301,18 +344,22 @@ class FeatureStore(Mapping[str, Feature]):
 
     def load(self, clip_ids: Sequence[str], *, view: str = WHOLE) -> Padded:
         """Return the clips in the order asked for; a clip that the store lacks has no tokens."""
-        tokens = self._tokens[view]
-        spans = [self.reader.rows(clip_id) if clip_id in self.reader else slice(0, 0) for clip_id in clip_ids]
-        lengths = np.asarray([span.stop - span.start for span in spans], np.int64)
+        starts, lengths = self.reader.spans(clip_ids)
         longest = max(1, int(lengths.max(initial=0)))
         mask = np.arange(longest) < lengths[:, None]
-        if mask.all() and [span.start for span in spans] == list(range(0, len(tokens), longest)):
-            # All clips, in their own order and of one length: they lie there as they are wanted.
-            shape = (len(spans), longest)
-            return Padded(tokens.reshape(*shape, -1), self._times.reshape(shape), mask)
-        values = np.zeros((len(spans), longest, tokens.shape[1]), np.float32)
-        times = np.zeros((len(spans), longest), np.float32)
-        for row, (span, length) in enumerate(zip(spans, lengths, strict=True)):
-            values[row, :length] = tokens[span]
-            times[row, :length] = self._times[span]
+        target = np.flatnonzero(mask)  # of each token the place among all
+        source = np.arange(len(target)) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+        times = np.zeros(mask.shape, np.float32)
+        times[mask] = self._times[source]
+        values = np.zeros((*mask.shape, self.reader.width(view)), np.float32)
+        flat = values.reshape(mask.size, -1)
+        order = np.argsort(source, kind="stable")  # as they lie in the file
+        target, source = target[order], source[order]
+
+        def place(first: int, block: NDArray[np.float32]) -> None:
+            low, high = np.searchsorted(source, (first, first + len(block)))
+            rows = source[low:high] - first
+            flat[target[low:high]] = block if np.array_equal(rows, np.arange(len(block))) else block[rows]
+
+        self.reader.each_block(view, place)
         return Padded(values, times, mask)

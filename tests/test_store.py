@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from pipeline import store
 from pipeline.errors import StoreError
 from pipeline.store import EMBEDDINGS, FeatureStore, Reader, describe, writing
 
@@ -56,6 +57,30 @@ def test_loading_pads_and_masks_in_the_order_asked_for(tmp_path: Path) -> None:
     np.testing.assert_array_equal(padded.values[0, :2], CLIPS["c"]["tokens"])
     np.testing.assert_array_equal(padded.times[2], CLIPS["a/ä"]["times"])
     assert (padded.values[~padded.mask] == 0).all()
+
+
+@pytest.mark.parametrize("block_rows", [1, 4, 7, 1000])
+def test_loading_is_right_wherever_the_blocks_of_the_file_end(
+    block_rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "WHOLE_CHUNK_BYTES", block_rows * 3 * 4)
+    rng = np.random.default_rng(0)
+    clips = {
+        f"c{number}": {"tokens": rng.normal(size=(length, 3)), "times": np.arange(length) + number}
+        for number, length in enumerate(rng.integers(0, 9, 40))
+    }
+    clips = {name: {key: value.astype(np.float32) for key, value in clip.items()} for name, clip in clips.items()}
+    file = FeatureStore(write(tmp_path / "visual.h5", clips))
+    mixed = [*rng.permutation(list(clips))[:25], "absent", "c7", "c7"]
+    for asked in (list(clips), mixed):
+        padded = file.load(asked)
+        for row, clip_id in enumerate(asked):
+            length = len(clips[clip_id]["times"]) if clip_id in clips else 0
+            assert padded.mask[row].tolist() == [True] * length + [False] * (padded.mask.shape[1] - length)
+            if length:
+                np.testing.assert_array_equal(padded.values[row, :length], clips[clip_id]["tokens"])
+                np.testing.assert_array_equal(padded.times[row, :length], clips[clip_id]["times"])
+        assert (padded.values[~padded.mask] == 0).all()
 
 
 def test_a_store_without_any_clip_still_knows_its_width(tmp_path: Path) -> None:
