@@ -4,15 +4,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.errors import ClipError, ParameterError
 from pipeline.files import file_digest
 from pipeline.media import frame_times
 from pipeline.provenance import digest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Boxes = NDArray[np.float32]
 
@@ -51,7 +54,7 @@ class Tables:
         every = frame_times(path)
         return [rows[sure & (frames == np.abs(every - time).argmin()).to_numpy()].astype(np.float32) for time in times]
 
-    def _of_clip(self, path: Path) -> pd.DataFrame:
+    def _of_clip(self, path: Path) -> "pd.DataFrame":
         if self.place.is_file():
             table = _read(self.place)
             if "input" not in table:
@@ -73,7 +76,9 @@ def _tables(folder: Path) -> list[Path]:
 
 
 @lru_cache(maxsize=1)  # the one table of all clips is asked for with every clip
-def _read(file: Path) -> pd.DataFrame:
+def _read(file: Path) -> "pd.DataFrame":
+    import pandas as pd  # here, because other detectors' workers would wait for it
+
     try:
         table = pd.read_csv(file) if file.suffix == ".csv" else pd.read_parquet(file)
     except (ValueError, OSError) as error:
@@ -88,21 +93,21 @@ def _common(one: Path, other: Path) -> int:
     return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
 
 
-def _py_feat(table: pd.DataFrame) -> NDArray[np.float64]:
+def _py_feat(table: "pd.DataFrame") -> NDArray[np.float64]:
     corner = table[["FaceRectX", "FaceRectY"]].to_numpy()
     size = table[["FaceRectWidth", "FaceRectHeight"]].to_numpy()
     boxes = np.hstack([corner, corner + size, table[["FaceScore"]].to_numpy()])
     return np.hstack([boxes, _eyes(table)]) if f"x_{POINTS - 1}" in table else boxes
 
 
-def _open_face(table: pd.DataFrame) -> NDArray[np.float64]:
+def _open_face(table: "pd.DataFrame") -> NDArray[np.float64]:
     points = [table[[f"{axis}_{number}" for number in range(POINTS)]].to_numpy() for axis in "xy"]
     scores = table["confidence"].where(table["success"] == 1, 0).to_numpy()
     corners = [function(axis, axis=1) for function in (np.min, np.max) for axis in points]
     return np.hstack([np.stack([*corners, scores], axis=1), _eyes(table)])
 
 
-def _eyes(table: pd.DataFrame) -> NDArray[np.float64]:
+def _eyes(table: "pd.DataFrame") -> NDArray[np.float64]:
     """Return x, y of both eyes, each the mean of its six points."""
     means = [table[[f"{axis}_{number}" for number in eye]].to_numpy().mean(1) for eye in EYES for axis in "xy"]
     return np.stack(means, axis=1)
