@@ -12,10 +12,11 @@ from benchmarks import embedding
 from benchmarks.figures import Figure, ratio, slower
 from data_manifest.sample import SampleConfig, plan, render
 from pipeline.faces import FacesConfig, extract_faces
+from pipeline.features import FeatureStore
 from pipeline.files import file_digest
 from pipeline.memo import Memo
 from pipeline.provenance import digest
-from pipeline.store import EMBEDDINGS, FeatureStore, writing
+from pipeline.store import EMBEDDINGS, writing
 
 CLIPS = 7
 CLIPS_STORED = 10_000

@@ -14,7 +14,7 @@ from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.store import FeatureStore
+from pipeline.features import FeatureStore
 
 console = Console(highlight=False)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from data_manifest.manifest import Clip, Exclusion
 from pipeline.errors import TrainingError
-from pipeline.store import FeatureStore, Padded
+from pipeline.features import FeatureStore, Padded
 
 
 class Tokens(NamedTuple):

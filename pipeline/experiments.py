@@ -16,6 +16,7 @@ from data_manifest.splits import Split
 from pipeline.checkpoints import Card, load_head
 from pipeline.dataset import Examples, load_examples, usable
 from pipeline.evaluation import Prediction
+from pipeline.features import FeatureStore
 from pipeline.heads import HEADS, Head, HeadConfig, Shapes
 from pipeline.losses import ALIGNMENTS, AlignmentConfig
 from pipeline.memo import Arrays, Memo
@@ -24,7 +25,6 @@ from pipeline.params import read_section
 from pipeline.provenance import code_version, digest, library_versions
 from pipeline.registry import lookup
 from pipeline.replicas import Replica, architecture, train_together
-from pipeline.store import FeatureStore
 from pipeline.training import Recipe, TrainConfig, Trained, describe, predict
 
 VISUAL = Path("data/embeddings/visual.h5")

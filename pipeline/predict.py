@@ -23,6 +23,7 @@ from pipeline.engines import quantised
 from pipeline.errors import ClipError, ParameterError, PipelineError
 from pipeline.extraction import ClipJob
 from pipeline.faces import FacesConfig
+from pipeline.features import FeatureStore
 from pipeline.heads import Head
 from pipeline.media import MediaInfo, probe
 from pipeline.parallel import RunConfig
@@ -31,7 +32,7 @@ from pipeline.spectrograms import SpectrogramsConfig
 from pipeline.steps.embeddings import write_tokens
 from pipeline.steps.faces import write_faces
 from pipeline.steps.spectrograms import write_windows
-from pipeline.store import FeatureStore, Reader
+from pipeline.store import Reader
 from pipeline.training import predict
 
 MODEL = Path("models/head.safetensors")

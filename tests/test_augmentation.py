@@ -11,8 +11,9 @@ from pipeline.augmentation import vary_faces, vary_spectrograms, view
 from pipeline.backbones import BackboneConfig
 from pipeline.dataset import load_examples
 from pipeline.embedding import SOURCES, embed_clip, no_tokens
+from pipeline.features import FeatureStore
 from pipeline.memo import Arrays
-from pipeline.store import EMBEDDINGS, FeatureStore, writing
+from pipeline.store import EMBEDDINGS, writing
 
 CONFIG = BackboneConfig(weights="random", size_px=64, views=3)
 

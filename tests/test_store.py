@@ -10,7 +10,8 @@ import pytest
 
 from pipeline import store
 from pipeline.errors import StoreError
-from pipeline.store import EMBEDDINGS, FeatureStore, Reader, describe, writing
+from pipeline.features import FeatureStore
+from pipeline.store import EMBEDDINGS, Reader, describe, writing
 
 RNG = np.random.default_rng(0)
 CLIPS: dict[str, dict[str, Any]] = {
