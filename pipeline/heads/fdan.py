@@ -31,8 +31,9 @@ class Encoder(nn.Module):
 class CrossAttention(nn.Module):
     """One modality's side of a block: what its tokens ask and answer, and what they take from the other's.
 
-    There is no bias, and no scale in the norm: the linear layers can do what these would. Beside the other modality's
-    tokens there is always a sink, of a learned score and no value: a clip without the other modality has that one only.
+    The norm has no scale, which the product after it can take over, and no layer a bias: each would be one more pass
+    over all tokens. Beside the other modality's tokens there is always a sink, of a learned score and no value: a clip
+    without the other modality has that one only.
     """
 
     def __init__(self, config: HeadConfig) -> None:
