@@ -4,7 +4,6 @@ from pathlib import Path
 
 from data_manifest.jobs import clip_jobs
 from pipeline.faces import SCHEMA, FacesConfig
-from pipeline.figures.sheets import draw_faces
 from pipeline.parallel import RunConfig
 from pipeline.params import read_section
 from pipeline.steps.faces import write_faces
@@ -19,6 +18,9 @@ def main() -> None:
     config = read_section("faces", FacesConfig)
     jobs = clip_jobs("visual")
     write_faces(TARGET, jobs, config, run=read_section("run", RunConfig))
+    # Workers import this module, too, and draw nothing.
+    from pipeline.figures.sheets import draw_faces
+
     media = {job.clip_id: job.load() for job in jobs}
     sheet = Path("results/figures/faces.png")
     draw_faces(Reader(TARGET, schema=SCHEMA), media, sheet, frames_per_clip=config.frames_per_clip)

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from data_manifest.jobs import clip_jobs
-from pipeline.figures.sheets import draw_spectrograms
 from pipeline.parallel import RunConfig
 from pipeline.params import read_section
 from pipeline.spectrograms import SCHEMA, SpectrogramsConfig
@@ -18,6 +17,9 @@ def main() -> None:
     """Write `data/spectrograms.h5` and its contact sheet."""
     config = read_section("spectrograms", SpectrogramsConfig)
     write_windows(TARGET, clip_jobs("acoustic"), config, run=read_section("run", RunConfig))
+    # Workers import this module, too, and draw nothing.
+    from pipeline.figures.sheets import draw_spectrograms
+
     draw_spectrograms(Reader(TARGET, schema=SCHEMA), Path("results/figures/spectrograms.png"))
 
 

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from pipeline.figures import save
@@ -17,28 +16,50 @@ from pipeline.store import Reader
 
 CLIPS = 12
 FACES_A_CLIP = 8
+LABEL_IN, TITLE_IN = 1.6, 0.4  # the room left of the pictures, and above them
+BOX = (230, 159, 0)  # its colour
+
+
+class Sheet:
+    """Rows of pictures with a word below each, in one pair of axes: hundreds of pairs would take seconds to draw."""
+
+    def __init__(self, title: str, *, rows: int, columns: int, cell_in: tuple[float, float]) -> None:
+        """Make room for pictures of that size in inches (width, height), words included."""
+        width, height = max(1, columns) * cell_in[0], max(1, rows) * cell_in[1]
+        self.figure = Figure(figsize=(LABEL_IN + width, TITLE_IN + height))
+        self.figure.suptitle(title, fontsize=11, y=1 - 0.1 / (TITLE_IN + height), va="top")
+        place = (LABEL_IN / (LABEL_IN + width), 0, width / (LABEL_IN + width), height / (TITLE_IN + height))
+        self.axes = self.figure.add_axes(place, xlim=(0, columns), ylim=(rows, 0), autoscale_on=False)
+        self.axes.set_axis_off()
+
+    def name(self, row: int, words: str) -> None:
+        """Say what a row shows."""
+        self.axes.text(-0.05, row + 0.44, words, fontsize=7, ha="right", va="center")
+
+    def show(self, row: int, column: int, picture: NDArray[Any], words: str, **how: Any) -> None:
+        """Show a picture (height, width), or with colours, as large as its cell."""
+        extent = (column + 0.03, column + 0.97, row + 0.86, row + 0.02)  # left, right, bottom, top
+        self.axes.imshow(picture, extent=extent, aspect="auto", **how)
+        self.axes.text(column + 0.5, row + 0.88, words, fontsize=6, ha="center", va="top")
 
 
 def draw_faces(faces: Reader, media: Mapping[str, Path], path: Path, *, frames_per_clip: int) -> None:
     """Draw every n-th clip, worst scores first: the frame with the least sure box, and crops. `media` are the files."""
     scores = {clip_id: _scores(faces, clip_id) for clip_id in evenly(faces.clip_ids, CLIPS)}
     chosen = sorted(scores, key=lambda clip_id: (scores[clip_id].mean() if len(scores[clip_id]) else -1, clip_id))
-    columns = 1 + FACES_A_CLIP
-    figure = Figure(figsize=(columns * 1.2 + 2.6, max(1, len(chosen)) * 1.25 + 0.5), layout="constrained")
-    figure.suptitle(f"Faces of {len(chosen)} of {len(faces)} clips, those with the worst scores first", fontsize=11)
-    axes = figure.subplots(max(1, len(chosen)), columns, squeeze=False)
-    for row, clip_id in zip(axes, chosen, strict=False):
+    title = f"Faces of {len(chosen)} of {len(faces)} clips, those with the worst scores first"
+    sheet = Sheet(title, rows=len(chosen), columns=1 + FACES_A_CLIP, cell_in=(1.2, 1.31))
+    for row, clip_id in enumerate(chosen):
         clip = faces[clip_id]
-        _draw_frame(row[0], clip, media[clip_id], frames_per_clip)
+        sheet.show(row, 0, *_worst_frame(clip, media[clip_id], frames_per_clip))
         count = len(clip["times"])
         shown = np.unique(np.linspace(0, count - 1, FACES_A_CLIP).round().astype(int)) if count else ()
-        for axis, index in zip(row[1:], shown, strict=False):
-            axis.imshow(decode_jpeg(clip["crops"][index]))
-            axis.set_xlabel(f"{clip['times'][index]:.2f} s, {_told(clip, index)}", fontsize=6, labelpad=1)
-        told = f"{clip_id.split('/')[-1]}\n{count} faces" + (f", score {scores[clip_id].mean():.2f}" if count else "")
-        row[0].set_ylabel(told, fontsize=7, rotation=0, ha="right", va="center")
-    _bare(axes)
-    save(figure, path)
+        for column, index in enumerate(shown, start=1):
+            told = f"{clip['times'][index]:.2f} s, {_told(clip, index)}"
+            sheet.show(row, column, decode_jpeg(clip["crops"][index]), told)
+        score = f", score {scores[clip_id].mean():.2f}" if count else ""
+        sheet.name(row, f"{clip_id.split('/')[-1]}\n{count} faces{score}")
+    save(sheet.figure, path)
 
 
 def _scores(faces: Reader, clip_id: str) -> NDArray[np.float32]:
@@ -51,16 +72,27 @@ def _told(clip: Mapping[str, Any], index: int) -> str:
     return (f"{clip['boxes'][index, 4]:.2f}", "filled", "whole")[clip["sources"][index]]
 
 
-def _draw_frame(axis: Axes, clip: Mapping[str, Any], path: Path, frames_per_clip: int) -> None:
-    """Draw the frame whose box is the least sure; without any box, the clip's middle."""
+def _worst_frame(clip: Mapping[str, Any], path: Path, frames_per_clip: int) -> tuple[NDArray[np.uint8], str]:
+    """Return the frame whose box is the least sure, and a word on it; without any box, the one in the clip's middle."""
     frames, times = read_frames(path, count=frames_per_clip)
-    worst = int(clip["boxes"][:, 4].argmin()) if len(clip["boxes"]) else -1
-    index = int(np.abs(times - clip["times"][worst]).argmin()) if worst >= 0 else len(frames) // 2
-    axis.imshow(frames[index])
-    if worst >= 0:
-        x1, y1, x2, y2 = clip["boxes"][worst, :4]
-        axis.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor="#E69F00", linewidth=1.2))
-        axis.set_xlabel(f"{times[index]:.2f} s, {_told(clip, worst)}", fontsize=6, labelpad=1)
+    if not len(clip["boxes"]):
+        return _square(frames[len(frames) // 2]), ""
+    worst = int(clip["boxes"][:, 4].argmin())
+    index = int(np.abs(times - clip["times"][worst]).argmin())
+    x1, y1, x2, y2 = clip["boxes"][worst, :4].round().astype(int).tolist()
+    thickness = max(1, max(frames[index].shape) // 100)
+    frame = cv2.rectangle(frames[index].copy(), (x1, y1), (x2, y2), BOX, thickness)
+    return _square(frame), f"{times[index]:.2f} s, {_told(clip, worst)}"
+
+
+def _square(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a frame (height, width, 3) in the middle of a white square."""
+    height, width = frame.shape[:2]
+    side = max(height, width)
+    square = np.full((side, side, 3), 255, np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = frame
+    return square
 
 
 def draw_spectrograms(spectrograms: Reader, path: Path) -> None:
@@ -68,24 +100,12 @@ def draw_spectrograms(spectrograms: Reader, path: Path) -> None:
     chosen = evenly(spectrograms.clip_ids, CLIPS)
     columns = max([len(spectrograms[clip_id]["windows"]) for clip_id in chosen] + [1])
     columns = min(columns, FACES_A_CLIP)
-    figure = Figure(figsize=(columns * 2.0 + 2.2, max(1, len(chosen)) * 1.1 + 0.5), layout="constrained")
-    figure.suptitle(f"Spectrogram windows of {len(chosen)} of {len(spectrograms)} clips", fontsize=11)
-    axes = figure.subplots(max(1, len(chosen)), columns, squeeze=False)
-    for row, clip_id in zip(axes, chosen, strict=False):
+    title = f"Spectrogram windows of {len(chosen)} of {len(spectrograms)} clips"
+    sheet = Sheet(title, rows=len(chosen), columns=columns, cell_in=(2.0, 1.1))
+    for row, clip_id in enumerate(chosen):
         clip = spectrograms[clip_id]
-        for axis, window, time in zip(row, clip["windows"], clip["times"], strict=False):
-            axis.imshow(window.T, origin="lower", aspect="auto", vmin=0, vmax=1, cmap="magma")
-            axis.set_xlabel(f"{time:.2f} s", fontsize=6, labelpad=1)
-        row[0].set_ylabel(clip_id.split("/")[-1], fontsize=7, rotation=0, ha="right", va="center")
-    _bare(axes)
-    save(figure, path)
-
-
-def _bare(axes: np.ndarray) -> None:
-    """Take away ticks everywhere, and the frames of places where nothing was drawn."""
-    axis: Axes
-    for axis in axes.flat:
-        axis.set_xticks([])
-        axis.set_yticks([])
-        if not axis.has_data():
-            axis.spines[:].set_visible(False)
+        for column, window in enumerate(clip["windows"][:columns]):
+            how = {"origin": "lower", "vmin": 0, "vmax": 1, "cmap": "magma"}
+            sheet.show(row, column, window.T, f"{clip['times'][column]:.2f} s", **how)
+        sheet.name(row, clip_id.split("/")[-1])
+    save(sheet.figure, path)
