@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.backbones import BackboneConfig, load_backbone
+from pipeline.backbones import BackboneConfig
 from pipeline.engines import embed
 from pipeline.errors import ClipError
 from pipeline.faces import FacesConfig, detect
@@ -48,7 +48,6 @@ def _embedding() -> BackboneConfig:
 def _alone(path: Path) -> float:
     """Return the seconds of one clip: decoded, looked through, heard, and as many images embedded."""
     sounds = read_section("spectrograms", SpectrogramsConfig, path=ROOT / "params.yaml")
-    load_backbone(_embedding())
     start = time.perf_counter()
     frames, _ = read_frames(path, count=_faces().frames_per_clip)
     found = detect(frames, _faces())

@@ -214,7 +214,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 @cache
-def load_backbone(config: BackboneConfig, device: str = "cpu") -> nn.Module:
+def load_backbone(config: BackboneConfig, device: str) -> nn.Module:
     """Return the backbone, built once a process, on one thread: so its bits don't depend on the machine's cores."""
     torch.set_num_threads(1)
     backbone: nn.Module = lookup(BACKBONES, config.backbone, "backbone")(config)
@@ -232,6 +232,6 @@ def check_device(device: str) -> None:
 def describe_weights(config: BackboneConfig) -> dict[str, Any]:
     """Return the weights' name and the sha256 of every number in the backbone as it runs."""
     total = hashlib.sha256()
-    for name, value in sorted(load_backbone(config).state_dict().items()):
+    for name, value in sorted(load_backbone(config, "cpu").state_dict().items()):
         total.update(name.encode() + value.numpy().tobytes())
     return {"name": config.weights, "sha256": total.hexdigest()}

@@ -111,7 +111,7 @@ def _converted(config: BackboneConfig, channels: int) -> Any:
     size = config.size_px
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = openvino.convert_model(load_backbone(config), example_input=torch.zeros(2, channels, size, size))
+        model = openvino.convert_model(load_backbone(config, "cpu"), example_input=torch.zeros(2, channels, size, size))
     model.reshape([-1, channels, size, size])
     return model
 

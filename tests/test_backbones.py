@@ -100,8 +100,8 @@ def test_every_family_of_networks_keeps_the_contract(name: str) -> None:
     tokens = embed(images, config)
     assert tokens.shape[:2] == (2, 4)
     assert tokens.dtype == torch.float32
-    assert not load_backbone(config).training
-    assert not any(parameter.requires_grad for parameter in load_backbone(config).parameters())
+    assert not load_backbone(config, "cpu").training
+    assert not any(parameter.requires_grad for parameter in load_backbone(config, "cpu").parameters())
     # A grey image gives the same tokens as its three equal channels.
     grey = images[:, :1]
     expected = embed(grey.expand(-1, 3, -1, -1), config)
@@ -119,9 +119,17 @@ def test_every_family_of_networks_keeps_the_contract(name: str) -> None:
     release()
 
 
+def test_a_network_is_built_once_for_its_description_and_its_tokens() -> None:
+    config = BackboneConfig(weights="random", size_px=64)
+    release()
+    describe_weights(config)
+    embed(torch.zeros(1, 3, 64, 64), config)
+    assert load_backbone.cache_info().misses == 1
+
+
 def test_a_size_that_the_network_cannot_take_is_said_in_one_line() -> None:
     with pytest.raises(ParameterError, match=r"inception_v3 cannot take images of size_px = 32; it was made for 299"):
-        load_backbone(BackboneConfig(backbone="inception_v3", weights="random", size_px=32))
+        load_backbone(BackboneConfig(backbone="inception_v3", weights="random", size_px=32), "cpu")
 
 
 def test_tokens_are_the_pooled_features_of_the_plain_network(images: torch.Tensor, state_file: Path) -> None:
@@ -162,7 +170,7 @@ def test_published_weights_are_fetched_and_verified(
         config = BackboneConfig(weights="imagenet", size_px=64, seed=77)
         monkeypatch.setitem(backbones.WEIGHT_FILES, "resnet34", WeightFile(url=address, sha256="0" * 8))
         with pytest.raises(WeightsError, match=rf"resnet34-test.pth.*{right}"):
-            load_backbone(config)
+            load_backbone(config, "cpu")
         monkeypatch.setitem(backbones.WEIGHT_FILES, "resnet34", WeightFile(url=address, sha256=right[:8]))
         tokens = embed(images, config)
         server.shutdown()
@@ -173,12 +181,12 @@ def test_weights_that_are_no_state_dict_are_named(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     path.write_bytes(b"not weights")
     with pytest.raises(WeightsError, match=r"weights.pth is no state dict"):
-        load_backbone(BackboneConfig(weights=str(path)))
+        load_backbone(BackboneConfig(weights=str(path)), "cpu")
     with pytest.raises(WeightsError, match="no such file; give a state dict, imagenet or random"):
-        load_backbone(BackboneConfig(weights=str(tmp_path / "absent.pth")))
+        load_backbone(BackboneConfig(weights=str(tmp_path / "absent.pth")), "cpu")
     torch.save({"fc.weight": torch.zeros(2, 2)}, path)
     with pytest.raises(WeightsError, match=r"weights.pth does not fit resnet34"):
-        load_backbone(BackboneConfig(weights=str(path), seed=3))
+        load_backbone(BackboneConfig(weights=str(path), seed=3), "cpu")
 
 
 def test_a_mistyped_backbone_lists_the_names() -> None:
