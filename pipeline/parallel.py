@@ -31,6 +31,11 @@ DASK_SETTINGS = {
     # One clip at a time on a worker: when it dies, exactly that clip is under suspicion.
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.allowed-failures": 1,
+    # What Dask looks at many times a second, for a dashboard and its warnings, takes a tenth of the time of two cores.
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.monitor-interval": "1s",
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
     # A machine that slept, or was short of breath, is no reason to give a worker up: one that dies is noticed at once.
     "distributed.comm.timeouts.tcp": "1 day",
     "distributed.scheduler.worker-ttl": None,
