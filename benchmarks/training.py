@@ -3,10 +3,9 @@
 import os
 import tempfile
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache, partial
-from multiprocessing import get_context
-from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -26,7 +25,7 @@ from pipeline.dataset import Examples
 from pipeline.experiments import ACOUSTIC, TOGETHER, VISUAL, open_corpus, plan_runs, read_recipe
 from pipeline.heads.contract import Dropout
 from pipeline.losses import ALIGNMENTS
-from pipeline.parallel import RunConfig
+from pipeline.parallel import Pool, RunConfig
 from pipeline.params import read_section
 from pipeline.replicas import Replica, train_together
 from pipeline.store import EMBEDDINGS, writing
@@ -44,7 +43,7 @@ def measure() -> list[Figure]:
     recipe = read_recipe()
     recipe = replace(recipe, train=recipe.train.model_copy(update={"epochs": MEASURED}))
     cores = psutil.cpu_count() or 1
-    with get_context("spawn").Pool(cores) as pool:
+    with Pool(RunConfig()) as pool:
         return [*_epochs(pool, recipe, cores), *_batched(pool, recipe, cores), _table()]
 
 
@@ -83,7 +82,7 @@ def _batched(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
     )
     share = ratio(
         f"operations a second, {TOGETHER} replicas together on each core",
-        partial(pool.map, _multiply, range(cores)),
+        partial(_each, pool, _multiply, range(cores)),
         partial(_spread, pool, recipe, cores),
         against="the product of two matrices of 4096 x 4096 on each core",
         target=">= 50 %",
@@ -149,7 +148,13 @@ def _together(recipe: Recipe, seeds: list[int], *, validated: bool = True) -> No
 def _spread(pool: Pool, recipe: Recipe, cores: int, *, validated: bool = True) -> None:
     """Train a group of replicas in each process."""
     seeds = [list(range(core * TOGETHER, (core + 1) * TOGETHER)) for core in range(cores)]
-    pool.map(partial(_together, recipe, validated=validated), seeds)
+    _each(pool, partial(_together, recipe, validated=validated), seeds)
+
+
+def _each(pool: Pool, function: Callable[[Any], Any], arguments: Iterable[Any]) -> None:
+    """Call the function once for each argument, by the workers that users have."""
+    for answer in [pool.submit(function, argument) for argument in arguments]:
+        answer()
 
 
 def _multiply(_: int) -> None:

@@ -28,7 +28,7 @@ from pipeline.replicas import Replica, architecture, train_together
 from pipeline.training import Recipe, TrainConfig, Trained, describe, predict
 
 VISUAL = Path("data/embeddings/visual.h5")
-TOGETHER = 15  # replicas that are trained as one program, at most: more gain nothing and take memory
+TOGETHER = 20  # replicas that are trained as one program, at most: more gain nothing and take memory
 ACOUSTIC = Path("data/embeddings/acoustic.h5")
 RANDOM_WEIGHTS = "random backbone weights: these figures show that the pipeline works, and nothing about emotion"
 
