@@ -25,7 +25,8 @@ class Sheet:
 
     def __init__(self, title: str, *, rows: int, columns: int, cell_in: tuple[float, float]) -> None:
         """Make room for pictures of that size in inches (width, height), words included."""
-        width, height = max(1, columns) * cell_in[0], max(1, rows) * cell_in[1]
+        rows = max(1, rows)  # a corpus without any clip has a sheet, too
+        width, height = columns * cell_in[0], rows * cell_in[1]
         self.figure = Figure(figsize=(LABEL_IN + width, TITLE_IN + height))
         self.figure.suptitle(title, fontsize=11, y=1 - 0.1 / (TITLE_IN + height), va="top")
         place = (LABEL_IN / (LABEL_IN + width), 0, width / (LABEL_IN + width), height / (TITLE_IN + height))
