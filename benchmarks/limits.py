@@ -16,10 +16,10 @@ from pipeline.errors import ClipError
 from pipeline.faces import FacesConfig, detect
 from pipeline.media import read_audio, read_frames
 from pipeline.params import read_section
+from pipeline.processes import ONE_THREAD
 from pipeline.provenance import ROOT
 from pipeline.registry import lookup
 from pipeline.spectrograms import SPECTROGRAMS, SpectrogramsConfig, cut
-from pipeline.threads import ONE_THREAD
 
 
 def seconds(paths: Sequence[Path]) -> float:

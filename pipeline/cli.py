@@ -12,6 +12,7 @@ from pipeline.commands.doctor import doctor
 from pipeline.commands.info import info
 from pipeline.commands.memo import memo
 from pipeline.commands.predict import predict
+from pipeline.processes import collect_rarely
 
 app = typer.Typer(no_args_is_help=True, help="Audio-visual speech emotion recognition on cached embeddings.")
 for command in (info, configure, doctor, ablate, predict, memo):
@@ -36,4 +37,5 @@ def fdan(
 
 def main() -> None:
     """Run the command line."""
+    collect_rarely()
     app()

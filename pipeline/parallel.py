@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 
 from pipeline.errors import ClipError, ParameterError, PipelineError
 from pipeline.params import Config
-from pipeline.threads import ONE_THREAD
+from pipeline.processes import ONE_THREAD
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -31,7 +31,7 @@ DASK_SETTINGS = {
     # One clip at a time on a worker: when it dies, exactly that clip is under suspicion.
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.allowed-failures": 1,
-    # What Dask looks at many times a second, for a dashboard and its warnings, takes a tenth of the time of two cores.
+    # What Dask looks at many times a second, for a dashboard and its warnings, takes a twentieth of two cores.
     "distributed.worker.profile.enabled": False,
     "distributed.worker.memory.monitor-interval": "1s",
     "distributed.admin.tick.interval": "1s",
@@ -118,7 +118,7 @@ class Pool:
         # Half a second that not every run has to pay.
         from distributed import Client, KilledWorker, LocalCluster
 
-        from pipeline.workers import Deaf, admit
+        from pipeline.workers import Ours, admit
 
         for name in ("distributed", "distributed.client", "tornado.application"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # what concerns people is said by us
@@ -134,7 +134,7 @@ class Pool:
         except OSError as error:
             raise ParameterError(f"run.scheduler: no Dask scheduler answers at {address}: {error}") from error
         if self.run.scheduler == "processes":
-            client.register_plugin(Deaf())
+            client.register_plugin(Ours())
         else:
             self.workers = admit(client)
         return client

@@ -8,8 +8,8 @@ from distributed import Client, WorkerPlugin
 from threadpoolctl import threadpool_limits
 
 from pipeline.errors import ParameterError
+from pipeline.processes import ONE_THREAD, collect_rarely
 from pipeline.provenance import library_versions
-from pipeline.threads import ONE_THREAD
 
 WAIT_S = 60
 SHAPING = ("av", "librosa", "numpy", "opencv-python", "scikit-image", "scipy", "torch", "torchvision")
@@ -26,14 +26,15 @@ class OneThread(WorkerPlugin):
         threadpool_limits(1)
 
 
-class Deaf(WorkerPlugin):
-    """Let a worker of ours ignore Ctrl-C, which a terminal sends to it too: who started it will stop it."""
+class Ours(WorkerPlugin):
+    """Settle a worker that was started from here."""
 
-    name = "fdan-deaf"
+    name = "fdan-ours"
 
     def setup(self, worker: Any) -> None:
-        """Take the signal away; a worker's own thread is its process's first."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        """Take Ctrl-C away, which a terminal sends to it too: who started it will stop it."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a worker's own thread is its process's first
+        collect_rarely()
 
 
 def admit(client: Client) -> int:

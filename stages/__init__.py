@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from pipeline.errors import for_people
-from pipeline.threads import ONE_THREAD
+from pipeline.processes import ONE_THREAD, collect_rarely
 
 STOPPED = 130  # what shells say of a command that Ctrl-C has ended
+collect_rarely()
 os.environ.update(ONE_THREAD)  # here, because numerical libraries read it once, when they are imported
 
 
