@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,9 @@ class Step:
     upstream: str = ""  # the fingerprint of the step whose results this one reads
     device: str = "cpu"  # the kind of device that computes: another kind, other bits
 
+    @cached_property
     def ingredients(self) -> dict[str, Any]:
-        """Return what makes two results of one clip differ."""
+        """What makes two results of one clip differ."""
         return {
             "step": self.name,
             "code": code_version(self.code),
@@ -59,7 +61,7 @@ class Step:
     @property
     def fingerprint(self) -> str:
         """The short name of the ingredients."""
-        return fingerprint(self.ingredients())
+        return fingerprint(self.ingredients)
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def extract(
     Raise when more than `run.max_failures` of the clips failed; if `quiet`, leave that to who reads the tally.
     """
     store = memo or Memo()
-    ingredients = digest(step.ingredients())
+    ingredients = digest(step.ingredients)
 
     def start(job: ClipJob) -> Arrays | Callable[[], Arrays]:
         remembered = store.read(step.name, digest([job.content, ingredients]))

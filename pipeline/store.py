@@ -47,6 +47,7 @@ class Writer:
     def __init__(self, file: h5py.File, disk: LateErrors, like: Arrays) -> None:
         """Create the columns, empty, with the types and row shapes of `like`."""
         self._file, self._disk = file, disk
+        self._columns: dict[str, h5py.Dataset] = {}
         self._clip_ids: list[str] = []
         self._sum = 0
         self._offsets = {_index(name): [0] for name in ["", *like] if f"{name}_lengths" in like or not name}
@@ -55,7 +56,7 @@ class Writer:
                 continue
             row_bytes = max(1, value.dtype.itemsize * int(np.prod(value.shape[1:])))
             chunk_bytes = WHOLE_CHUNK_BYTES if name == WHOLE else CHUNK_BYTES
-            file.create_dataset(
+            self._columns[name] = file.create_dataset(
                 name,
                 shape=(0, *value.shape[1:]),
                 maxshape=(None, *value.shape[1:]),
@@ -74,9 +75,10 @@ class Writer:
                 ends = self._offsets[_index(name.removesuffix("_lengths"))]
                 ends.extend((ends[-1] + np.cumsum(value)).tolist())
             else:
-                dataset = self._file[name]
-                dataset.resize(len(dataset) + len(value), axis=0)
-                dataset[len(dataset) - len(value) :] = value
+                dataset = self._columns[name]
+                start = len(dataset)
+                dataset.resize(start + len(value), axis=0)
+                dataset[start:] = value
                 if name == WHOLE:
                     self._sum = (self._sum + _sum(value)) % (1 << 64)
         self._offsets["offsets"].append(self._offsets["offsets"][-1] + rows.pop())
@@ -140,6 +142,7 @@ class Reader(Mapping[str, dict[str, Any]]):
         """Remember the path; `schema` is what the file must say it is, None: any of ours."""
         self.path = Path(path)
         self.schema = schema
+        self._columns: dict[str, h5py.Dataset] = {}
 
     @cached_property
     def _file(self) -> h5py.File:
@@ -160,10 +163,16 @@ class Reader(Mapping[str, dict[str, Any]]):
         stage = STAGES.get(self.path.name)
         return f"; run: dvc repro --force --single-item {stage}" if stage else ""
 
+    def _column(self, name: str) -> h5py.Dataset:
+        """Return a column by its name, kept: for every clip to look it up again takes as long as to read it."""
+        if name not in self._columns:
+            self._columns[name] = self._file[name]
+        return self._columns[name]
+
     def column(self, name: str, rows: slice = slice(None)) -> NDArray[Any]:
         """Return rows of a flat column."""
         with self._complaining(name):
-            values: NDArray[Any] = self._file[name][rows]
+            values: NDArray[Any] = self._column(name)[rows]
         if name == WHOLE and rows == slice(None):
             self._compare(_sum(values))
         return values
@@ -171,7 +180,7 @@ class Reader(Mapping[str, dict[str, Any]]):
     def width(self, name: str) -> int:
         """Return how many numbers a row of a flat column (N, D) has."""
         with self._complaining(name):
-            return int(self._file[name].shape[1])
+            return int(self._column(name).shape[1])
 
     def each_block(self, name: str, call: Callable[[int, NDArray[Any]], object]) -> None:
         """Call with every part of a flat column (N, D), the first row's number before it.
@@ -179,7 +188,7 @@ class Reader(Mapping[str, dict[str, Any]]):
         It runs in two threads: HDF5 reads for one at a time, and meanwhile the other can make use of its part.
         """
         with self._complaining(name):
-            dataset = self._file[name]
+            dataset = self._column(name)
 
         def read(first: int) -> int:
             block = np.empty((min(dataset.chunks[0], len(dataset) - first), *dataset.shape[1:]), dataset.dtype)
