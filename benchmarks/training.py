@@ -89,7 +89,24 @@ def _batched(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
         runs=3,
     )
     operations, product = replicas * _operations(recipe), cores * 2 * PRODUCT**3
-    return [times(batched, replicas), replace(times(share, 100 * operations / product), unit="%")]
+    figures = [times(batched, replicas), replace(times(share, 100 * operations / product), unit="%")]
+    return [*figures, *_accelerated(pool, recipe, cores)]
+
+
+def _accelerated(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
+    """Time replicas on a GPU against the plain loop on all cores; nothing where there is none."""
+    if not torch.cuda.is_available():
+        return []
+    figure = ratio(
+        f"replica-epochs a second, {TOGETHER} replicas together in each of {cores} processes, "
+        f"on {torch.cuda.get_device_name()}",
+        partial(_plain, recipe, cores),
+        partial(_spread, pool, recipe, cores, device="cuda"),
+        against="a plain loop of PyTorch over one replica, on all cores",
+        target=">= 20",
+        runs=3,
+    )
+    return [times(figure, cores * TOGETHER)]
 
 
 def _table() -> Figure:
@@ -137,18 +154,18 @@ def _examples() -> Examples:
         return open_corpus(Path(folder)).examples
 
 
-def _together(recipe: Recipe, seeds: list[int], *, validated: bool = True) -> None:
+def _together(recipe: Recipe, seeds: list[int], *, validated: bool = True, device: str = "cpu") -> None:
     """Train a replica for each seed: on all clips, or on four in five, validated on the fifth."""
     order = torch.arange(CLIPS)
     training, validation = (order[CLIPS // 5 :], order[: CLIPS // 5]) if validated else (order, None)
     members = [Replica(recipe, training, validation, seed) for seed in seeds]
-    train_together(_examples(), members, classes=CLASSES)
+    train_together(_examples(), members, classes=CLASSES, device=device)
 
 
-def _spread(pool: Pool, recipe: Recipe, cores: int, *, validated: bool = True) -> None:
+def _spread(pool: Pool, recipe: Recipe, cores: int, *, validated: bool = True, device: str = "cpu") -> None:
     """Train a group of replicas in each process."""
     seeds = [list(range(core * TOGETHER, (core + 1) * TOGETHER)) for core in range(cores)]
-    _each(pool, partial(_together, recipe, validated=validated), seeds)
+    _each(pool, partial(_together, recipe, validated=validated, device=device), seeds)
 
 
 def _each(pool: Pool, function: Callable[[Any], Any], arguments: Iterable[Any]) -> None:

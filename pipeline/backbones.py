@@ -24,6 +24,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from torchvision.models import get_model, get_model_weights, list_models
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
+from pipeline.devices import find_device
 from pipeline.errors import ParameterError, WeightsError
 from pipeline.params import Config
 from pipeline.registry import check_name, lookup
@@ -217,16 +218,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
 def load_backbone(config: BackboneConfig, device: str) -> nn.Module:
     """Return the backbone, built once a process, on one thread: so its bits don't depend on the machine's cores."""
     torch.set_num_threads(1)
+    place = find_device(device)
     backbone: nn.Module = lookup(BACKBONES, config.backbone, "backbone")(config)
-    return backbone.eval().requires_grad_(False).to(device)
-
-
-def check_device(device: str) -> None:
-    """Raise where the machine has no such device."""
-    kind = device.partition(":")[0]
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there[kind]:
-        raise ParameterError(f"run.device = {device!r}: torch finds no {kind} device here; there is cpu")
+    return backbone.eval().requires_grad_(False).to(place)
 
 
 def describe_weights(config: BackboneConfig) -> dict[str, Any]:

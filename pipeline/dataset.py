@@ -29,16 +29,15 @@ class Tokens(NamedTuple):
         """Whether each clip has this modality at all, (n,)."""
         return self.mask.any(1)
 
+    def to(self, device: torch.device) -> "Tokens":
+        """Return the same on a device."""
+        views = None if self.views is None else self.views.to(device)
+        return Tokens(self.values.to(device), self.times.to(device), self.mask.to(device), views)
+
     def take(self, index: Tensor) -> "Tokens":
         """Return some of the clips."""
         views = None if self.views is None else self.views[:, index]
         return Tokens(self.values[index], self.times[index], self.mask[index], views)
-
-    def joined(self, other: "Tokens") -> "Tokens":
-        """Return these clips and then those of the other, which are padded to the same length."""
-        parts = [torch.cat([own, its]) for own, its in zip(self[:3], other[:3], strict=True)]
-        views = None if self.views is None or other.views is None else torch.cat([self.views, other.views], 1)
-        return Tokens(parts[0], parts[1], parts[2], views)
 
     def batches(self, index: Tensor, generators: Sequence[torch.Generator] | None = None) -> "Tokens":
         """Return batches of clips, index (replicas, B); with generators each in a view that the replica's own draws.
@@ -48,7 +47,8 @@ class Tokens(NamedTuple):
         values = self.values.index_select(0, index.flatten()).unflatten(0, index.shape)
         if self.views is not None and generators is not None:
             count = 1 + len(self.views)
-            choice = torch.stack([torch.randint(count, index.shape[1:], generator=it) for it in generators])
+            drawn = [torch.randint(count, index.shape[1:], generator=it) for it in generators]
+            choice = torch.stack(drawn).to(index.device)
             for number, view in enumerate(self.views, start=1):
                 values = torch.where((choice == number)[..., None, None], view[index], values)
         return Tokens(values, self.times[index], self.mask[index])
@@ -66,14 +66,13 @@ class Examples:
         """Return the number of clips."""
         return len(self.labels)
 
+    def to(self, device: torch.device) -> "Examples":
+        """Return the same on a device."""
+        return Examples(self.visual.to(device), self.acoustic.to(device), self.labels.to(device))
+
     def take(self, index: Tensor) -> "Examples":
         """Return some of the clips."""
         return Examples(self.visual.take(index), self.acoustic.take(index), self.labels[index])
-
-    def joined(self, other: "Examples") -> "Examples":
-        """Return these clips and then those of the other."""
-        visual, acoustic = self.visual.joined(other.visual), self.acoustic.joined(other.acoustic)
-        return Examples(visual, acoustic, torch.cat([self.labels, other.labels]))
 
 
 def load_examples(

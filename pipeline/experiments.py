@@ -28,8 +28,8 @@ from pipeline.replicas import Replica, architecture, train_together
 from pipeline.training import Recipe, TrainConfig, Trained, describe, predict
 
 VISUAL = Path("data/embeddings/visual.h5")
-TOGETHER = 20  # replicas that are trained as one program, at most: more gain nothing and take memory
 ACOUSTIC = Path("data/embeddings/acoustic.h5")
+TOGETHER = 20  # replicas that are trained as one program, at most: more gain nothing and take memory
 RANDOM_WEIGHTS = "random backbone weights: these figures show that the pipeline works, and nothing about emotion"
 
 
@@ -123,25 +123,34 @@ def plan_ablation(corpus: Corpus, seeds: Sequence[int]) -> list[Run]:
 Job = tuple[Recipe, Run]
 
 
-def train_runs(corpus: Corpus, jobs: Sequence[Job], run: RunConfig) -> Iterator[Trained]:
+def train_runs(corpus: Corpus, jobs: Sequence[Job], pool: Pool) -> Iterator[Trained]:
     """Train every job, those of one architecture together, groups on all workers; yield the results in order."""
-    with Pool(run) as pool:
-        start = partial(_train, corpus, pool)
-        for _, trained in ahead(_groups(jobs), start, workers=lambda: pool.workers):
-            yield from trained()
+
+    def start(group: list[Job]) -> Callable[[], list[Trained]]:
+        return _train(corpus, pool, _replicas(corpus, group))
+
+    for _, trained in ahead(_groups(jobs), start, workers=lambda: pool.workers):
+        yield from trained()
+
+
+def refit(corpus: Corpus, recipe: Recipe, pool: Pool, *, seed: int, epochs: int) -> Trained:
+    """Train one head on all clips, for so many epochs: the one for prediction."""
+    everything = Replica(recipe, torch.arange(len(corpus.clips)), None, seed)
+    return _train(corpus, pool, [everything], epochs=epochs)()[0]
 
 
 def test_runs(corpus: Corpus, jobs: Sequence[Job], run: RunConfig) -> Iterator[list[Prediction]]:
     """Yield what every job's head says of its test part; what was trained before is taken from the memo."""
     memo = Memo()
     data = {kind: made["fingerprint"] for kind, made in corpus.provenance.items()}
-    code = [code_version(train_together), library_versions("torch", "scikit-learn"), corpus.classes, data]
+    libraries = library_versions("torch", "scikit-learn")
+    code = [code_version(train_together), libraries, run.device_kind, corpus.classes, data]
     with Pool(run) as pool:
 
         def start(group: list[Job]) -> list[Arrays] | Callable[[], list[Trained]]:
             known = [memo.read("ablate", _key(code, *job)) for job in group]
             remembered = [arrays for arrays in known if arrays is not None]
-            return remembered if len(remembered) == len(group) else _train(corpus, pool, group)
+            return remembered if len(remembered) == len(group) else _train(corpus, pool, _replicas(corpus, group))
 
         for group, started in ahead(_groups(jobs), start, workers=lambda: pool.workers):
             if callable(started):
@@ -168,27 +177,29 @@ def _groups(jobs: Sequence[Job]) -> list[list[Job]]:
     return groups
 
 
-def _train(corpus: Corpus, pool: Pool, group: Sequence[Job]) -> Callable[[], list[Trained]]:
-    """Have a group trained; what is returned gives the heads."""
+def _replicas(corpus: Corpus, group: Sequence[Job]) -> list[Replica]:
+    """Return the jobs as they are trained: clips are places among the corpus's examples."""
     places = {clip.clip_id: place for place, clip in enumerate(corpus.clips)}
     replicas = []
     for recipe, planned in group:
         parts = (planned.split.train, planned.split.validation)
         training, validation = (torch.tensor([places[clip.clip_id] for clip in part]) for part in parts)
         replicas.append(Replica(recipe, training, validation, planned.seed))
+    return replicas
+
+
+def _train(corpus: Corpus, pool: Pool, replicas: Sequence[Replica], *, epochs: int = 0) -> Callable[[], list[Trained]]:
+    """Have replicas trained together; what is returned gives the heads."""
+    settings: dict[str, Any] = {"classes": len(corpus.classes), "epochs": epochs, "device": pool.run.device}
     if pool.run.scheduler == "synchronous" or corpus.folder is None:
-        return pool.submit(partial(_train_here, corpus.examples, classes=len(corpus.classes)), replicas)
+        return pool.submit(partial(train_together, corpus.examples, **settings), replicas)
     told = [corpus.provenance[kind]["fingerprint"] for kind in sorted(corpus.provenance)]
     version = digest([told, [[clip.clip_id, clip.emotion] for clip in corpus.clips]])
-    return pool.submit(partial(_train_there, corpus.folder, version, classes=len(corpus.classes)), replicas)
+    return pool.submit(partial(_train_there, corpus.folder, version, settings), replicas)
 
 
-def _train_here(examples: Examples, replicas: Sequence[Replica], *, classes: int) -> list[Trained]:
-    return train_together(examples, replicas, classes=classes)
-
-
-def _train_there(folder: Path, version: str, replicas: Sequence[Replica], *, classes: int) -> list[Trained]:
-    return train_together(_read_once(folder, version), replicas, classes=classes)
+def _train_there(folder: Path, version: str, settings: dict[str, Any], replicas: Sequence[Replica]) -> list[Trained]:
+    return train_together(_read_once(folder, version), replicas, **settings)
 
 
 @cache

@@ -50,8 +50,13 @@ class RunConfig(Config):
 
     scheduler: str = "processes"
     workers: int | None = Field(None, ge=1)  # None: as many as there are cores
-    device: str = Field("cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$")  # where the backbone computes
+    device: str = Field("cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$")  # where backbones compute and heads train
     max_failures: float = Field(0.05, ge=0, le=1)  # the share of clips that may fail before the stage does
+
+    @property
+    def device_kind(self) -> str:
+        """The kind of device: another computes other bits."""
+        return self.device.partition(":")[0]
 
     @field_validator("scheduler")
     @classmethod

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from data_manifest.findings import MEDIA_SUFFIXES, suffix
-from pipeline.backbones import BackboneConfig, check_device, describe_weights
+from pipeline.backbones import BackboneConfig, describe_weights
 from pipeline.checkpoints import Card, load_head
 from pipeline.dataset import Examples, load_tokens
 from pipeline.digests import digests
@@ -87,7 +87,6 @@ class Predictor:
         self.faces = self._settings("visual", "upstream", FacesConfig)
         self.windows = self._settings("acoustic", "upstream", SpectrogramsConfig)
         self.backbones = {kind: self._settings(kind, "", BackboneConfig) for kind in ("visual", "acoustic")}
-        check_device(run.device)
 
     def _settings(self, modality: str, part: str, model: type[Any]) -> Any:
         made = self.card.embeddings[modality]

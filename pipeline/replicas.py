@@ -1,7 +1,8 @@
 """Training many replicas of one architecture as one program, each with its own data, seed and settings.
 
 All that is random is drawn for each replica from its own generator, and nothing of one reaches another: who trains in
-company ends where it would have ended alone, but for the last digits of its sums.
+company ends where it would have ended alone, but for the last digits of its sums. Generators are the CPU's whatever
+the device is, so that a GPU, too, changes no more than last digits.
 """
 
 import math
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
 from pipeline.dataset import Examples, Tokens
+from pipeline.devices import find_device
 from pipeline.errors import ParameterError, TrainingError
 from pipeline.heads import Head, HeadOutput
 from pipeline.heads.contract import Drawn
@@ -55,13 +57,16 @@ def architecture(recipe: Recipe) -> tuple[Any, ...]:
 class Stacked:
     """Heads of one architecture, all the numbers of a replica in one row, so that its optimiser has one tensor."""
 
-    def __init__(self, heads: Sequence[Head]) -> None:
-        """Stack them; the heads themselves stay as they are."""
-        self.base = deepcopy(heads[0])  # calling it with other numbers does not leave it whole
-        params, self.buffers = stack_module_state(list(heads))
+    def __init__(self, heads: Sequence[Head], device: torch.device) -> None:
+        """Stack them on the device; the heads themselves stay as they are."""
+        self.device = device
+        self.base = deepcopy(heads[0]).to(device)  # calling it with other numbers does not leave it whole
+        params, buffers = stack_module_state(list(heads))
+        self.buffers = {name: value.to(device) for name, value in buffers.items()}
         turned = {name: _turned(value.detach(), value.ndim - 1) for name, value in params.items()}
         self.shapes = {name: value.shape[1:] for name, value in turned.items()}
-        self.rows = torch.cat([value.reshape(len(heads), -1) for value in turned.values()], 1)  # (replicas, numbers)
+        # (replicas, numbers)
+        self.rows = torch.cat([value.reshape(len(heads), -1) for value in turned.values()], 1).to(device)
         self.drawn = {name: it for name, it in self.base.named_modules() if isinstance(it, Drawn)}
 
     def named(self, rows: Tensor) -> State:
@@ -74,7 +79,7 @@ class Stacked:
 
     def draw(self, generators: Sequence[torch.Generator]) -> State:
         """Return fresh random numbers for every replica."""
-        return {f"{name}.drawn": module.draw(generators) for name, module in self.drawn.items()}
+        return {f"{name}.drawn": module.draw(generators).to(self.device) for name, module in self.drawn.items()}
 
     def meet(self, examples: Examples) -> int:
         """Show the heads one batch (B, …), so that they know for what shapes to draw; return how many layers align."""
@@ -89,21 +94,15 @@ class Stacked:
         return output
 
 
-def train(
-    recipe: Recipe, training: Examples, validation: Examples | None, *, classes: int, seed: int, epochs: int = 0
-) -> Trained:
-    """Train one head; see `train_together`."""
-    examples = training if validation is None else training.joined(validation)
-    places = torch.arange(len(examples)).split([len(training), len(examples) - len(training)])
-    replica = Replica(recipe, places[0], None if validation is None else places[1], seed)
-    return train_together(examples, [replica], classes=classes, epochs=epochs)[0]
-
-
-def train_together(examples: Examples, replicas: Sequence[Replica], *, classes: int, epochs: int = 0) -> list[Trained]:
+def train_together(
+    examples: Examples, replicas: Sequence[Replica], *, classes: int, epochs: int = 0, device: str = "cpu"
+) -> list[Trained]:
     """Train replicas of one architecture; return each at the epoch of its best UAR on validation, or at its last.
 
-    `epochs` replaces the recipes' number of epochs; the schedules then end there.
+    `epochs` replaces the recipes' number of epochs; the schedules then end there. Examples come, and heads are
+    returned, on the CPU.
     """
+    place = find_device(device)
     torch.set_num_threads(1)  # the same bits on every machine's number of cores; processes make use of these
     heads = []
     for it in replicas:
@@ -112,7 +111,8 @@ def train_together(examples: Examples, replicas: Sequence[Replica], *, classes: 
         heads[-1].fit(examples.take(it.training))
     if not any(parameter.requires_grad for parameter in heads[0].parameters()):
         return [Trained(head, [], 0) for head in heads]  # fitting was all
-    run = _Run(examples, replicas, heads, classes=classes, epochs=epochs or replicas[0].recipe.train.epochs)
+    epochs = epochs or replicas[0].recipe.train.epochs
+    run = _Run(examples, replicas, heads, classes=classes, epochs=epochs, device=place)
     for epoch in range(1, run.epochs + 1):
         if all(run.stopped):
             break
@@ -140,19 +140,27 @@ class _Run:
     """The state of replicas that are being trained."""
 
     def __init__(
-        self, examples: Examples, replicas: Sequence[Replica], heads: Sequence[Head], *, classes: int, epochs: int
+        self,
+        examples: Examples,
+        replicas: Sequence[Replica],
+        heads: Sequence[Head],
+        *,
+        classes: int,
+        epochs: int,
+        device: torch.device,
     ) -> None:
         recipe = replicas[0].recipe
-        self.examples, self.replicas, self.heads, self.epochs = examples, replicas, heads, epochs
+        self.replicas, self.heads, self.epochs, self.device = replicas, heads, epochs, device
+        self.examples, self.labels = examples.to(device), examples.labels
         self.size = recipe.train.batch_size
         self.align: Alignment = lookup(ALIGNMENTS, recipe.alignment.name, "alignment")(recipe.alignment)
         self.generators = [torch.Generator().manual_seed(it.seed) for it in replicas]
-        self.stacked = Stacked(heads)
-        layers = self.stacked.meet(examples.take(replicas[0].training[:1].expand(self.size)))
-        self.layer_weights = _layer_weights(recipe, layers)
+        self.stacked = Stacked(heads, device)
+        layers = self.stacked.meet(examples.take(replicas[0].training[:1].expand(self.size)).to(device))
+        self.layer_weights = _layer_weights(recipe, layers).to(device)
         self.class_weights = torch.stack(
-            [class_weights(it.recipe.train, examples.labels[it.training], classes) for it in replicas]
-        )
+            [class_weights(it.recipe.train, self.labels[it.training], classes) for it in replicas]
+        ).to(device)
         # They share the memory of the stack.
         self.rows = [torch.nn.Parameter(row) for row in self.stacked.rows]
         own = [
@@ -160,13 +168,13 @@ class _Run:
             for row, it in zip(self.rows, replicas, strict=True)
         ]
         self.optimiser = torch.optim.AdamW(own, fused=True)
-        self.gradient_norms = torch.tensor([it.recipe.train.gradient_norm for it in replicas])
+        self.gradient_norms = torch.tensor([it.recipe.train.gradient_norm for it in replicas], device=device)
         self.per_epoch = [math.ceil(len(it.training) / self.size) for it in replicas]
         self.curves: list[list[Epoch]] = [[] for _ in replicas]
         totals = [epochs * steps for steps in self.per_epoch]
         self.rates = [learning_rates(it.recipe.train, total) for it, total in zip(replicas, totals, strict=True)]
         self.shares = [alignment_weights(it.recipe.alignment, n) for it, n in zip(replicas, totals, strict=True)]
-        self.smoothing = torch.tensor([it.recipe.train.label_smoothing for it in replicas])
+        self.smoothing = torch.tensor([it.recipe.train.label_smoothing for it in replicas], device=device)
         self.best = self.stacked.rows.clone()
         self.best_epoch = [epochs] * len(replicas)
         self.best_uar = [-1.0] * len(replicas)
@@ -187,7 +195,7 @@ class _Run:
         found = []
         for number, (part, there) in enumerate(zip(index.split(self.size, 1), valid.split(self.size, 1), strict=True)):
             found.append(self._step(part, there, epoch, number))
-        losses = torch.stack(found)  # (steps, replicas, 1 + layers)
+        losses = torch.stack(found).cpu()  # (steps, replicas, 1 + layers)
         scores = self._validate()
         for row, (it, score) in enumerate(zip(self.replicas, scores, strict=True)):
             if self.stopped[row]:
@@ -202,10 +210,12 @@ class _Run:
 
     def _step(self, index: Tensor, valid: Tensor, epoch: int, number: int) -> Tensor:
         """Take one step with the clips (replicas, B) that are valid; return both losses of each, unweighted."""
+        running = valid.any(1).tolist()
+        index, valid = index.to(self.device), valid.to(self.device)
         active = valid.any(1)
         # Who has no batch left draws nothing: it would draw otherwise than alone.
         idle = torch.Generator()
-        generators = [it if on else idle for it, on in zip(self.generators, active.tolist(), strict=True)]
+        generators = [it if on else idle for it, on in zip(self.generators, running, strict=True)]
         tokens = [part.batches(index, generators) for part in (self.examples.visual, self.examples.acoustic)]
         visual, acoustic = ((it.values, it.times, it.mask & valid[..., None]) for it in tokens)
         buffers = self.stacked.buffers | self.stacked.draw(generators)
@@ -220,14 +230,14 @@ class _Run:
             self.class_weights,
         )
         done = [(epoch - 1) * steps + min(number, steps - 1) for steps in self.per_epoch]
-        shares = torch.stack([share[at] for share, at in zip(self.shares, done, strict=True)])
+        shares = torch.stack([share[at] for share, at in zip(self.shares, done, strict=True)]).to(self.device)
         loss = cross_entropy + shares * (layers @ self.layer_weights)
-        if not torch.isfinite(loss[active]).all():
+        if not (torch.isfinite(loss) | ~active).all():
             self._complain(cross_entropy, layers, epoch, number)
         (grads,) = torch.autograd.grad((loss * active).sum(), stack)
         stack.requires_grad_(False)
         grads *= (self.gradient_norms / (grads.norm(dim=1) + 1e-6)).clamp(max=1)[:, None]
-        for row, on in enumerate(active.tolist()):
+        for row, on in enumerate(running):
             self.rows[row].grad = grads[row] if on else None
             self.optimiser.param_groups[row]["lr"] = float(self.rates[row][done[row]])
         self.optimiser.step()
@@ -267,13 +277,10 @@ class _Run:
         if len(places) < len(self.replicas):
             return [math.nan] * len(self.replicas)
         self.stacked.base.eval()
-        index = torch.nn.utils.rnn.pad_sequence(places, batch_first=True)
+        index = torch.nn.utils.rnn.pad_sequence(places, batch_first=True).to(self.device)
         # As many at a time as in training: what is larger has to be fetched from further away.
-        answers = torch.cat([self._answer(part) for part in index.split(self.size, 1)], 1)
-        return [
-            uar(answer[: len(place)], self.examples.labels[place])
-            for answer, place in zip(answers, places, strict=True)
-        ]
+        answers = torch.cat([self._answer(part) for part in index.split(self.size, 1)], 1).cpu()
+        return [uar(answer[: len(place)], self.labels[place]) for answer, place in zip(answers, places, strict=True)]
 
     def _answer(self, index: Tensor) -> Tensor:
         """Return the fused probabilities of every replica's clips at index (replicas, n): (replicas, n, C)."""

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from data_manifest.manifest import MANIFEST, Clip, read_rows
-from pipeline.backbones import BackboneConfig, check_device
+from pipeline.backbones import BackboneConfig
 from pipeline.calibration import prepare
 from pipeline.embedding import SOURCES
 from pipeline.parallel import RunConfig
@@ -24,7 +24,6 @@ def main() -> None:
     if config.weights == "random":
         log.warning("RANDOM WEIGHTS: the backbone was never trained; its figures show that the pipeline works, no more")
     run_config = read_section("run", RunConfig)
-    check_device(run_config.device)
     reader = Reader(source.path, schema=source.schema)
     contents = {clip.clip_id: clip.sha256 for clip in read_rows(MANIFEST, Clip)}
     weights, model = prepare(reader, source, config)

@@ -7,10 +7,9 @@ from statistics import median
 from data_manifest.protocols import ProtocolConfig
 from pipeline.checkpoints import save_head
 from pipeline.curves import write_curves
-from pipeline.experiments import describe_head, open_corpus, plan_runs, read_recipe, train_runs
-from pipeline.parallel import RunConfig
+from pipeline.experiments import describe_head, open_corpus, plan_runs, read_recipe, refit, train_runs
+from pipeline.parallel import Pool, RunConfig
 from pipeline.params import read_section
-from pipeline.replicas import train
 from stages import run
 
 log = logging.getLogger(__name__)
@@ -22,15 +21,16 @@ def main() -> None:
     recipe = read_recipe()
     corpus = open_corpus()
     runs = plan_runs(corpus.clips, read_section("protocols", dict[str, ProtocolConfig]), recipe.train.seeds)
-    trained = list(train_runs(corpus, [(recipe, it) for it in runs], read_section("run", RunConfig)))
+    seed = recipe.train.seeds[0]
+    with Pool(read_section("run", RunConfig)) as pool:
+        trained = list(train_runs(corpus, [(recipe, it) for it in runs], pool))
+        epochs = round(median(result.best_epoch for result in trained))
+        final = refit(corpus, recipe, pool, seed=seed, epochs=epochs)
     for planned, result in zip(runs, trained, strict=True):
         split = planned.split
         on = {"protocol": split.protocol, "fold": split.fold, "seed": planned.seed, "clips": len(split.train)}
         card = describe_head(corpus, recipe, on | {"epochs": result.best_epoch})
         save_head(result.head, card, MODELS / "folds" / f"{planned.name}.safetensors")
-    epochs = round(median(result.best_epoch for result in trained))
-    seed = recipe.train.seeds[0]
-    final = train(recipe, corpus.examples, None, classes=len(corpus.classes), seed=seed, epochs=epochs)
     card = describe_head(corpus, recipe, {"seed": seed, "clips": len(corpus.clips), "epochs": epochs})
     save_head(final.head, card, MODELS / "head.safetensors")
     write_curves(Path("results/curves"), {planned.name: it.curve for planned, it in zip(runs, trained, strict=True)})

@@ -15,12 +15,13 @@ from pipeline import experiments
 from pipeline.ablation import Row, compare, cross, holm, least_p, override
 from pipeline.dataset import Examples, Tokens
 from pipeline.errors import ParameterError
-from pipeline.experiments import Corpus, Job, plan_runs, train_runs
+from pipeline.experiments import Corpus, plan_runs, train_runs
 from pipeline.experiments import test_runs as runs_tested
 from pipeline.heads import HeadConfig
 from pipeline.losses import AlignmentConfig
 from pipeline.parallel import Pool, RunConfig
 from pipeline.provenance import source_files
+from pipeline.replicas import Replica
 from pipeline.training import Recipe, TrainConfig, Trained
 
 
@@ -122,7 +123,7 @@ def test_what_was_trained_before_is_not_trained_again_and_says_the_same(monkeypa
 
     train_group = experiments._train
 
-    def counting(data: Corpus, pool: Pool, group: list[Job]) -> Callable[[], list[Trained]]:
+    def counting(data: Corpus, pool: Pool, group: list[Replica]) -> Callable[[], list[Trained]]:
         trained.append(len(group))
         return train_group(data, pool, group)
 
@@ -132,6 +133,10 @@ def test_what_was_trained_before_is_not_trained_again_and_says_the_same(monkeypa
     assert again[: len(first)] == first
     assert len(again) == 20
     assert [it.clip_id for it in again[0]] == [clip.clip_id for clip in runs[0].split.test]
+    # What one kind of device has computed is no answer of another.
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(ParameterError, match="torch finds no cuda device here"):
+        list(runs_tested(data, jobs, config.model_copy(update={"device": "cuda"})))
     trained.clear()
     other = replace(jobs[0][0], train=TrainConfig(epochs=3, batch_size=16))
     list(runs_tested(data, [(other, runs[0])], config))
@@ -147,9 +152,8 @@ def test_nothing_of_the_test_part_reaches_training_or_the_choice_of_the_epoch() 
     spoilt.examples.visual.values[rows] = 1e6
     spoilt.examples.acoustic.values[rows] = -1e6
     spoilt.examples.labels[rows] = 0
-    one, other = (
-        next(train_runs(it, [(recipe, planned)], RunConfig(scheduler="synchronous"))) for it in (data, spoilt)
-    )
+    pool = Pool(RunConfig(scheduler="synchronous"))
+    one, other = (next(train_runs(it, [(recipe, planned)], pool)) for it in (data, spoilt))
     assert (one.best_epoch, one.curve) == (other.best_epoch, other.curve)
     states = one.head.state_dict(), other.head.state_dict()
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())

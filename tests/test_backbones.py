@@ -14,7 +14,7 @@ from torchvision.models import ResNet34_Weights, get_model, get_model_weights
 from torchvision.models import resnet34 as plain_resnet34
 
 from pipeline import backbones
-from pipeline.backbones import BACKBONES, BackboneConfig, check_device, describe_weights, load_backbone
+from pipeline.backbones import BACKBONES, BackboneConfig, describe_weights, load_backbone
 from pipeline.embedding import SOURCES, embed_clip, no_tokens
 from pipeline.engines import embed, release
 from pipeline.errors import ParameterError, WeightsError
@@ -194,11 +194,11 @@ def test_a_mistyped_backbone_lists_the_names() -> None:
         check({"backbone": "resnet43"}, BackboneConfig, where="params.yaml: embed_faces")
 
 
-def test_a_device_that_is_not_there_is_refused_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    check_device("cpu")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ParameterError, match=r"run\.device = 'cuda:1': torch finds no cuda device here"):
-        check_device("cuda:1")
+@pytest.mark.parametrize(("there", "said"), [(0, "no cuda device here"), (1, "1 cuda device here")])
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, there: int, said: str) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    with pytest.raises(ParameterError, match=rf"run\.device = 'cuda:1': torch finds {said}; there is cpu"):
+        load_backbone(SMALL, "cuda:1")
 
 
 def test_a_clips_tokens_lie_image_by_image_with_their_times() -> None:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from alone import train
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
@@ -16,7 +17,6 @@ from pipeline.heads.fdan import CrossAttention
 from pipeline.heads.official import OfficialHead
 from pipeline.losses import AlignmentConfig
 from pipeline.params import check
-from pipeline.replicas import train
 from pipeline.training import Recipe, TrainConfig
 
 SHAPES = Shapes(visual=6, acoustic=6, classes=3)

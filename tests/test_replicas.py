@@ -98,6 +98,20 @@ def test_a_replica_in_company_ends_where_it_ends_alone(name: str) -> None:
             assert_alike(result, alone, data, member)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
+@pytest.mark.parametrize("name", sorted(HEADS))
+def test_a_gpu_changes_last_digits_only(name: str) -> None:
+    data = examples(80, views=2 if name == "fdan" else 0)
+    members = replicas(variants(replace(RECIPE, head=RECIPE.head.model_copy(update={"name": name}))), 80)
+    there, here = (train_together(data, members, classes=3, device=device) for device in ("cuda", "cpu"))
+    for result, expected in zip(there, here, strict=True):
+        for epoch, same in zip(result.curve[:1], expected.curve[:1], strict=True):
+            assert epoch.cross_entropy == pytest.approx(same.cross_entropy, abs=1e-4)
+            assert epoch.alignment == pytest.approx(same.alignment, abs=1e-4)
+        for answer, values in predict(result.head, data).items():
+            torch.testing.assert_close(values, predict(expected.head, data)[answer], atol=0.02, rtol=0, equal_nan=True)
+
+
 @pytest.mark.parametrize("name", sorted(ALIGNMENTS))
 def test_every_alignment_can_be_computed_for_many_at_once(name: str) -> None:
     data = examples(60)

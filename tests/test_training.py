@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from alone import train
 from sklearn.utils.class_weight import compute_class_weight
 
 from pipeline.dataset import Examples, Tokens
 from pipeline.errors import ParameterError, TrainingError
 from pipeline.heads import HeadConfig, HeadOutput
 from pipeline.losses import ALIGNMENTS, AlignmentConfig, lmmd
-from pipeline.replicas import train
 from pipeline.training import (
     Recipe,
     TrainConfig,

@@ -58,7 +58,7 @@ class Shuffle(Drawn):
     def forward(self, rows: Tensor) -> Tensor:
         """(B, D) to an order (B,)."""
         self.shape = rows.shape
-        return self.drawn if self.drawn.ndim else torch.arange(len(rows))
+        return self.drawn if self.drawn.ndim else torch.arange(len(rows), device=rows.device)
 
     def draw(self, generators: Sequence[torch.Generator]) -> Tensor:
         """Return a random order for each replica."""

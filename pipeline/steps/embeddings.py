@@ -33,7 +33,7 @@ def write_tokens(
     step = Step(
         name={"visual": "embed_faces", "acoustic": "embed_mels"}[source.modality],
         compute=partial(embed_clip, source=source, config=config, device=run.device, model=model),
-        device=run.device.partition(":")[0],
+        device=run.device_kind,
         code=embed_clip,
         plugin=lookup(BACKBONES, config.backbone, "backbone"),
         params=config.model_dump(),

@@ -1,0 +1,20 @@
+"""Training one head by itself."""
+
+import torch
+
+from pipeline.dataset import Examples, Tokens
+from pipeline.replicas import Replica, train_together
+from pipeline.training import Recipe, Trained
+
+
+def train(
+    recipe: Recipe, training: Examples, validation: Examples | None, *, classes: int, seed: int, epochs: int = 0
+) -> Trained:
+    """Return the head; clips of both parts have as many tokens."""
+    parts = [training] if validation is None else [training, validation]
+    visual = Tokens(*(torch.cat(them) for them in zip(*(it.visual[:3] for it in parts), strict=True)))
+    acoustic = Tokens(*(torch.cat(them) for them in zip(*(it.acoustic[:3] for it in parts), strict=True)))
+    examples = Examples(visual, acoustic, torch.cat([it.labels for it in parts]))
+    first, rest = torch.arange(len(examples)).split([len(training), len(examples) - len(training)])
+    replica = Replica(recipe, first, None if validation is None else rest, seed)
+    return train_together(examples, [replica], classes=classes, epochs=epochs)[0]
