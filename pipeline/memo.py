@@ -42,6 +42,10 @@ class Memo:
             content = path.read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise PipelineError(
+                f"cannot read the memo {self.folder}: {error.strerror}; name another folder in FDAN_CACHE"
+            ) from error
         checksum, payload = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
         if hashlib.sha256(payload).digest() != checksum:
             log.warning("the memo entry %s is damaged; it is computed again", path)

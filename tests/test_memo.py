@@ -59,6 +59,22 @@ def test_nothing_but_whole_entries_lies_in_the_folder(tmp_path: Path, monkeypatc
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+def test_a_folder_that_only_the_kernel_may_write_to_is_one_line() -> None:
+    memo = Memo(Path("/sys/fdan"))
+    assert memo.read("step", "a" * 64) is None
+    with pytest.raises(PipelineError, match=r"to the memo /sys/fdan: (Read-only|Operation not|Permission)"):
+        memo.write("step", "a" * 64, RESULT)
+
+
+def test_a_file_where_the_folder_should_be_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    memo = Memo(tmp_path / "file")
+    with pytest.raises(PipelineError, match=r"cannot read the memo .*Not a directory; .*FDAN_CACHE"):
+        memo.read("step", "a" * 64)
+    with pytest.raises(PipelineError, match=r"cannot write to the memo .*FDAN_CACHE"):
+        memo.write("step", "a" * 64, RESULT)
+
+
 def double(argument: int) -> dict[str, np.ndarray]:
     return {"value": np.asarray([2 * argument])}
 
@@ -78,7 +94,7 @@ def test_every_ingredient_changes_the_fingerprint(monkeypatch: pytest.MonkeyPatc
     prints = {step.fingerprint for step in [plain, replace(plain), *changed]}
     assert len(prints) == 1 + len(changed)
     monkeypatch.setattr("pipeline.extraction.library_versions", lambda *_: {"numpy": "0.0"})
-    assert plain.fingerprint not in prints
+    assert replace(plain).fingerprint not in prints
 
 
 def fill_memo(memo: Memo, *, now_s: float) -> None:
