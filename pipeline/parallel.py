@@ -130,10 +130,15 @@ class Pool:
         self.failures = (ClipError, KilledWorker)
         address: Any = self.run.scheduler
         if self.run.scheduler == "processes":
+            if self.run.device != "cpu":  # at once, not by a worker that has started; a cluster's may have what we lack
+                from pipeline.devices import find_device
+
+                find_device(self.run.device)
             dask.config.set(DASK_SETTINGS)
-            address = self._open.enter_context(
-                LocalCluster(n_workers=self.workers, threads_per_worker=1, dashboard_address=":0")
+            cluster = LocalCluster(
+                n_workers=self.workers, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
             )
+            address = self._open.enter_context(cluster)
         try:
             client = self._open.enter_context(Client(address, timeout=CONNECT_S))
         except OSError as error:

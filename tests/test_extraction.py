@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from pipeline.errors import ClipError, PipelineError
+from pipeline.errors import ClipError, ParameterError, PipelineError
 from pipeline.extraction import ClipJob, Step, Tally, fill
 from pipeline.memo import Memo
 from pipeline.parallel import Pool, RunConfig, ahead
@@ -104,7 +105,7 @@ def test_a_bug_is_no_failed_clip(tmp_path: Path) -> None:
 
 
 def test_any_number_of_workers_gives_the_same_file_and_a_worker_that_dies_costs_its_clip_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     numbers = [1, 5, 13, 2, 8, 3]
     files = []
@@ -118,6 +119,7 @@ def test_any_number_of_workers_gives_the_same_file_and_a_worker_that_dies_costs_
     tally, _ = extract_to(tmp_path / "two", [*numbers, 99, 4], scheduler="processes", workers=2)
     assert sorted(tally.failures) == ["clip13", "clip99"]
     assert list(Reader(tmp_path / "two" / "out.h5", schema=SCHEMA))[-1] == "clip04"
+    assert "Traceback" not in capfd.readouterr().err  # a worker's: the reason is told in the table's words
 
 
 def test_jobs_are_started_a_bounded_number_ahead_and_come_out_in_order() -> None:
@@ -138,3 +140,10 @@ def test_a_run_that_finds_all_in_the_memo_starts_no_worker(tmp_path: Path, monke
     extract_to(tmp_path, [1, 2])
     monkeypatch.setattr(Pool, "submit", lambda *_: pytest.fail("a worker was started"))
     extract_to(tmp_path, [1, 2], scheduler="processes")
+
+
+def test_a_device_that_is_not_there_is_refused_before_a_worker_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr("distributed.LocalCluster", lambda **_: pytest.fail("workers were started"))
+    with Pool(RunConfig(device="cuda")) as pool, pytest.raises(ParameterError, match=r"run\.device = 'cuda': torch"):
+        pool.submit(abs, -1)
