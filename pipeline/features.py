@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.store import EMBEDDINGS, VIEW, WHOLE, Reader
+from pipeline.store import EMBEDDINGS, TOKENS, VIEW, Reader
 
 
 class Feature(NamedTuple):
@@ -41,12 +41,12 @@ class FeatureStore(Mapping[str, Feature]):
     @cached_property
     def views(self) -> list[str]:
         """The columns (N, D) that hold tokens: those of the pictures themselves, then those of augmented copies."""
-        return [WHOLE, *(name for name in self.reader.names if name.startswith(VIEW))]
+        return [TOKENS, *(name for name in self.reader.names if name.startswith(VIEW))]
 
     @cached_property
     def _tokens(self) -> NDArray[np.float32]:
         """All tokens: thousands of small reads would cost far more than one."""
-        return self.reader.column(WHOLE)
+        return self.reader.column(TOKENS)
 
     @cached_property
     def _times(self) -> NDArray[np.float32]:
@@ -74,7 +74,7 @@ class FeatureStore(Mapping[str, Feature]):
         lengths = np.diff(self.reader.offsets)
         return [clip_id for clip_id, length in zip(self.reader.clip_ids, lengths, strict=True) if length]
 
-    def load(self, clip_ids: Sequence[str], *, view: str = WHOLE) -> Padded:
+    def load(self, clip_ids: Sequence[str], *, view: str = TOKENS) -> Padded:
         """Return the clips in the order asked for; a clip that the store lacks has no tokens."""
         starts, lengths = self.reader.spans(clip_ids)
         longest = max(1, int(lengths.max(initial=0)))

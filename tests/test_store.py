@@ -36,7 +36,7 @@ def test_the_file_follows_its_schema_to_the_letter(tmp_path: Path) -> None:
         assert file["offsets"].dtype == np.int64
         assert file["offsets"][:].tolist() == [0, 4, 4, 6, 7]
         assert [name.decode() for name in file["clip_id"]] == list(CLIPS)
-        assert file.attrs["schema"] == "fdan.embeddings/2"
+        assert file.attrs["schema"] == "fdan.embeddings/3"
         assert {"modality", "config", "weights", "fingerprint"} <= set(file.attrs)
 
 
@@ -64,7 +64,7 @@ def test_loading_pads_and_masks_in_the_order_asked_for(tmp_path: Path) -> None:
 def test_loading_is_right_wherever_the_blocks_of_the_file_end(
     block_rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "WHOLE_CHUNK_BYTES", block_rows * 3 * 4)
+    monkeypatch.setattr(store, "TOKENS_CHUNK_BYTES", block_rows * 3 * 4)
     rng = np.random.default_rng(0)
     clips = {
         f"c{number}": {"tokens": rng.normal(size=(length, 3)), "times": np.arange(length) + number}
@@ -135,8 +135,24 @@ def test_a_damaged_file_is_named_with_the_stage_to_run_again(tmp_path: Path, kin
         FeatureStore(path).load(["c"])
 
 
+def test_tokens_of_augmented_copies_are_loaded_and_their_damage_is_met(tmp_path: Path) -> None:
+    path = tmp_path / "visual.h5"
+    rng = np.random.default_rng(0)
+    clips = {name: {**columns, "view_1": rng.normal(size=columns["tokens"].shape)} for name, columns in CLIPS.items()}
+    like = {"tokens": np.empty((0, 3), np.float32), "times": np.empty(0, np.float32)}
+    with writing(path, like=like | {"view_1": like["tokens"]}, attributes=ATTRIBUTES) as writer:
+        for clip_id, columns in clips.items():
+            writer.append(clip_id, {name: value.astype(np.float32) for name, value in columns.items()})
+    second = clips["c"]["view_1"].astype(np.float32)
+    np.testing.assert_array_equal(FeatureStore(path).load(["c"], view="view_1").values[0], second)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(second.tobytes(), (-second).tobytes()))
+    with pytest.raises(StoreError, match=r"damaged in 'view_1' \(its sum is another\)"):
+        FeatureStore(path).load(["c"], view="view_1")
+
+
 def test_a_file_of_another_schema_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"has the schema 'fdan.embeddings/2', not 'fdan.faces/1'"):
+    with pytest.raises(StoreError, match=r"has the schema 'fdan.embeddings/3', not 'fdan.faces/1'"):
         len(Reader(write(tmp_path / "faces.h5"), schema="fdan.faces/1"))
 
 
