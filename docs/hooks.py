@@ -17,7 +17,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def table(results: dict[str, Any]) -> str:
     """Return the machine and all figures as Markdown."""
     machine = results["machine"]
-    told = f"Measured on {machine['cores']} cores, {machine['machine']}, {machine['system']}."
+    told = f"Measured on {machine['cores']} cores, {machine['processor']}, {machine['system']}."
     rows = [HEADINGS, ("---",) * len(HEADINGS), *map(_row, results["figures"])]
     return told + "\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
