@@ -36,6 +36,9 @@ DASK_SETTINGS = {
     "distributed.worker.memory.monitor-interval": "1s",
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
+    # What it writes down for those who debug it, 10,000 lines of each kind, is most of what grows with the clips.
+    "distributed.admin.log-length": 100,
+    "distributed.admin.low-level-log-length": 100,
     # A machine that slept, or was short of breath, is no reason to give a worker up: one that dies is noticed at once.
     "distributed.comm.timeouts.tcp": "1 day",
     "distributed.scheduler.worker-ttl": None,

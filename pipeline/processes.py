@@ -5,7 +5,7 @@ import gc
 
 # More threads than one would fight over the cores, and would sum in another order and so to other bits.
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
-NEW_OBJECTS = 50_000
+NEW_OBJECTS = 10_000
 
 
 def collect_rarely() -> None:
