@@ -122,13 +122,15 @@ def test_a_writer_that_fails_leaves_the_earlier_file_as_it_was(tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["visual.h5"]
 
 
-@pytest.mark.parametrize("kind", ["cut", "text", "absent", "flipped"])
+@pytest.mark.parametrize("kind", ["cut", "text", "absent", "flipped", "renamed"])
 def test_a_damaged_file_is_named_with_the_stage_to_run_again(tmp_path: Path, kind: str) -> None:
     path = write(tmp_path / "visual.h5")
     content = path.read_bytes()
     place = content.index(CLIPS["c"]["tokens"].tobytes())
     flipped = content[:place] + bytes([content[place] ^ 64]) + content[place + 1 :]
-    path.write_bytes({"cut": content[: len(content) // 2], "text": b"hello", "absent": b"", "flipped": flipped}[kind])
+    renamed = content.replace("a/ä".encode(), "a/ö".encode())
+    damaged = {"cut": content[: len(content) // 2], "text": b"hello", "absent": b"", "flipped": flipped}
+    path.write_bytes({**damaged, "renamed": renamed}[kind])
     if kind == "absent":
         path.unlink()
     with pytest.raises(StoreError, match=r"visual.h5 .*dvc repro --force --single-item embed_faces"):
@@ -149,6 +151,27 @@ def test_tokens_of_augmented_copies_are_loaded_and_their_damage_is_met(tmp_path:
     path.write_bytes(content.replace(second.tobytes(), (-second).tobytes()))
     with pytest.raises(StoreError, match=r"damaged in 'view_1' \(its sum is another\)"):
         FeatureStore(path).load(["c"], view="view_1")
+
+
+def test_a_file_that_other_tools_have_packed_is_read_all_the_same(tmp_path: Path) -> None:
+    write(tmp_path / "visual.h5")
+    with h5py.File(tmp_path / "visual.h5") as file, h5py.File(tmp_path / "packed.h5", "w") as packed:
+        packed.attrs.update(file.attrs)
+        for name, dataset in file.items():
+            packed.create_dataset(name, data=dataset[:], compression="gzip" if name == "tokens" else None)
+        packed["tokens"].attrs.update(file["tokens"].attrs)
+    np.testing.assert_array_equal(
+        FeatureStore(tmp_path / "packed.h5").load(list(CLIPS)).values,
+        FeatureStore(tmp_path / "visual.h5").load(list(CLIPS)).values,
+    )
+
+
+def test_tokens_without_their_sum_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "visual.h5")
+    with h5py.File(path, "r+") as file:
+        del file["tokens"].attrs["sum"]
+    with pytest.raises(StoreError, match="damaged in 'tokens'"):
+        FeatureStore(path).load(["c"])
 
 
 def test_a_file_of_another_schema_is_refused(tmp_path: Path) -> None:
