@@ -101,16 +101,14 @@ def to_prune(
 ) -> list[Entry]:
     """Return the entries that are too old, and of the rest the oldest until no more than `max_bytes` are left.
 
-    `entries` come the oldest first. What was left half-written goes after a day, when no one can be writing it.
+    `entries` come the oldest first. What is half-written goes after a day, when no one can be writing it.
     """
+    limits = {True: DAY_S, False: older_than_s}
     old = [
-        entry
-        for entry in entries
-        if (older_than_s is not None and now_s - entry.written_s > older_than_s)
-        or (entry.abandoned and now_s - entry.written_s > DAY_S)
+        entry for entry in entries if (limit := limits[entry.abandoned]) is not None and now_s - entry.written_s > limit
     ]
     gone = set(old)
-    rest = [entry for entry in entries if entry not in gone]
+    rest = [entry for entry in entries if entry not in gone and not entry.abandoned]
     left = sum(entry.size_bytes for entry in rest)
     for entry in rest:
         if max_bytes is None or left <= max_bytes:

@@ -136,6 +136,8 @@ def test_what_a_killed_process_left_goes_after_a_day(tmp_path: Path) -> None:
     os.utime(memo.path("faces", "a" * 64), (1e9, 1e9))
     pruned = to_prune(memo.entries(), now_s=1e9, older_than_s=None, max_bytes=None)
     assert [entry.path.name for entry in pruned] == [".old.entry"]
+    everything = to_prune(memo.entries(), now_s=1e9, older_than_s=None, max_bytes=0)
+    assert [entry.path.name for entry in everything] == [".old.entry", f"{'a' * 64}.entry"]
 
 
 def fdan_memo(*arguments: str) -> tuple[int, str]:
