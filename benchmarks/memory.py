@@ -32,7 +32,8 @@ def measure() -> list[Figure]:
                 stderr=subprocess.DEVNULL,
             )
             with PeakMemory(process.pid) as memory:
-                process.wait()
+                if process.wait():
+                    raise SystemExit(f"error: the run of {clips} clips failed")
             peaks.append(memory.peak_gb)
     name = f"peak memory of {CLIPS[1]:,} clips"
     return [single(name, peaks[1] / peaks[0], "times", against=f"{CLIPS[0]} clips", target="<= 1.1")]
