@@ -145,7 +145,7 @@ def test_runs(corpus: Corpus, jobs: Sequence[Job], run: RunConfig) -> Iterator[l
     data = {kind: made["fingerprint"] for kind, made in corpus.provenance.items()}
     libraries = library_versions("torch", "scikit-learn")
     code = [code_version(train_together), libraries, run.device_kind, corpus.classes, data]
-    with Pool(run) as pool:
+    with Pool(run, device=run.device) as pool:
 
         def start(group: list[Job]) -> list[Arrays] | Callable[[], list[Trained]]:
             known = [memo.read("ablate", _key(code, *job)) for job in group]

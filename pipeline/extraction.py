@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -20,13 +21,14 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.errors import ExcludedClipError, PipelineError
+from pipeline.errors import ClipError, ExcludedClipError, PipelineError
 from pipeline.memo import Arrays, Memo
 from pipeline.parallel import Pool, RunConfig, ahead
 from pipeline.provenance import code_version, digest, fingerprint, library_versions
 from pipeline.store import writing
 
 FAILURES_SHOWN = 20
+EXCLUDED = "excluded"  # the only column of a result that says why parameters leave the clip out
 log = logging.getLogger(__name__)
 
 
@@ -110,23 +112,28 @@ def extract(
         remembered = store.read(step.name, digest([job.content, ingredients]))
         return pool.submit(step.compute, job.load()) if remembered is None else remembered
 
-    with Pool(run) as pool, progress(hidden=quiet) as bar:
+    device = "cpu" if step.device == "cpu" else run.device
+    with Pool(run, device=device) as pool, progress(hidden=quiet) as bar:
         task = bar.add_task(tally.title, total=tally.total, told="")
         for job, started in ahead(jobs, start, workers=lambda: pool.workers):
-            if callable(started):
+            result: Arrays | None = None
+            if not callable(started):
+                result = started
+                tally.remembered += 1
+            else:
                 try:
                     result = started()
                 except ExcludedClipError as error:
-                    tally.excluded[job.clip_id] = str(error)
-                except pool.failures as error:
+                    result = {EXCLUDED: np.frombuffer(str(error).encode(), np.uint8)}
+                except ClipError as error:
                     tally.failures[job.clip_id] = " ".join(str(error).split())
-                else:
+                if result is not None:
                     store.write(step.name, digest([job.content, ingredients]), result)
                     tally.computed += 1
-                    yield job.clip_id, result
-            else:
-                tally.remembered += 1
-                yield job.clip_id, started
+            if result is not None and EXCLUDED in result:
+                tally.excluded[job.clip_id] = result[EXCLUDED].tobytes().decode()
+            elif result is not None:
+                yield job.clip_id, result
             bar.update(task, advance=1, told=tally.told)
     if not quiet:
         _report(tally, run.max_failures)
@@ -182,13 +189,16 @@ class _Rate(ProgressColumn):
 
 def _report(tally: Tally, max_failures: float) -> None:
     """Show what was computed, what came from the memo, what failed and why; raise if too much failed."""
-    table = Table("", "computed", "from the memo", "failed", title_justify="left")
-    table.add_row(tally.title, str(tally.computed), str(tally.remembered), str(len(tally.failures)))
+    table = Table("", "computed", "from the memo", "left out", "failed", title_justify="left")
+    counts = (tally.computed, tally.remembered, len(tally.excluded), len(tally.failures))
+    table.add_row(tally.title, *map(str, counts))
     Console(stderr=True).print(table)
     for clip_id, reason in list(tally.failures.items())[:FAILURES_SHOWN]:
         log.warning("%s: %s failed: %s", tally.title, clip_id, reason)
     if len(tally.failures) > FAILURES_SHOWN:
-        log.warning("%s: and %d more, all in the exclusions", tally.title, len(tally.failures) - FAILURES_SHOWN)
+        log.warning(
+            "%s: and %d more, all in the file's attribute `failures`", tally.title, len(tally.failures) - FAILURES_SHOWN
+        )
     if len(tally.failures) > max_failures * tally.total:
         raise PipelineError(
             f"{tally.title}: {len(tally.failures)} of {tally.total} clips failed, more than run.max_failures = "

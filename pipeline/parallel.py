@@ -72,12 +72,10 @@ class RunConfig(Config):
 class Pool:
     """Where calls run. The first call starts the workers, so a run that finds all in the memo starts none."""
 
-    def __init__(self, run: RunConfig) -> None:
-        """Remember how to run; start nothing."""
+    def __init__(self, run: RunConfig, *, device: str = "cpu") -> None:
+        """Remember how to run, and on what device the calls compute; start nothing."""
         self.run = run
-        self.workers = 1 if run.scheduler == "synchronous" else run.workers or os.cpu_count() or 1
-        # What a clip may raise without ending the run: to have killed its worker each time it was tried is one.
-        self.failures: tuple[type[Exception], ...] = (ClipError,)
+        self._device = device
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -87,6 +85,19 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         """Stop the workers that were started."""
         self._open.close()
+
+    @property
+    def workers(self) -> int:
+        """How many calls run at once; the workers of a cluster come and go."""
+        if self.run.scheduler == "synchronous":
+            return 1
+        if self.run.scheduler == "processes" or "_client" not in vars(self):
+            return self._own_workers
+        return max(1, self._workers_there() or 0)
+
+    @property
+    def _own_workers(self) -> int:
+        return self.run.workers or os.cpu_count() or 1
 
     def submit(self, function: Callable[[Any], Any], argument: Any) -> Callable[[], Any]:
         """Have the function called with the argument: by a worker from now on, or here when the answer is asked for.
@@ -99,47 +110,57 @@ class Pool:
         return partial(self._answer, executor.submit(function, argument))
 
     def _answer(self, future: Future[Any]) -> Any:
+        from distributed import KilledWorker
+
         lost = PipelineError(
             "the Dask scheduler is lost; what is done is kept, and the same command goes on from there"
         )
         while not wait([future], LOOK_AGAIN_S).done:
-            if not self._scheduler_answers():
+            if self._workers_there() is None:
                 raise lost
         try:
             return future.result()
         except CancelledError:
             raise lost from None
+        except KilledWorker:  # whose own words name a port, and so differ from run to run
+            raise ClipError("its process died each time it was tried; out of memory?") from None
 
-    def _scheduler_answers(self) -> bool:
-        """Ask it: a future can wait for ever for one that is gone."""
-        scheduler = self._client.scheduler  # None once the client has given it up
-        if scheduler is None:
-            return False
+    def _dismiss(self, plugin: str) -> None:
+        """Let workers come as they are: the cluster goes on without us."""
+        if self._workers_there() is not None:
+            self._client.unregister_worker_plugin(plugin)
+
+    def _workers_there(self) -> int | None:
+        """Ask the scheduler how many workers it has; None where it is gone: a future can wait for it for ever."""
+        if self._client.scheduler is None:  # once the client has given it up
+            return None
         try:
-            self._client.sync(scheduler.identity)
+            return len(self._client.nthreads())
         except OSError:
-            return False
-        return True
+            return None
 
     @cached_property
     def _client(self) -> "Client":
         # Half a second that not every run has to pay.
-        from distributed import Client, KilledWorker, LocalCluster
+        from distributed import Client, LocalCluster
 
         from pipeline.workers import Ours, admit
 
         for name in ("distributed", "distributed.client", "tornado.application"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # what concerns people is said by us
-        self.failures = (ClipError, KilledWorker)
         address: Any = self.run.scheduler
         if self.run.scheduler == "processes":
-            if self.run.device != "cpu":  # at once, not by a worker that has started; a cluster's may have what we lack
+            if self._device != "cpu":  # at once, not by a worker that has started; a cluster's may have what we lack
                 from pipeline.devices import find_device
 
-                find_device(self.run.device)
+                find_device(self._device)
             dask.config.set(DASK_SETTINGS)
             cluster = LocalCluster(
-                n_workers=self.workers, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
+                n_workers=self._own_workers,
+                threads_per_worker=1,
+                memory_limit=0,  # its share of the machine's would be a reason to kill it
+                dashboard_address=":0",
+                silence_logs=logging.CRITICAL,
             )
             address = self._open.enter_context(cluster)
         try:
@@ -149,7 +170,7 @@ class Pool:
         if self.run.scheduler == "processes":
             client.register_plugin(Ours())
         else:
-            self.workers = admit(client)
+            self._open.callback(self._dismiss, admit(client).name)
         return client
 
 

@@ -22,7 +22,8 @@ def main() -> None:
     corpus = open_corpus()
     runs = plan_runs(corpus.clips, read_section("protocols", dict[str, ProtocolConfig]), recipe.train.seeds)
     seed = recipe.train.seeds[0]
-    with Pool(read_section("run", RunConfig)) as pool:
+    run_config = read_section("run", RunConfig)
+    with Pool(run_config, device=run_config.device) as pool:
         trained = list(train_runs(corpus, [(recipe, it) for it in runs], pool))
         epochs = round(median(result.best_epoch for result in trained))
         final = refit(corpus, recipe, pool, seed=seed, epochs=epochs)

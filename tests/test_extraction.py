@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import ClipError, ParameterError, PipelineError
+from pipeline.errors import ClipError, ExcludedClipError, ParameterError, PipelineError
 from pipeline.extraction import ClipJob, Step, Tally, fill
 from pipeline.memo import Memo
 from pipeline.parallel import Pool, RunConfig, ahead
@@ -27,6 +27,8 @@ def compute(number: int, log: Path) -> dict[str, np.ndarray]:
         file.write(f"{number}\n")
     if number == 13:
         raise ClipError("is unlucky")
+    if number == 77:
+        raise ExcludedClipError("shows nobody ä")
     if number == 99:
         os._exit(1)  # what a crash in a codec does to its process
     values = np.full((number, 2), number, np.float32)
@@ -68,6 +70,24 @@ def test_one_clip_more_costs_one_clip_and_one_less_costs_none(tmp_path: Path) ->
     extract_to(tmp_path, [1, 4])
     assert not (tmp_path / "log").exists()
     assert list(Reader(tmp_path / "out.h5", schema=SCHEMA)) == ["clip01", "clip04"]
+
+
+def test_a_clip_that_parameters_leave_out_is_looked_at_once(tmp_path: Path) -> None:
+    tallies = [extract_to(tmp_path, [1, 77])[0] for _ in range(2)]
+    assert [tally.excluded for tally in tallies] == [{"clip77": "shows nobody ä"}] * 2
+    assert [tally.failures for tally in tallies] == [{}] * 2
+    assert computed(tmp_path) == [1, 77]
+    assert list(Reader(tmp_path / "out.h5", schema=SCHEMA)) == ["clip01"]
+
+
+def test_a_clip_whose_bytes_have_changed_is_computed_again_under_its_name(tmp_path: Path) -> None:
+    step = Step("double", partial(compute, log=tmp_path / "log"), compute, params={}, libraries=("numpy",))
+    run = RunConfig(scheduler="synchronous")
+    for number in (2, 3, 2):
+        job = ClipJob("clip", f"content {number}", partial(int, number))
+        fill(tmp_path / "out.h5", [job], step, like=EMPTY, attributes={"schema": SCHEMA}, run=run)
+        assert len(Reader(tmp_path / "out.h5", schema=SCHEMA)["clip"]["values"]) == number
+    assert computed(tmp_path) == [2, 3]
 
 
 def test_a_spoiled_memo_entry_is_computed_again_and_the_result_is_the_same(tmp_path: Path) -> None:
@@ -118,6 +138,9 @@ def test_any_number_of_workers_gives_the_same_file_and_a_worker_that_dies_costs_
     assert len(set(files)) == 1
     tally, _ = extract_to(tmp_path / "two", [*numbers, 99, 4], scheduler="processes", workers=2)
     assert sorted(tally.failures) == ["clip13", "clip99"]
+    # Whatever differs from run to run, such as a port, would make another file.
+    assert tally.failures["clip99"] == "its process died each time it was tried; out of memory?"
+    assert computed(tmp_path / "two").count(99) == 2
     assert list(Reader(tmp_path / "two" / "out.h5", schema=SCHEMA))[-1] == "clip04"
     assert "Traceback" not in capfd.readouterr().err  # a worker's: the reason is told in the table's words
 
@@ -145,5 +168,5 @@ def test_a_run_that_finds_all_in_the_memo_starts_no_worker(tmp_path: Path, monke
 def test_a_device_that_is_not_there_is_refused_before_a_worker_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr("distributed.LocalCluster", lambda **_: pytest.fail("workers were started"))
-    with Pool(RunConfig(device="cuda")) as pool, pytest.raises(ParameterError, match=r"run\.device = 'cuda': torch"):
+    with Pool(RunConfig(), device="cuda") as pool, pytest.raises(ParameterError, match=r"run\.device = 'cuda': torch"):
         pool.submit(abs, -1)

@@ -3,18 +3,19 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 import pytest
+from distributed import Client
 
-from pipeline.provenance import ROOT
+from pipeline.provenance import PROJECT, ROOT
 
 CLIPS = 60
 STAGE = '''
@@ -161,32 +162,43 @@ def test_one_two_and_no_workers_give_one_file(place: Place, undisturbed: str) ->
         assert Place(other).run("processes", workers, CLIPS) == undisturbed
 
 
-class Cluster(NamedTuple):
-    """A scheduler that was started by hand."""
+class Cluster:
+    """A scheduler that was started by hand, in another folder."""
 
-    address: str
-    scheduler: "subprocess.Popen[bytes]"
+    def __init__(self, place: Place) -> None:
+        self._place, self._elsewhere = place, place.folder / "elsewhere"
+        self._elsewhere.mkdir()
+        file = place.folder / "scheduler.json"
+        self._file = ["--scheduler-file", str(file)]
+        self.scheduler = self._dask("scheduler", "--port", "0")
+        self.started = [self.scheduler]
+        while not file.exists() or not file.read_text():
+            time.sleep(0.1)
+        self.address: str = json.loads(file.read_text())["address"]
+
+    def join(self, *, threads: int = 1, **environment: str) -> "subprocess.Popen[bytes]":
+        """Start a worker."""
+        self.started.append(self._dask("worker", "--nthreads", str(threads), **environment))
+        return self.started[-1]
+
+    def _dask(self, *command: str, **environment: str) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [str(Path(sys.executable).with_name("dask")), *command, *self._file, "--dashboard-address", ":0"],
+            cwd=self._elsewhere,
+            env=self._place.environment | environment,
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
 
 
 @pytest.fixture
 def cluster(place: Place) -> Iterator[Cluster]:
-    """A scheduler with two workers, started as a user starts them, in other folders."""
-    dask = str(Path(sys.executable).with_name("dask"))
-    elsewhere = place.folder / "elsewhere"
-    elsewhere.mkdir()
-    options = {"cwd": elsewhere, "env": place.environment, "stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-    file = place.folder / "scheduler.json"
-    started = [
-        subprocess.Popen(  # type: ignore[call-overload]
-            [dask, "scheduler", "--port", "0", "--dashboard-address", ":0", "--scheduler-file", str(file)], **options
-        )
-    ]
-    while not file.exists() or not file.read_text():
-        time.sleep(0.1)
-    worker = [dask, "worker", "--scheduler-file", str(file), "--nthreads", "1", "--dashboard-address", ":0"]
-    started += [subprocess.Popen(worker, **options) for _ in range(2)]  # type: ignore[call-overload]
-    yield Cluster(json.loads(file.read_text())["address"], started[0])
-    for process in started[::-1]:
+    """A cluster with two workers."""
+    cluster = Cluster(place)
+    cluster.join()
+    cluster.join()
+    yield cluster
+    for process in cluster.started[::-1]:
         process.terminate()
         process.wait(30)
 
@@ -210,6 +222,42 @@ def test_a_scheduler_that_dies_is_one_line_and_the_next_run_goes_on(
     assert "Traceback" not in errors
     assert place.run("synchronous", 1, CLIPS) == undisturbed
     assert len(place.computed()) <= CLIPS + 2 * 4 + 2
+
+
+def test_a_worker_that_comes_later_and_would_compute_otherwise_takes_no_part(place: Place, cluster: Cluster) -> None:
+    process = place.start(cluster.address, 1, 300)
+    place.wait_for(3)
+    stranger = cluster.join(threads=2)
+    stranger.wait(timeout=60)
+    assert process.poll() is None  # it left while work was going on
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert len({line.split()[1] for line in place.log.read_text().splitlines()}) <= 2
+
+
+@pytest.mark.parametrize("kind", ["threads", "code", "nothing"])
+def test_a_worker_that_would_compute_otherwise_is_refused(place: Place, cluster: Cluster, kind: str) -> None:
+    other = place.folder / "other"
+    if kind == "code":
+        for package in PROJECT:
+            shutil.copytree(ROOT / package, other / package)
+        (other / "pipeline/sampling.py").write_text("")
+    elif kind == "nothing":
+        other.mkdir()
+        (other / "sitecustomize.py").write_text("import sys\nsys.modules['pipeline.workers'] = None")
+    cluster.join(threads=1 + (kind == "threads"), PYTHONPATH=f"{other}{os.pathsep}{ROOT}")
+    with Client(cluster.address) as client:
+        client.wait_for_workers(3, timeout=60)
+    process = place.start(cluster.address, 1, 3)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    said = {
+        "threads": "has 2 threads; start it with: dask worker --nthreads 1",
+        "code": "has fdan's code",
+        "nothing": "cannot run fdan; install it there",
+    }
+    assert said[kind] in " ".join(errors.split())
+    assert "Traceback" not in errors
 
 
 def test_an_address_where_nobody_answers_is_one_line(place: Place) -> None:
