@@ -93,7 +93,7 @@ class Pool:
             return 1
         if self.run.scheduler == "processes" or "_client" not in vars(self):
             return self._own_workers
-        return max(1, self._workers_there() or 0)
+        return max(1, len(self._ask(self._client.nthreads) or ()))
 
     @property
     def _own_workers(self) -> int:
@@ -116,7 +116,7 @@ class Pool:
             "the Dask scheduler is lost; what is done is kept, and the same command goes on from there"
         )
         while not wait([future], LOOK_AGAIN_S).done:
-            if self._workers_there() is None:
+            if self._ask(self._client.nthreads) is None:
                 raise lost
         try:
             return future.result()
@@ -125,18 +125,13 @@ class Pool:
         except KilledWorker:  # whose own words name a port, and so differ from run to run
             raise ClipError("its process died each time it was tried; out of memory?") from None
 
-    def _dismiss(self, plugin: str) -> None:
-        """Let workers come as they are: the cluster goes on without us."""
-        if self._workers_there() is not None:
-            self._client.unregister_worker_plugin(plugin)
-
-    def _workers_there(self) -> int | None:
-        """Ask the scheduler how many workers it has; None where it is gone: a future can wait for it for ever."""
+    def _ask(self, question: Callable[[], Any]) -> Any:
+        """Return what the scheduler answers; None where it is gone: a future can wait for it for ever."""
         if self._client.scheduler is None:  # once the client has given it up
             return None
         try:
-            return len(self._client.nthreads())
-        except OSError:
+            return question()
+        except (OSError, RuntimeError):  # RuntimeError: the client is closing its connections
             return None
 
     @cached_property
@@ -170,7 +165,8 @@ class Pool:
         if self.run.scheduler == "processes":
             client.register_plugin(Ours())
         else:
-            self._open.callback(self._dismiss, admit(client).name)
+            dismiss = partial(client.unregister_worker_plugin, admit(client).name)
+            self._open.callback(self._ask, dismiss)  # the cluster goes on without us
         return client
 
 
