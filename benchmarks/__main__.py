@@ -32,10 +32,9 @@ def main() -> None:
             table.add_row(it.name, f"{it.value:.2f} {it.unit}", it.against, str(it.runs), spread, it.target)
             figures.append({"room": room} | it.as_json())
     Console().print(table)
-    import torch  # not before the manifest's memory was asked for
+    from pipeline.devices import hardware  # not before the manifest's memory was asked for
 
-    processor = f"{platform.machine()} with {torch.backends.cpu.get_cpu_capability()}"
-    machine = {"cores": psutil.cpu_count(), "processor": processor, "system": platform.system()}
+    machine = {"cores": psutil.cpu_count(), "processor": hardware("cpu"), "system": platform.system()}
     write_text(RESULTS, json.dumps({"machine": machine, "figures": figures}, indent=2) + "\n")
 
 

@@ -17,10 +17,10 @@ from pipeline.calibration import prepare
 from pipeline.embedding import SOURCES, as_batch, embed_clip, no_tokens
 from pipeline.engines import embed
 from pipeline.extraction import ClipJob, Step, fill
-from pipeline.faces import NO_FACES, SCHEMA, FacesConfig, extract_faces
+from pipeline.faces import NO_FACES, FacesConfig, extract_faces
 from pipeline.media import decode_jpeg
-from pipeline.parallel import RunConfig
-from pipeline.store import EMBEDDINGS, Reader, writing
+from pipeline.parallel import Pool, RunConfig
+from pipeline.store import EMBEDDINGS, PICTURES, Reader, writing
 
 SOURCE = SOURCES["faces"]
 ENGINES = {
@@ -36,12 +36,12 @@ def measure(paths: list[Path]) -> list[Figure]:
     """Return for each engine how much faster the stage is than a plain loop, and what share of it is the network."""
     with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, FDAN_CACHE=folder):
         faces = Path(folder) / "faces.h5"
-        with writing(faces, like=NO_FACES, attributes={"schema": SCHEMA, "config": {}}) as writer:
+        with writing(faces, like=NO_FACES, attributes={"schema": PICTURES["visual"], "config": {}}) as writer:
             for number, path in enumerate(paths):
                 found = extract_faces(path, FacesConfig())
                 if len(found["times"]):
                     writer.append(f"clip{number}", found)
-        reader = Reader(faces, schema=SCHEMA)
+        reader = Reader(faces, schema=PICTURES["visual"])
         plain = partial(_plain, reader, torchvision_resnet34(weights=None).eval())
         films = [SOURCE.pictures(reader[clip_id]) for clip_id in reader]
         batches = [as_batch(images, ENGINES["torch"]) for images in films]
@@ -84,12 +84,14 @@ def _network(batches: list[torch.Tensor], config: BackboneConfig, model: str) ->
 
 def _stage(reader: Reader, config: BackboneConfig, model: str) -> None:
     with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, FDAN_CACHE=folder):
+        pool = Pool(RunConfig(scheduler="synchronous"))
         step = Step(
             name="embedding",
             compute=partial(embed_clip, source=SOURCE, config=config, model=model),
             code=embed_clip,
             params=config.model_dump(),
             libraries=("torch",),
+            hardware=pool.hardware,
         )
         jobs = [ClipJob(clip_id, clip_id, partial(reader.__getitem__, clip_id)) for clip_id in reader]
         fill(
@@ -98,5 +100,5 @@ def _stage(reader: Reader, config: BackboneConfig, model: str) -> None:
             step,
             like=no_tokens(SOURCE, config, model=model),
             attributes={"schema": EMBEDDINGS},
-            run=RunConfig(scheduler="synchronous"),
+            pool=pool,
         )

@@ -13,7 +13,7 @@ from benchmarks.figures import Figure, single
 from benchmarks.watching import PeakMemory
 from pipeline.extraction import ClipJob, Step, fill
 from pipeline.memo import Arrays
-from pipeline.parallel import RunConfig
+from pipeline.parallel import Pool, RunConfig
 from pipeline.provenance import ROOT
 
 CLIPS = (200, 2000)
@@ -42,10 +42,11 @@ def measure() -> list[Figure]:
 def run(clips: int, folder: str) -> None:
     """Fill one file with the results of some clips."""
     jobs = [ClipJob(f"clip{number:05}", str(number), partial(int, number)) for number in range(clips)]
-    step = Step("memory", compute, compute, params={}, libraries=("numpy",))
     like = {"crops": np.empty((0, 10_000), np.uint8)}
     attributes = {"schema": "fdan.test/1"}
-    fill(Path(folder) / "out.h5", jobs, step, like=like, attributes=attributes, run=RunConfig(workers=2))
+    with Pool(RunConfig(workers=2)) as pool:
+        step = Step("memory", compute, compute, params={}, libraries=("numpy",), hardware=pool.hardware)
+        fill(Path(folder) / "out.h5", jobs, step, like=like, attributes=attributes, pool=pool)
 
 
 def compute(number: int) -> Arrays:

@@ -1,11 +1,13 @@
 """The clips of the manifest as work for a step that opens their media."""
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from data_manifest.manifest import MANIFEST, Clip, read_rows
+from data_manifest.manifest import MANIFEST, Clip, content_of, read_rows
 from data_manifest.roots import corpus_roots
+from pipeline.digests import digests
 from pipeline.errors import CorpusError
 from pipeline.extraction import ClipJob
 
@@ -16,6 +18,7 @@ def clip_jobs(modality: Literal["visual", "acoustic"]) -> list[ClipJob]:
     clips = [clip for clip in read_rows(MANIFEST, Clip) if modality in clip.modalities]
     for corpus in sorted({clip.corpus for clip in clips} - roots.keys()):
         raise CorpusError(f"{MANIFEST} holds clips of {corpus!r}, which corpora does not name; run: dvc repro manifest")
+    _compare(clips, roots)
     return [
         ClipJob(
             clip.clip_id,
@@ -24,3 +27,14 @@ def clip_jobs(modality: Literal["visual", "acoustic"]) -> list[ClipJob]:
         )
         for clip in clips
     ]
+
+
+def _compare(clips: Sequence[Clip], roots: Mapping[str, Path]) -> None:
+    """Refuse media that have changed since the manifest was made: results would be kept under the old ones' name."""
+    paths = {clip: [roots[clip.corpus] / path for path in clip.files] for clip in clips}
+    there = sorted({path for own in paths.values() for path in own if path.exists()})
+    found = dict(zip(there, digests(there), strict=True))
+    for clip, own in paths.items():
+        # Of a clip whose media are gone, the memo may hold all that is asked for.
+        if found.keys() >= {*own} and content_of([found[path] for path in own]) != clip.sha256:
+            raise CorpusError(f"{clip.path} has changed since {MANIFEST} was made; run: dvc repro")

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -44,6 +45,11 @@ class Clip:
     sha256: str  # of the media's bytes
 
     @property
+    def files(self) -> list[str]:
+        """The paths of its media, one or two."""
+        return [path for path in (self.path, self.audio_path) if path]
+
+    @property
     def sound(self) -> str:
         """The path of the file that holds the sound."""
         return self.audio_path or self.path
@@ -52,6 +58,11 @@ class Clip:
     def performance(self) -> str:
         """What was recorded, by the names of its files, whichever corpus they are listed in; else the clip itself."""
         return _performance(self.path, self.audio_path) or self.clip_id
+
+
+def content_of(sums: Sequence[str]) -> str:
+    """Return what a clip's `sha256` is when its files have these."""
+    return sums[0] if len(sums) == 1 else sha256("".join(sums).encode()).hexdigest()
 
 
 @cache  # every fold of every protocol asks again

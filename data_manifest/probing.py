@@ -7,17 +7,16 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 
 from data_manifest.corpora import CorpusConfig, look, people
 from data_manifest.findings import Candidate
-from data_manifest.manifest import Clip, Exclusion, reason_against_copies
+from data_manifest.manifest import Clip, Exclusion, content_of, reason_against_copies
 from pipeline.digests import digests
 from pipeline.extraction import ClipJob, Step, Tally, extract, progress
 from pipeline.files import write_text
 from pipeline.media import MediaInfo, probe, probe_arrays
-from pipeline.parallel import RunConfig
+from pipeline.parallel import Pool, RunConfig
 
 STAGE = "corpus"
 POINTER = b"version https://git-lfs"
@@ -79,8 +78,8 @@ def _without_copies(clips: Sequence[Clip], contents: Mapping[str, str]) -> tuple
     """Leave out clips that share a file's bytes with another: `assemble` knows only those that share all."""
     owners: dict[str, list[Clip]] = defaultdict(list)
     for clip in sorted(clips, key=lambda clip: clip.clip_id):
-        for content in {contents[path] for path in (clip.path, clip.audio_path) if path}:
-            owners[content].append(clip)
+        for each in {contents[path] for path in clip.files}:
+            owners[each].append(clip)
     reasons: dict[str, str] = {}
     for sharing in owners.values():
         for clip in sharing:
@@ -122,10 +121,11 @@ def _probe(
     root: Path, contents: Mapping[str, str], run: RunConfig, *, title: str
 ) -> tuple[dict[str, MediaInfo], dict[str, str]]:
     """Return by path what lies in each file, and why others cannot be decoded."""
-    step = Step(name="probe", compute=probe_arrays, code=probe, params={}, libraries=("av",))
     jobs = [ClipJob(path, content, partial(Path, root, path)) for path, content in contents.items()]
     tally = Tally(title, len(jobs))
-    media = {path: MediaInfo.from_arrays(arrays) for path, arrays in extract(jobs, step, tally, run=run)}
+    with Pool(run) as pool:
+        step = Step("probe", probe_arrays, probe, params={}, libraries=("av",), hardware=pool.hardware)
+        media = {path: MediaInfo.from_arrays(arrays) for path, arrays in extract(jobs, step, tally, pool=pool)}
     return media, tally.failures
 
 
@@ -140,7 +140,6 @@ def _clip(
     if not used:
         return None
     distinct = list(dict.fromkeys(used))
-    together = [contents[path] for path in distinct]
     return Clip(
         clip_id=candidate.clip_id(corpus),
         corpus=corpus,
@@ -152,7 +151,7 @@ def _clip(
         sentence=candidate.sentence,
         modalities="+".join(name for name, path in (("visual", film), ("acoustic", sound)) if path),
         duration_s=max(media[path].duration_s for path in distinct),
-        sha256=together[0] if len(together) == 1 else sha256("".join(together).encode()).hexdigest(),
+        sha256=content_of([contents[path] for path in distinct]),
     )
 
 

@@ -34,7 +34,6 @@ class Source(NamedTuple):
     """The pictures that one embedding stage reads."""
 
     path: Path
-    schema: str
     modality: str
     pictures: Pictures
     channels: int
@@ -42,8 +41,8 @@ class Source(NamedTuple):
 
 
 SOURCES = {
-    "faces": Source(Path("data/faces.h5"), "fdan.faces/3", "visual", crops, 3, vary_faces),
-    "mels": Source(Path("data/spectrograms.h5"), "fdan.spectrograms/2", "acoustic", windows, 1, vary_spectrograms),
+    "faces": Source(Path("data/faces.h5"), "visual", crops, 3, vary_faces),
+    "mels": Source(Path("data/spectrograms.h5"), "acoustic", windows, 1, vary_spectrograms),
 }
 
 

@@ -17,17 +17,18 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from pipeline.backbones import BACKBONES, BackboneConfig, describe_weights, load_backbone
+from pipeline.devices import hardware
 from pipeline.errors import ClipError, ParameterError, PipelineError, WeightsError
 from pipeline.files import cache_folder, file_digest
-from pipeline.provenance import digest, library_versions
+from pipeline.provenance import code_version, digest, library_versions
 
 BATCH = 8  # images at a time: on a CPU more of them take more memory, not less time
 COSINE = 0.995  # the least cosine of a token in int8 to that in fp32, and
 SHARE = 0.99  # the share of the held-out tokens that must reach it
 Engine = Callable[[Tensor], Tensor]
 LIBRARIES = {  # that shape the tokens
-    "torch": ("numpy", "torch", "torchvision"),
-    "openvino": ("nncf", "numpy", "openvino", "torch", "torchvision"),
+    "torch": ("numpy", "opencv-python", "torch", "torchvision"),
+    "openvino": ("nncf", "numpy", "opencv-python", "openvino", "torch", "torchvision"),
 }
 
 
@@ -138,6 +139,8 @@ def quantise(config: BackboneConfig, calibration: Tensor, held_out: Tensor) -> Q
             describe_weights(config)["sha256"],
             [hashlib.sha256(part.numpy().tobytes()).hexdigest() for part in (calibration, held_out)],
             library_versions("nncf", "openvino", "torch"),
+            code_version(quantise),
+            hardware("cpu"),
         ]
     )
     folder = cache_folder() / "int8" / key

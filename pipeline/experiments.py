@@ -1,6 +1,7 @@
 """A recipe on a protocol: every fold and seed is one run, and runs are spread over processes."""
 
 import math
+import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -15,6 +16,7 @@ from data_manifest.protocols import ProtocolConfig, make_splits
 from data_manifest.splits import Split
 from pipeline.checkpoints import Card, load_head
 from pipeline.dataset import Examples, load_examples, usable
+from pipeline.errors import StoreError
 from pipeline.evaluation import Prediction
 from pipeline.features import FeatureStore
 from pipeline.heads import HEADS, Head, HeadConfig, Shapes
@@ -22,7 +24,7 @@ from pipeline.losses import ALIGNMENTS, AlignmentConfig
 from pipeline.memo import Arrays, Memo
 from pipeline.parallel import Pool, RunConfig, ahead
 from pipeline.params import read_section
-from pipeline.provenance import code_version, digest, library_versions
+from pipeline.provenance import code_version, digest, installed, library_versions
 from pipeline.registry import lookup
 from pipeline.replicas import Replica, architecture, train_together
 from pipeline.training import Recipe, TrainConfig, Trained, describe, predict
@@ -70,6 +72,12 @@ class Corpus:
                 for kind, made in self.provenance.items()
             },
         }
+
+    @property
+    def version(self) -> str:
+        """The short name of what can be learned from it."""
+        told = [self.provenance[kind]["fingerprint"] for kind in sorted(self.provenance)]
+        return digest([told, [[clip.clip_id, clip.emotion] for clip in self.clips]])
 
     def part(self, clips: Sequence[Clip]) -> Examples:
         """Return the examples of some of the clips."""
@@ -142,10 +150,10 @@ def refit(corpus: Corpus, recipe: Recipe, pool: Pool, *, seed: int, epochs: int)
 def test_runs(corpus: Corpus, jobs: Sequence[Job], run: RunConfig) -> Iterator[list[Prediction]]:
     """Yield what every job's head says of its test part; what was trained before is taken from the memo."""
     memo = Memo()
-    data = {kind: made["fingerprint"] for kind, made in corpus.provenance.items()}
-    libraries = library_versions("torch", "scikit-learn")
-    code = [code_version(train_together), libraries, run.device_kind, corpus.classes, data]
     with Pool(run, device=run.device) as pool:
+        data = {kind: made["fingerprint"] for kind, made in corpus.provenance.items()}
+        libraries = library_versions("numpy", "scikit-learn", "torch")
+        code = [code_version(train_together), libraries, pool.hardware, corpus.classes, data]
 
         def start(group: list[Job]) -> list[Arrays] | Callable[[], list[Trained]]:
             known = [memo.read("ablate", _key(code, *job)) for job in group]
@@ -193,9 +201,7 @@ def _train(corpus: Corpus, pool: Pool, replicas: Sequence[Replica], *, epochs: i
     settings: dict[str, Any] = {"classes": len(corpus.classes), "epochs": epochs, "device": pool.run.device}
     if pool.run.scheduler == "synchronous" or corpus.folder is None:
         return pool.submit(partial(train_together, corpus.examples, **settings), replicas)
-    told = [corpus.provenance[kind]["fingerprint"] for kind in sorted(corpus.provenance)]
-    version = digest([told, [[clip.clip_id, clip.emotion] for clip in corpus.clips]])
-    return pool.submit(partial(_train_there, corpus.folder, version, settings), replicas)
+    return pool.submit(partial(_train_there, corpus.folder, corpus.version, settings), replicas)
 
 
 def _train_there(folder: Path, version: str, settings: dict[str, Any], replicas: Sequence[Replica]) -> list[Trained]:
@@ -205,7 +211,13 @@ def _train_there(folder: Path, version: str, settings: dict[str, Any], replicas:
 @cache
 def _read_once(folder: Path, version: str) -> Examples:
     """Return the examples: a worker reads the stores itself, once, and none of it has to travel with every group."""
-    return open_corpus(folder).examples
+    corpus = open_corpus(folder)
+    if corpus.version != version:
+        raise StoreError(
+            f"{folder} holds other clips or embeddings on {platform.node()} than where training was started; "
+            "workers of a cluster need the same files under the same paths"
+        )
+    return corpus.examples
 
 
 def _key(code: Sequence[Any], recipe: Recipe, run: Run) -> str:
@@ -213,7 +225,8 @@ def _key(code: Sequence[Any], recipe: Recipe, run: Run) -> str:
     parts = (run.split.train, run.split.validation, run.split.test)
     clips = [[[clip.clip_id, clip.emotion] for clip in part] for part in parts]
     builders = lookup(HEADS, recipe.head.name, "head"), lookup(ALIGNMENTS, recipe.alignment.name, "alignment")
-    return digest([*code, [code_version(it) for it in builders], describe(recipe), run.seed, clips])
+    plugins = [[code_version(it), library_versions(*installed(it))] for it in builders]
+    return digest([*code, plugins, describe(recipe), run.seed, clips])
 
 
 def describe_head(corpus: Corpus, recipe: Recipe, trained: Mapping[str, Any]) -> Card:

@@ -23,8 +23,8 @@ from rich.text import Text
 
 from pipeline.errors import ClipError, ExcludedClipError, PipelineError
 from pipeline.memo import Arrays, Memo
-from pipeline.parallel import Pool, RunConfig, ahead
-from pipeline.provenance import code_version, digest, fingerprint, library_versions
+from pipeline.parallel import Pool, ahead
+from pipeline.provenance import code_version, digest, fingerprint, installed, library_versions
 from pipeline.store import writing
 
 FAILURES_SHOWN = 20
@@ -41,10 +41,10 @@ class Step:
     code: Callable[..., Any]  # the function whose module and imports are the step's code
     params: Any
     libraries: tuple[str, ...]
+    hardware: str  # what computes: a pool knows it
     plugin: Callable[..., Any] | None = None  # the builder behind a name in params, which may be a user's
     weights: str = ""
     upstream: str = ""  # the fingerprint of the step whose results this one reads
-    device: str = "cpu"  # the kind of device that computes: another kind, other bits
 
     @cached_property
     def ingredients(self) -> dict[str, Any]:
@@ -54,10 +54,10 @@ class Step:
             "code": code_version(self.code),
             "plugin": code_version(self.plugin) if self.plugin else "",
             "params": self.params,
-            "libraries": library_versions(*self.libraries),
+            "libraries": library_versions(*self.libraries, *installed(self.plugin)),
             "weights": self.weights,
             "upstream": self.upstream,
-            "device": self.device,
+            "hardware": self.hardware,
         }
 
     @property
@@ -97,23 +97,21 @@ def extract(
     step: Step,
     tally: Tally,
     *,
-    run: RunConfig,
-    memo: Memo | None = None,
+    pool: Pool,
     quiet: bool = False,
 ) -> Iterator[tuple[str, Arrays]]:
     """Yield (clip id, result) in the order of `jobs`; clips that fail are left to the tally.
 
-    Raise when more than `run.max_failures` of the clips failed; if `quiet`, leave that to who reads the tally.
+    Raise when more than `max_failures` of the clips failed; if `quiet`, leave that to who reads the tally.
     """
-    store = memo or Memo()
+    memo = Memo()
     ingredients = digest(step.ingredients)
 
     def start(job: ClipJob) -> Arrays | Callable[[], Arrays]:
-        remembered = store.read(step.name, digest([job.content, ingredients]))
+        remembered = memo.read(step.name, digest([job.content, ingredients]))
         return pool.submit(step.compute, job.load()) if remembered is None else remembered
 
-    device = "cpu" if step.device == "cpu" else run.device
-    with Pool(run, device=device) as pool, progress(hidden=quiet) as bar:
+    with progress(hidden=quiet) as bar:
         task = bar.add_task(tally.title, total=tally.total, told="")
         for job, started in ahead(jobs, start, workers=lambda: pool.workers):
             result: Arrays | None = None
@@ -128,7 +126,7 @@ def extract(
                 except ClipError as error:
                     tally.failures[job.clip_id] = " ".join(str(error).split())
                 if result is not None:
-                    store.write(step.name, digest([job.content, ingredients]), result)
+                    memo.write(step.name, digest([job.content, ingredients]), result)
                     tally.computed += 1
             if result is not None and EXCLUDED in result:
                 tally.excluded[job.clip_id] = result[EXCLUDED].tobytes().decode()
@@ -136,7 +134,7 @@ def extract(
                 yield job.clip_id, result
             bar.update(task, advance=1, told=tally.told)
     if not quiet:
-        _report(tally, run.max_failures)
+        _report(tally, pool.run.max_failures)
 
 
 def fill(
@@ -146,7 +144,7 @@ def fill(
     *,
     like: Arrays,
     attributes: Mapping[str, Any],
-    run: RunConfig,
+    pool: Pool,
     lost_before: Mapping[str, Any] | None = None,
     quiet: bool = False,
 ) -> Tally:
@@ -159,7 +157,7 @@ def fill(
     lost = {name: dict((lost_before or {}).get(name, {})) for name in ("failures", "excluded")}
     everything = {**attributes, **own, **lost}
     with writing(target, like=like, attributes=everything) as writer:
-        for clip_id, result in extract(jobs, step, tally, run=run, quiet=quiet):
+        for clip_id, result in extract(jobs, step, tally, pool=pool, quiet=quiet):
             writer.append(clip_id, result)
         lost["failures"] |= tally.failures
         lost["excluded"] |= tally.excluded

@@ -15,8 +15,17 @@ from pipeline.files import file_digest
 from pipeline.media import encode_jpeg, read_frames
 from pipeline.tracks import WHOLE_FRAME, Track, follow
 
-SCHEMA = "fdan.faces/3"
-LIBRARIES = ("av", "face-alignment", "numpy", "onnxruntime", "opencv-python", "pandas", "scikit-image", "torch")
+LIBRARIES = (
+    "av",
+    "face-alignment",
+    "numpy",
+    "onnxruntime",
+    "opencv-python",
+    "pandas",
+    "scikit-image",
+    "torch",
+    "torchvision",
+)
 SMALLEST_SIDE_PX = 16
 NO_FACES: dict[str, NDArray[Any]] = {
     "times": np.empty(0, np.float32),  # seconds

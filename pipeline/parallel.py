@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import dask
 from pydantic import Field, field_validator
 
+from pipeline.devices import find_device, hardware
 from pipeline.errors import ClipError, ParameterError, PipelineError
 from pipeline.params import Config
 from pipeline.processes import ONE_THREAD
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, LocalCluster
 
 Job = TypeVar("Job")
 Started = TypeVar("Started")
@@ -44,8 +45,10 @@ DASK_SETTINGS = {
     "distributed.scheduler.worker-ttl": None,
 }
 JOBS_AHEAD_PER_WORKER = 4
+STARTS = 3
 CONNECT_S = 10
 LOOK_AGAIN_S = 5
+log = logging.getLogger(__name__)
 
 
 class RunConfig(Config):
@@ -55,11 +58,6 @@ class RunConfig(Config):
     workers: int | None = Field(None, ge=1)  # None: as many as there are cores
     device: str = Field("cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$")  # where backbones compute and heads train
     max_failures: float = Field(0.05, ge=0, le=1)  # the share of clips that may fail before the stage does
-
-    @property
-    def device_kind(self) -> str:
-        """The kind of device: another computes other bits."""
-        return self.device.partition(":")[0]
 
     @field_validator("scheduler")
     @classmethod
@@ -95,6 +93,14 @@ class Pool:
             return self._own_workers
         return max(1, len(self._ask(self._client.nthreads) or ()))
 
+    @cached_property
+    def hardware(self) -> str:
+        """The kind of what computes, on which last digits depend; a cluster is asked for its own."""
+        if self.run.scheduler in ("synchronous", "processes"):
+            return hardware(self._device)
+        kind: str = self.submit(hardware, self._device)()
+        return kind
+
     @property
     def _own_workers(self) -> int:
         return self.run.workers or os.cpu_count() or 1
@@ -115,9 +121,14 @@ class Pool:
         lost = PipelineError(
             "the Dask scheduler is lost; what is done is kept, and the same command goes on from there"
         )
+        missed = False
         while not wait([future], LOOK_AGAIN_S).done:
-            if self._ask(self._client.nthreads) is None:
+            workers = self._ask(self._client.nthreads)
+            if workers is None:
                 raise lost
+            if not workers and not missed and self.run.scheduler != "processes":  # a process of ours is replaced
+                log.warning("run.scheduler: no worker is left; waiting for one to come")
+            missed = not workers
         try:
             return future.result()
         except CancelledError:
@@ -137,7 +148,7 @@ class Pool:
     @cached_property
     def _client(self) -> "Client":
         # Half a second that not every run has to pay.
-        from distributed import Client, LocalCluster
+        from distributed import Client
 
         from pipeline.workers import Ours, admit
 
@@ -146,18 +157,8 @@ class Pool:
         address: Any = self.run.scheduler
         if self.run.scheduler == "processes":
             if self._device != "cpu":  # at once, not by a worker that has started; a cluster's may have what we lack
-                from pipeline.devices import find_device
-
                 find_device(self._device)
-            dask.config.set(DASK_SETTINGS)
-            cluster = LocalCluster(
-                n_workers=self._own_workers,
-                threads_per_worker=1,
-                memory_limit=0,  # its share of the machine's would be a reason to kill it
-                dashboard_address=":0",
-                silence_logs=logging.CRITICAL,
-            )
-            address = self._open.enter_context(cluster)
+            address = self._open.enter_context(self._start_workers())
         try:
             client = self._open.enter_context(Client(address, timeout=CONNECT_S))
         except OSError as error:
@@ -165,9 +166,26 @@ class Pool:
         if self.run.scheduler == "processes":
             client.register_plugin(Ours())
         else:
-            dismiss = partial(client.unregister_worker_plugin, admit(client).name)
+            dismiss = partial(client.unregister_worker_plugin, admit(client, self._device).name)
             self._open.callback(self._ask, dismiss)  # the cluster goes on without us
         return client
+
+    def _start_workers(self) -> "LocalCluster":
+        from distributed import LocalCluster
+
+        dask.config.set(DASK_SETTINGS)
+        for _ in range(STARTS):
+            try:
+                return LocalCluster(
+                    n_workers=self._own_workers,
+                    threads_per_worker=1,
+                    memory_limit=0,  # its share of the machine's would be a reason to kill it
+                    dashboard_address=":0",
+                    silence_logs=logging.CRITICAL,
+                )
+            except RuntimeError as error:  # one has died; later than this, Dask replaces it
+                fault = error
+        raise PipelineError(f"workers die while they start, {STARTS} times in a row; out of memory?") from fault
 
 
 def ahead(

@@ -32,7 +32,7 @@ from pipeline.spectrograms import SpectrogramsConfig
 from pipeline.steps.embeddings import write_tokens
 from pipeline.steps.faces import write_faces
 from pipeline.steps.spectrograms import write_windows
-from pipeline.store import Reader
+from pipeline.store import PICTURES, Reader
 from pipeline.training import predict
 
 MODEL = Path("models/head.safetensors")
@@ -140,7 +140,7 @@ class Predictor:
             examples = Examples(visual, acoustic, torch.zeros(len(clips), dtype=torch.int64))
             for row, path in enumerate(clips):
                 notes[path] += _missing(media.get(path), examples, row)
-            faces, windows = (Reader(Path(name, source.path.name), schema=source.schema) for source in SOURCES.values())
+            faces, windows = (_pictures(Path(name), source) for source in SOURCES.values())
             yield Evidence(clips, faces, windows, examples, notes)
 
     def _extract(
@@ -166,7 +166,7 @@ class Predictor:
     def _embed(self, folder: Path, source: Source, contents: Mapping[str, str]) -> FeatureStore:
         """Write and return the tokens of one modality."""
         modality = source.modality
-        reader = Reader(folder / source.path.name, schema=source.schema)
+        reader = _pictures(folder, source)
         config, made = self.backbones[modality], self.card.embeddings[modality]
         model, weights = "", describe_weights(config)
         if config.precision == "int8":
@@ -191,7 +191,7 @@ class Predictor:
         store = FeatureStore(target)
         if store.attributes["fingerprint"] != made["fingerprint"]:
             log.warning(
-                "%s: its %s embeddings were made by other code, libraries or devices: answers may differ a little",
+                "%s: its %s embeddings were made by other code, libraries or hardware: answers may differ a little",
                 self.model,
                 modality,
             )
@@ -225,6 +225,10 @@ def media_files(named: Sequence[str]) -> list[Path]:
                 raise ParameterError(f"{name}: no such file")
         found += inside
     return list(dict.fromkeys(found))
+
+
+def _pictures(folder: Path, source: Source) -> Reader:
+    return Reader(folder / source.path.name, schema=PICTURES[source.modality])
 
 
 def _probed(path: Path, notes: list[str]) -> MediaInfo | None:

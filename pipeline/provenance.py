@@ -29,9 +29,22 @@ def library_versions(*names: str) -> dict[str, str]:
     return {name: metadata.version(name) for name in names}
 
 
+def installed(plugin: Callable[..., Any] | None) -> list[str]:
+    """Return the installed distributions that a plugin of the user's is of, or imports; none for the project's own."""
+    if plugin is None:
+        return []
+    files = source_files(_defined_in(plugin))
+    own = {name: path for name, path in files.items() if name.partition(".")[0] not in PROJECT}
+    if not own:
+        return []
+    used = {name.partition(".")[0] for module, path in own.items() for name in [module, *_imports(module, path)]}
+    by_package = metadata.packages_distributions()
+    return sorted({distribution for name in used for distribution in by_package.get(name, ())})
+
+
 @cache
-def source_files(module: str) -> tuple[Path, ...]:
-    """Return the files of `module` and of all that it imports, transitively, from the project or beside it.
+def source_files(module: str) -> dict[str, Path]:
+    """Return, by name, the files of `module` and of all that it imports, transitively, from the project or beside it.
 
     Imports are read from the source, those inside functions too; of what is found only packages are imported.
     """
@@ -44,7 +57,7 @@ def source_files(module: str) -> tuple[Path, ...]:
             continue
         found[name] = path
         waiting += [used for used in _imports(name, path) if _belongs(used, module)]
-    return tuple(sorted(set(found.values())))
+    return found
 
 
 def code_version(function: Callable[..., Any]) -> str:
@@ -52,12 +65,16 @@ def code_version(function: Callable[..., Any]) -> str:
 
     Comments, docstrings and layout do not count: rewording a comment must not cost a night of extraction.
     """
-    while isinstance(function, partial):  # whose own module is functools
-        function = function.func
     total = hashlib.sha256()
-    for path in source_files(function.__module__):
+    for path in sorted(source_files(_defined_in(function)).values()):
         total.update(ast.dump(_without_docstrings(ast.parse(path.read_bytes()))).encode())
     return total.hexdigest()
+
+
+def _defined_in(function: Callable[..., Any]) -> str:
+    while isinstance(function, partial):  # whose own module is functools
+        function = function.func
+    return function.__module__
 
 
 def fingerprint(ingredients: Mapping[str, Any]) -> str:

@@ -23,8 +23,7 @@ from pipeline.registry import check_name, lookup
 Sound = NDArray[np.float32]
 Spectrogram = Callable[[Sound, int], NDArray[np.float32]]
 
-SCHEMA = "fdan.spectrograms/2"
-LIBRARIES = ("av", "librosa", "numpy", "scipy")
+LIBRARIES = ("av", "librosa", "numba", "numpy", "scipy", "soxr")
 DECIBELS = (-80.0, 20.0)  # what is black and white where a kind does not say otherwise
 SILENCE = 1e-10  # the power below which a cell counts as silent, -100 dB: keeps the logarithm finite
 

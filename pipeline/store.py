@@ -33,7 +33,8 @@ VIEW = "view_"  # how the columns begin that hold tokens, too, but of augmented 
 TOKENS_CHUNK_BYTES = 1 << 22  # read one and a half times as fast as smaller ones
 READERS = 2
 WORDS = 1 << 64  # the sum of all words is kept modulo this
-EMBEDDINGS = "fdan.embeddings/3"
+PICTURES = {"visual": "fdan.faces/4", "acoustic": "fdan.spectrograms/3"}  # the schemas of what each modality shows
+EMBEDDINGS = "fdan.embeddings/4"
 # Which stage makes a file: what an error about it tells the user to run again.
 STAGES = {
     "faces.h5": "faces",
@@ -92,14 +93,15 @@ class Writer:
         """Write the index and the attributes; what is no text becomes JSON."""
         for name, values in self._offsets.items():
             self._file.create_dataset(name, data=np.asarray(values, np.int64), fletcher32=True)
-        # Of a fixed length: HDF5 keeps strings of any length where no checksum covers them.
+        # Strings are of a fixed length: HDF5 keeps those of any length where no checksum covers them.
         names = np.asarray([name.encode() for name in self._clip_ids] or [b""])[: len(self._clip_ids)]
         kind = h5py.string_dtype(length=names.dtype.itemsize)
         self._file.create_dataset("clip_id", data=names.astype(kind), maxshape=(None,), fletcher32=True)
         for name, total in self._sums.items():
             self._columns[name].attrs["sum"] = np.uint64(total % WORDS)
         for name, value in attributes.items():
-            self._file.attrs[name] = value if isinstance(value, str) else canonical(value)
+            text = (value if isinstance(value, str) else canonical(value)).encode()
+            self._file.attrs.create(name, text, dtype=h5py.string_dtype(length=max(1, len(text))))
 
 
 def _index(column: str) -> str:
@@ -147,10 +149,10 @@ def writing(path: Path, *, like: Arrays, attributes: Mapping[str, Any]) -> Itera
 class Reader(Mapping[str, dict[str, Any]]):
     """A file as a read-only mapping from clip ids to their columns; opened at the first access."""
 
-    def __init__(self, path: Path | str, *, schema: str | None) -> None:
-        """Remember the path; `schema` is what the file must say it is, None: any of ours."""
+    def __init__(self, path: Path | str, *, schema: str | None, fingerprint: str = "") -> None:
+        """Remember the path; the file must have the schema, None: any of ours, and the fingerprint, if one is given."""
         self.path = Path(path)
-        self.schema = schema
+        self.schema, self.fingerprint = schema, fingerprint
         self._columns: dict[str, h5py.Dataset] = {}
 
     @cached_property
@@ -162,10 +164,11 @@ class Reader(Mapping[str, dict[str, Any]]):
         except OSError as error:
             reason = " ".join(str(error).split())  # HDF5 writes several lines
             raise StoreError(f"{self.path} is damaged or no HDF5 file ({reason}){self._way_out}") from error
-        with self._complaining("schema"):
-            found = str(file.attrs.get("schema", ""))
+        found = self._told(file, "schema")
         if found != self.schema and not (self.schema is None and found.startswith("fdan.")):
             raise StoreError(f"{self.path} has the schema {found!r}, not {self.schema or 'fdan.…'!r}{self._way_out}")
+        if self.fingerprint and self.fingerprint != self._told(file, "fingerprint"):
+            raise StoreError(f"{self.path} is not the file that the embeddings were made from; run: dvc repro")
         return file
 
     @property
@@ -224,7 +227,7 @@ class Reader(Mapping[str, dict[str, Any]]):
             yield
         except KeyError:
             raise StoreError(f"{self.path} has no column {name!r}{self._way_out}") from None
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: no UTF-8, or no JSON
             raise StoreError(f"{self.path} is damaged in {name!r} ({error}){self._way_out}") from error
 
     def _compare(self, name: str, total: int) -> None:
@@ -232,15 +235,19 @@ class Reader(Mapping[str, dict[str, Any]]):
         if total % WORDS != self._column(name).attrs.get("sum"):
             raise StoreError(f"{self.path} is damaged in {name!r} (its sum is another){self._way_out}")
 
+    def _told(self, file: h5py.File, name: str) -> str:
+        """Return an attribute, nothing where it is not there."""
+        with self._complaining(name):
+            value = file.attrs.get(name, b"")
+            return value.decode() if isinstance(value, bytes) else str(value)
+
     @cached_property
     def attributes(self) -> dict[str, Any]:
         """The file's attributes, those that are JSON decoded."""
-        try:
-            values = dict(self._file.attrs)
+        with self._complaining("attributes"):
+            values: dict[str, Any] = {name: self._told(self._file, name) for name in self._file.attrs}
             packed = {"config", "excluded", "failures", "upstream", "weights"} & values.keys()
             return values | {name: json.loads(values[name]) for name in packed}
-        except (OSError, ValueError) as error:  # ValueError: no UTF-8, or no JSON
-            raise StoreError(f"{self.path} is damaged in its attributes ({error}){self._way_out}") from error
 
     @cached_property
     def names(self) -> list[str]:
@@ -300,7 +307,8 @@ class Reader(Mapping[str, dict[str, Any]]):
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Return what a file is, what made it, and the shapes of what it holds; every chunk is read and so checked."""
+    """Return what a file is, what made it, its size, the shapes of what it holds; all is read, and so checked."""
     reader = Reader(path, schema=None)
     columns = {name: " x ".join(map(str, reader.column(name).shape)) for name in reader.names}
-    return {"clips": len(reader), **reader.attributes, **columns}
+    size = f"{path.stat().st_size:,} bytes, intact"
+    return {"clips": len(reader), "size": size, **reader.attributes, **columns}

@@ -2,26 +2,36 @@
 
 import os
 import signal
+from collections.abc import Mapping
+from importlib import metadata
 from typing import Any
 from uuid import uuid4
 
 from distributed import Client, WorkerPlugin
 from threadpoolctl import threadpool_limits
 
+from pipeline.devices import hardware
 from pipeline.errors import ParameterError
 from pipeline.files import file_digest
 from pipeline.processes import ONE_THREAD, collect_rarely
-from pipeline.provenance import PROJECT, ROOT, digest, library_versions
+from pipeline.provenance import PROJECT, ROOT, digest
 
 WAIT_S = 60
 SHAPING = (
     "av",
     "face-alignment",
     "librosa",
+    "nncf",
+    "numba",
     "numpy",
+    "onnxruntime",
     "opencv-python",
+    "openvino",
+    "pandas",
     "scikit-image",
+    "scikit-learn",
     "scipy",
+    "soxr",
     "torch",
     "torchvision",
 )
@@ -30,27 +40,32 @@ SHAPING = (
 class Fit(WorkerPlugin):
     """Let a worker that comes later take part only if it computes what we would; make it use one thread."""
 
-    def __init__(self, wanted: dict[str, str]) -> None:
-        """Remember what there is here, under a name that no other run gives it."""
+    def __init__(self, wanted: Mapping[str, str], device: str) -> None:
+        """Remember what a worker must have, under a name that no other run gives it."""
         self.name = f"fdan-fit-{uuid4().hex}"
-        self.wanted = wanted
+        self.wanted, self.device = wanted, device
 
     def setup(self, worker: Any) -> None:
         """Limit the worker's numerical libraries to one thread: what is loaded, and what will be; or let it leave."""
-        if fault := fault_of(worker, self.wanted):
+        if fault := fault_of(traits(worker, self.device), self.wanted):
             worker.loop.add_callback(worker.close, reason=fault)
             raise ParameterError(fault)
         os.environ.update(ONE_THREAD)
         threadpool_limits(1)
 
 
-def fault_of(dask_worker: Any, wanted: dict[str, str]) -> str:
-    """Return why a worker may not take part, nothing if it may."""
-    if dask_worker.state.nthreads != 1:
-        return f"{dask_worker.state.nthreads} threads; start it with: dask worker --nthreads 1"
-    for name, version in _versions().items():
-        if version != wanted[name]:
-            return f"{name} {version}, not {wanted[name]}; its results would be kept under a wrong name"
+def traits(dask_worker: Any, device: str) -> dict[str, str]:
+    """Return all of a worker that shapes its results."""
+    return {"threads": str(dask_worker.state.nthreads), "hardware": hardware(device), **_versions()}
+
+
+def fault_of(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+    """Return why a worker with these traits may not take part, nothing if it may."""
+    hints = {"threads": "start it with: dask worker --nthreads 1"}
+    for name, value in found.items():
+        if value != wanted[name]:
+            hint = hints.get(name, "its results would be kept under a wrong name")
+            return f"{name} {value}, not {wanted[name]}; {hint}"
     return ""
 
 
@@ -58,7 +73,14 @@ def _versions() -> dict[str, str]:
     """Return the versions of the libraries that shape results, and the sum of this project's own files."""
     files = sorted(path for package in PROJECT for path in (ROOT / package).rglob("*.py"))
     own = digest({path.relative_to(ROOT).as_posix(): file_digest(path) for path in files})
-    return library_versions(*SHAPING) | {"fdan's code": own[:12]}
+    return {name: _version(name) for name in SHAPING} | {"fdan's code": own[:12]}
+
+
+def _version(library: str) -> str:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return "none"
 
 
 class Ours(WorkerPlugin):
@@ -72,18 +94,23 @@ class Ours(WorkerPlugin):
         collect_rarely()
 
 
-def admit(client: Client) -> Fit:
-    """Wait for the first worker, and refuse those that are not fit; return the plugin that meets those to come."""
+def admit(client: Client, device: str) -> Fit:
+    """Wait for the first worker, and refuse those that are not fit; return the plugin that meets those to come.
+
+    Libraries and code are to be those of this machine, which need not be of the workers' kind, nor have their GPUs.
+    """
     try:
         client.wait_for_workers(1, timeout=WAIT_S)
     except TimeoutError:
         raise ParameterError(f"run.scheduler: no worker has come within {WAIT_S} s; start one: dask worker") from None
-    plugin = Fit(_versions())
-    faults: dict[str, str | Exception] = client.run(fault_of, wanted=plugin.wanted, on_error="return")
-    for address, fault in faults.items():
-        if isinstance(fault, Exception):
-            raise ParameterError(f"run.scheduler: the worker {address} cannot run fdan; install it there: {fault}")
-        if fault:
+    found: dict[str, dict[str, str] | Exception] = client.run(traits, device=device, on_error="return")
+    wanted = {"threads": "1", **_versions()}
+    for address, told in sorted(found.items()):
+        if isinstance(told, Exception):
+            raise ParameterError(f"run.scheduler: the worker {address} cannot run fdan; install it there: {told}")
+        wanted.setdefault("hardware", told["hardware"])
+        if fault := fault_of(told, wanted):
             raise ParameterError(f"run.scheduler: the worker {address} has {fault}")
+    plugin = Fit(wanted, device)
     client.register_plugin(plugin)
     return plugin

@@ -11,7 +11,7 @@ from pipeline.embedding import SOURCES
 from pipeline.parallel import RunConfig
 from pipeline.params import read_section
 from pipeline.steps.embeddings import write_tokens
-from pipeline.store import Reader
+from pipeline.store import PICTURES, Reader
 from stages import run
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ def main() -> None:
     if config.weights == "random":
         log.warning("RANDOM WEIGHTS: the backbone was never trained; its figures show that the pipeline works, no more")
     run_config = read_section("run", RunConfig)
-    reader = Reader(source.path, schema=source.schema)
+    reader = Reader(source.path, schema=PICTURES[source.modality])
     contents = {clip.clip_id: clip.sha256 for clip in read_rows(MANIFEST, Clip)}
     weights, model = prepare(reader, source, config)
     target = Path("data/embeddings") / f"{source.modality}.h5"

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from data_manifest.jobs import clip_jobs
-from pipeline.faces import SCHEMA, FacesConfig
+from pipeline.faces import FacesConfig
 from pipeline.parallel import RunConfig
 from pipeline.params import read_section
 from pipeline.steps.faces import write_faces
-from pipeline.store import Reader
+from pipeline.store import PICTURES, Reader
 from stages import run
 
 TARGET = Path("data/faces.h5")
@@ -23,7 +23,7 @@ def main() -> None:
 
     media = {job.clip_id: job.load() for job in jobs}
     sheet = Path("results/figures/faces.png")
-    draw_faces(Reader(TARGET, schema=SCHEMA), media, sheet, frames_per_clip=config.frames_per_clip)
+    draw_faces(Reader(TARGET, schema=PICTURES["visual"]), media, sheet, frames_per_clip=config.frames_per_clip)
 
 
 if __name__ == "__main__":

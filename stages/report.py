@@ -9,7 +9,7 @@ from pipeline.files import write_text
 from pipeline.health import health
 from pipeline.params import read_params
 from pipeline.report import Results, render_report
-from pipeline.store import Reader
+from pipeline.store import PICTURES, Reader
 from pipeline.thumbnails import Thumbnails
 from stages import run
 
@@ -34,8 +34,10 @@ def main() -> None:
         json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
         for name in ("evaluation", "ablation", "explore")
     )
-    faces = Reader("data/faces.h5", schema=None)
-    thumbnails = Thumbnails(faces, Reader("data/spectrograms.h5", schema=None))
+    made = {kind: it["upstream"]["fingerprint"] for kind, it in metrics["embeddings"].items()}
+    faces = Reader("data/faces.h5", schema=PICTURES["visual"], fingerprint=made["visual"])
+    windows = Reader("data/spectrograms.h5", schema=PICTURES["acoustic"], fingerprint=made["acoustic"])
+    thumbnails = Thumbnails(faces, windows)
     found = health(faces, metrics)
     curves = Curves.read(RESULTS / "curves/runs.csv", next(iter(metrics["protocols"])))
     draw_curves(curves, FIGURES / "curves.png")

@@ -5,9 +5,9 @@ from pathlib import Path
 from data_manifest.jobs import clip_jobs
 from pipeline.parallel import RunConfig
 from pipeline.params import read_section
-from pipeline.spectrograms import SCHEMA, SpectrogramsConfig
+from pipeline.spectrograms import SpectrogramsConfig
 from pipeline.steps.spectrograms import write_windows
-from pipeline.store import Reader
+from pipeline.store import PICTURES, Reader
 from stages import run
 
 TARGET = Path("data/spectrograms.h5")
@@ -20,7 +20,7 @@ def main() -> None:
     # Workers import this module, too, and draw nothing.
     from pipeline.figures.sheets import draw_spectrograms
 
-    draw_spectrograms(Reader(TARGET, schema=SCHEMA), Path("results/figures/spectrograms.png"))
+    draw_spectrograms(Reader(TARGET, schema=PICTURES["acoustic"]), Path("results/figures/spectrograms.png"))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def write_stores(folder: Path, clip_ids: list[str], *, without_face: str = "") -
         "crops": np.empty(0, np.uint8),
         "crops_lengths": np.empty(0, np.int64),
     }
-    with writing(faces, like=like_faces, attributes={"schema": "fdan.faces/3"}) as writer:
+    with writing(faces, like=like_faces, attributes={"schema": "fdan.faces/4"}) as writer:
         for number, clip_id in enumerate(clip_ids):
             writer.append(clip_id, like_faces if clip_id == without_face else _faces(number))
     like_sounds: dict[str, Any] = {
@@ -47,7 +47,7 @@ def write_stores(folder: Path, clip_ids: list[str], *, without_face: str = "") -
         "windows": np.empty((0, 32), np.float32),
         "windows_lengths": np.empty(0, np.int64),
     }
-    with writing(sounds, like=like_sounds, attributes={"schema": "fdan.spectrograms/2"}) as writer:
+    with writing(sounds, like=like_sounds, attributes={"schema": "fdan.spectrograms/3"}) as writer:
         for number, clip_id in enumerate(clip_ids):
             values = np.random.default_rng(number).random((60, 32), np.float32)
             columns = {"times": np.arange(3, dtype=np.float32), "windows": values}

@@ -30,7 +30,7 @@ def assert_one_line(result: Result, *words: str) -> None:
 def write_file(path: Path, **attributes: Any) -> Path:
     """Write two clips of 1 and 2 tokens of 3 numbers, as a stage writes them."""
     like = {"tokens": np.empty((0, 3), np.float32)}
-    told = {"schema": "fdan.embeddings/3", "config": {"size_px": 64}, "fingerprint": "cafe", **attributes}
+    told = {"schema": "fdan.embeddings/4", "config": {"size_px": 64}, "fingerprint": "cafe", **attributes}
     with writing(path, like=like, attributes=told) as writer:
         for number, clip_id in enumerate(("a", "b"), 1):
             writer.append(clip_id, {"tokens": np.zeros((number, 3), np.float32)})
@@ -108,7 +108,7 @@ def test_info_describes_a_file_of_the_pipeline(tmp_path: Path) -> None:
     assert result.exit_code == 0
     told = dict(line.split(": ", 1) for line in result.output.splitlines())
     assert told["clips"] == "2"
-    assert (told["schema"], told["fingerprint"], told["tokens"]) == ("fdan.embeddings/3", "cafe", "3 x 3")
+    assert (told["schema"], told["fingerprint"], told["tokens"]) == ("fdan.embeddings/4", "cafe", "3 x 3")
     assert told["config"] == "{'size_px': 64}"
     assert told["weights"] == "{'name': '/m/[v2]/x.pth [/bold]'}"
 

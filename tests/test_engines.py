@@ -15,7 +15,7 @@ from pipeline.engines import embed, load_engine, measure, quantise
 from pipeline.errors import ParameterError, PipelineError
 from pipeline.memo import Arrays
 from pipeline.params import check
-from pipeline.store import Reader, writing
+from pipeline.store import PICTURES, Reader, writing
 
 SMALL = BackboneConfig(weights="random", size_px=64)
 OPENVINO = SMALL.model_copy(update={"engine": "openvino"})
@@ -91,13 +91,13 @@ def test_the_corpus_calibrates_and_other_clips_of_it_measure(tmp_path: Path, mon
         "windows": np.empty((0, 8), np.float32),
         "windows_lengths": np.empty(0, np.int64),
     }
-    with writing(tmp_path / "s.h5", like=like, attributes={"schema": source.schema}) as writer:
+    with writing(tmp_path / "s.h5", like=like, attributes={"schema": PICTURES[source.modality]}) as writer:
         for number in range(6):  # clip n has n windows of the level n / 10
             level = np.full((4 * number, 8), number / 10, np.float32)
             rows = {"times": np.zeros(number, np.float32), "windows": level, "windows_lengths": np.full(number, 4)}
             writer.append(f"clip{number}", rows)
     with pytest.raises(InterruptedError):
-        prepare(Reader(tmp_path / "s.h5", schema=source.schema), source, INT8)
+        prepare(Reader(tmp_path / "s.h5", schema=PICTURES[source.modality]), source, INT8)
     levels = {name: sorted(np.round(images.mean((1, 2, 3)).numpy() * 10).tolist()) for name, images in seen.items()}
     assert levels["calibration"] == [1] * 1 + [3] * 3 + [5] * 5
     assert levels["held_out"] == [2] * 2 + [4] * 4

@@ -18,6 +18,8 @@ from pipeline.parallel import Pool, RunConfig, ahead
 from pipeline.store import Reader
 
 SCHEMA = "fdan.test/1"
+TOLD = {"schema": SCHEMA}
+HERE = Pool(RunConfig(scheduler="synchronous"))
 EMPTY = {"values": np.empty((0, 2), np.float32), "times": np.empty(0, np.float32)}
 
 
@@ -41,10 +43,15 @@ def jobs(numbers: list[int]) -> list[ClipJob]:
 
 def extract_to(folder: Path, numbers: list[int], **run: Any) -> tuple[Tally, str]:
     """Fill `folder/out.h5`; return the tally and the file's md5."""
-    step = Step("double", partial(compute, log=folder / "log"), compute, params={}, libraries=("numpy",))
-    config = RunConfig(**({"scheduler": "synchronous", "max_failures": 0.5} | run))
-    tally = fill(folder / "out.h5", jobs(numbers), step, like=EMPTY, attributes={"schema": SCHEMA}, run=config)
+    with Pool(RunConfig(**({"scheduler": "synchronous", "max_failures": 0.5} | run))) as pool:
+        tally = fill(folder / "out.h5", jobs(numbers), double(folder), like=EMPTY, attributes=TOLD, pool=pool)
     return tally, hashlib.md5((folder / "out.h5").read_bytes()).hexdigest()
+
+
+def double(folder: Path) -> Step:
+    """Return the step that computes as `compute` does."""
+    compute_here = partial(compute, log=folder / "log")
+    return Step("double", compute_here, compute, params={}, libraries=("numpy",), hardware="any")
 
 
 def computed(folder: Path) -> list[int]:
@@ -81,11 +88,9 @@ def test_a_clip_that_parameters_leave_out_is_looked_at_once(tmp_path: Path) -> N
 
 
 def test_a_clip_whose_bytes_have_changed_is_computed_again_under_its_name(tmp_path: Path) -> None:
-    step = Step("double", partial(compute, log=tmp_path / "log"), compute, params={}, libraries=("numpy",))
-    run = RunConfig(scheduler="synchronous")
     for number in (2, 3, 2):
         job = ClipJob("clip", f"content {number}", partial(int, number))
-        fill(tmp_path / "out.h5", [job], step, like=EMPTY, attributes={"schema": SCHEMA}, run=run)
+        fill(tmp_path / "out.h5", [job], double(tmp_path), like=EMPTY, attributes=TOLD, pool=HERE)
         assert len(Reader(tmp_path / "out.h5", schema=SCHEMA)["clip"]["values"]) == number
     assert computed(tmp_path) == [2, 3]
 
@@ -119,9 +124,8 @@ def test_too_many_failures_are_an_error_and_leave_no_file(tmp_path: Path) -> Non
 
 
 def test_a_bug_is_no_failed_clip(tmp_path: Path) -> None:
-    step = Step("bug", partial(compute, log=tmp_path / "no" / "folder"), compute, params={}, libraries=("numpy",))
     with pytest.raises(FileNotFoundError):
-        fill(tmp_path / "out.h5", jobs([1]), step, like=EMPTY, attributes={}, run=RunConfig(scheduler="synchronous"))
+        fill(tmp_path / "out.h5", jobs([1]), double(tmp_path / "no"), like=EMPTY, attributes={}, pool=HERE)
 
 
 def test_any_number_of_workers_gives_the_same_file_and_a_worker_that_dies_costs_its_clip_only(

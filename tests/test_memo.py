@@ -80,7 +80,7 @@ def double(argument: int) -> dict[str, np.ndarray]:
 
 
 def test_every_ingredient_changes_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = Step("a", double, double, params={"x": 1}, libraries=("numpy",))
+    plain = Step("a", double, double, params={"x": 1}, libraries=("numpy",), hardware="x86_64")
     changed = [
         replace(plain, name="b"),
         replace(plain, code=written_whole),
@@ -89,7 +89,7 @@ def test_every_ingredient_changes_the_fingerprint(monkeypatch: pytest.MonkeyPatc
         replace(plain, plugin=double),
         replace(plain, weights="0123"),
         replace(plain, upstream="4567"),
-        replace(plain, device="cuda"),
+        replace(plain, hardware="arm64"),
     ]
     prints = {step.fingerprint for step in [plain, replace(plain), *changed]}
     assert len(prints) == 1 + len(changed)

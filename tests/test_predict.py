@@ -120,7 +120,7 @@ def test_other_code_than_that_of_the_training_is_told(
     model: Path, clips: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     Predictor(model)([clips / "a_both.mp4"])
-    assert "its visual embeddings were made by other code, libraries or devices" in caplog.text
+    assert "its visual embeddings were made by other code, libraries or hardware" in caplog.text
 
 
 def test_other_weights_than_those_of_the_training_are_refused(tmp_path: Path, clips: Path) -> None:

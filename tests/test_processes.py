@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 import numpy as np
 from pipeline.extraction import ClipJob, Step, fill
-from pipeline.parallel import RunConfig
+from pipeline.parallel import Pool, RunConfig
 from stages import run
 
 LOG = Path(__file__).with_name("log")
@@ -40,10 +40,11 @@ def main():
     scheduler, workers, target, *clips = sys.argv[1:]
     numbers = range(int(clips[0])) if len(clips) == 1 else map(int, clips)
     jobs = [ClipJob(f"clip{n:03}", f"content {n}", partial(int, n)) for n in numbers]
-    step = Step("test", compute, compute, params={}, libraries=("numpy",))
     like = {"values": np.empty((0, 1000), np.float32)}
     config = RunConfig(scheduler=scheduler, workers=int(workers))
-    fill(Path(target), jobs, step, like=like, attributes={"schema": "fdan.test/1"}, run=config)
+    with Pool(config) as pool:
+        step = Step("test", compute, compute, params={}, libraries=("numpy",), hardware=pool.hardware)
+        fill(Path(target), jobs, step, like=like, attributes={"schema": "fdan.test/1"}, pool=pool)
 
 if __name__ == "__main__":
     run(main)
@@ -101,24 +102,30 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
     return Place(tmp_path_factory.mktemp("undisturbed")).run("synchronous", 1, CLIPS)
 
 
+# After so many clips: none while workers start, all of them while the file is finished and put in its place.
+@pytest.mark.parametrize("moment", [0, 1, CLIPS // 3, CLIPS - 1, CLIPS])
 @pytest.mark.parametrize("victim", ["stage", "worker", "group"])
 def test_whoever_is_killed_the_run_ends_with_the_same_file_and_repeats_only_what_was_in_flight(
-    place: Place, undisturbed: str, victim: str
+    place: Place, undisturbed: str, victim: str, moment: int
 ) -> None:
     process = place.start("processes", 2, CLIPS)
-    place.wait_for(CLIPS // 3)
+    place.wait_for(moment)
+    if moment == 0 and victim == "worker":
+        while len(psutil.Process(process.pid).children(recursive=True)) < 2:
+            time.sleep(0.01)
     if victim == "group":
         os.killpg(process.pid, signal.SIGKILL)
     elif victim == "stage":
         process.kill()
     else:
-        worker = int(place.log.read_text().splitlines()[-1].split()[1])
+        lines = place.log.read_text().splitlines() if moment else []
+        worker = int(lines[-1].split()[1]) if lines else psutil.Process(process.pid).children(recursive=True)[-1].pid
         os.kill(worker, signal.SIGKILL)
     process.communicate(timeout=60)
     if victim == "worker":
         assert process.returncode == 0  # it was replaced, and nobody needed to do anything
-    else:
-        assert not (place.folder / "out.h5").exists()
+    elif (place.folder / "out.h5").exists():  # it had been finished
+        assert moment == CLIPS
     assert place.run("processes", 2, CLIPS) == undisturbed
     in_flight = 2 * 4 + 2  # as many as are started ahead
     assert set(place.computed()) == set(range(CLIPS))
@@ -192,15 +199,21 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(place: Place) -> Iterator[Cluster]:
-    """A cluster with two workers."""
+def empty_cluster(place: Place) -> Iterator[Cluster]:
+    """A cluster without workers."""
     cluster = Cluster(place)
-    cluster.join()
-    cluster.join()
     yield cluster
     for process in cluster.started[::-1]:
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture
+def cluster(empty_cluster: Cluster) -> Cluster:
+    """A cluster with two workers."""
+    empty_cluster.join()
+    empty_cluster.join()
+    return empty_cluster
 
 
 def test_a_cluster_that_was_started_by_hand_gives_the_same_file(
@@ -236,25 +249,54 @@ def test_a_worker_that_comes_later_and_would_compute_otherwise_takes_no_part(pla
     assert len({line.split()[1] for line in place.log.read_text().splitlines()}) <= 2
 
 
-@pytest.mark.parametrize("kind", ["threads", "code", "nothing"])
-def test_a_worker_that_would_compute_otherwise_is_refused(place: Place, cluster: Cluster, kind: str) -> None:
+# What a worker runs when it starts, to be unlike us.
+UNLIKE = {
+    "nothing": "import sys; sys.modules['pipeline.workers'] = None",
+    "processor": "import pipeline.devices; pipeline.devices._processor = lambda: 'an abacus'",
+    "library": "from importlib import metadata; was = metadata.version\n"
+    "metadata.version = lambda name: '0.0' if name == 'librosa' else was(name)",
+}
+
+
+def unlike(place: Place, kind: str) -> str:
+    """Return the search path of a worker that is unlike us."""
     other = place.folder / "other"
+    other.mkdir()
+    if kind in UNLIKE:
+        (other / "sitecustomize.py").write_text(UNLIKE[kind])
+    return f"{other}{os.pathsep}{place.environment['PYTHONPATH']}"
+
+
+def test_what_a_cluster_computes_is_kept_as_its_processors_own(
+    place: Place, undisturbed: str, empty_cluster: Cluster
+) -> None:
+    empty_cluster.join(PYTHONPATH=unlike(place, "processor"))
+    other = place.run(empty_cluster.address, 1, CLIPS)
+    assert other != undisturbed  # the file tells its fingerprint
+    assert place.run("synchronous", 1, CLIPS) == undisturbed
+    assert len(place.computed()) == 2 * CLIPS
+    assert place.run(empty_cluster.address, 1, CLIPS) == other
+    assert len(place.computed()) == 2 * CLIPS
+
+
+@pytest.mark.parametrize("kind", ["threads", "code", *UNLIKE])
+def test_a_worker_that_would_compute_otherwise_is_refused(place: Place, cluster: Cluster, kind: str) -> None:
+    search = unlike(place, kind)
     if kind == "code":
         for package in PROJECT:
-            shutil.copytree(ROOT / package, other / package)
-        (other / "pipeline/sampling.py").write_text("")
-    elif kind == "nothing":
-        other.mkdir()
-        (other / "sitecustomize.py").write_text("import sys\nsys.modules['pipeline.workers'] = None")
-    cluster.join(threads=1 + (kind == "threads"), PYTHONPATH=f"{other}{os.pathsep}{ROOT}")
+            shutil.copytree(ROOT / package, place.folder / "other" / package)
+        (place.folder / "other/pipeline/sampling.py").write_text("")
+    cluster.join(threads=1 + (kind == "threads"), PYTHONPATH=search)
     with Client(cluster.address) as client:
         client.wait_for_workers(3, timeout=60)
     process = place.start(cluster.address, 1, 3)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     said = {
-        "threads": "has 2 threads; start it with: dask worker --nthreads 1",
+        "threads": "has threads 2, not 1; start it with: dask worker --nthreads 1",
         "code": "has fdan's code",
+        "library": "has librosa",
+        "processor": "has hardware",
         "nothing": "cannot run fdan; install it there",
     }
     assert said[kind] in " ".join(errors.split())
@@ -269,15 +311,34 @@ def test_an_address_where_nobody_answers_is_one_line(place: Place) -> None:
     assert "Traceback" not in errors
 
 
-def test_two_runs_at_the_same_time_share_one_memo(place: Place, undisturbed: str) -> None:
-    runs = [place.start("synchronous", 1, CLIPS, target=f"{name}.h5") for name in "ab"]
-    for process in runs:
+def test_runs_at_the_same_time_share_one_memo(place: Place, undisturbed: str) -> None:
+    some = [str(number) for number in range(CLIPS // 2, 2 * CLIPS)]  # another experiment, on half of these clips
+    experiments = {"a": [str(CLIPS)], "b": [str(CLIPS)], "c": some}
+    runs = {name: place.start("processes", 2, *asked, target=f"{name}.h5") for name, asked in experiments.items()}
+    for process in runs.values():
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
     for name in "ab":
         assert hashlib.md5((place.folder / f"{name}.h5").read_bytes()).hexdigest() == undisturbed
-    assert CLIPS <= len(place.computed()) <= 2 * CLIPS
-    assert len(list(place.memo.rglob("*.entry"))) == CLIPS
+    assert set(place.computed()) == set(range(2 * CLIPS))
+    assert len(list(place.memo.rglob("*.entry"))) == 2 * CLIPS
+    alone = hashlib.md5((place.folder / "c.h5").read_bytes()).hexdigest()
+    shutil.rmtree(place.memo)
+    assert place.run("synchronous", 1, *some) == alone
+
+
+def test_a_cluster_whose_workers_have_all_left_is_waited_for_and_told(place: Place, cluster: Cluster) -> None:
+    process = place.start(cluster.address, 1, 300)
+    place.wait_for(3)
+    for worker in cluster.started[1:]:
+        worker.terminate()
+    for line in process.stderr or ():
+        if "no worker is left" in line:
+            break
+    cluster.join()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert set(place.computed()) == set(range(300))
 
 
 def test_of_two_hundred_clips_one_more_costs_one_and_one_less_none(place: Place) -> None:

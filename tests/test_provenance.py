@@ -13,7 +13,7 @@ from conftest import QUICK
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.provenance import ROOT, code_version, digest, fingerprint, library_versions, source_files
+from pipeline.provenance import ROOT, code_version, digest, fingerprint, installed, library_versions, source_files
 
 NUMBERS = itertools.count()
 PACKAGE = {
@@ -116,7 +116,7 @@ def test_a_module_of_ones_own_counts_with_the_modules_that_lie_beside_it(
         "beside_helper": "LIMIT = 1\n",
     }
     write_modules(tmp_path, monkeypatch, **sources)
-    files = set(source_files("beside_it"))
+    files = set(source_files("beside_it").values())
     assert {tmp_path / "beside_it.py", tmp_path / "beside_helper.py", ROOT / "pipeline/files.py"} <= files
     assert all(path.is_relative_to(tmp_path) or path.is_relative_to(ROOT / "pipeline") for path in files)
 
@@ -124,11 +124,25 @@ def test_a_module_of_ones_own_counts_with_the_modules_that_lie_beside_it(
 def test_installed_libraries_count_by_their_versions_not_their_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    installed = tmp_path / "site-packages"
-    installed.mkdir()
-    write_modules(installed, monkeypatch, bought_detector="import bought_helper\ndef build(): pass\n", bought_helper="")
-    assert source_files("bought_detector") == (installed / "bought_detector.py",)
+    bought = tmp_path / "site-packages"
+    bought.mkdir()
+    write_modules(bought, monkeypatch, bought_detector="import bought_helper\ndef build(): pass\n", bought_helper="")
+    assert source_files("bought_detector") == {"bought_detector": bought / "bought_detector.py"}
     assert library_versions("h5py", "fdan") == {"h5py": h5py.__version__, "fdan": "0.1.0"}
+
+
+def test_the_installed_libraries_of_ones_own_module_are_found_in_its_imports_and_those_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = {
+        "uses_libraries": "import os\nfrom pipeline.files import write_text\nimport h5py_user\n"
+        "def build():\n    import skimage.feature\n",
+        "h5py_user": "from h5py import File\n",
+    }
+    module = write_modules(tmp_path, monkeypatch, **sources)("uses_libraries")
+    assert [name for name in installed(module.build) if name != "fdan"] == ["h5py", "scikit-image"]
+    assert installed(h5py.File) == ["h5py", "numpy"]  # a builder that was itself installed
+    assert installed(code_version) == installed(None) == []
 
 
 def test_reading_what_is_imported_runs_none_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +151,7 @@ def test_reading_what_is_imported_runs_none_of_it(tmp_path: Path, monkeypatch: p
         "never_run": "raise RuntimeError('this takes a minute')\n",
     }
     write_modules(tmp_path, monkeypatch, **sources)
-    assert tmp_path / "never_run.py" in source_files("runs_nothing")
+    assert tmp_path / "never_run.py" in source_files("runs_nothing").values()
     assert "never_run" not in sys.modules
 
 

@@ -36,7 +36,7 @@ def test_the_file_follows_its_schema_to_the_letter(tmp_path: Path) -> None:
         assert file["offsets"].dtype == np.int64
         assert file["offsets"][:].tolist() == [0, 4, 4, 6, 7]
         assert [name.decode() for name in file["clip_id"]] == list(CLIPS)
-        assert file.attrs["schema"] == "fdan.embeddings/3"
+        assert file.attrs["schema"] == b"fdan.embeddings/4"
         assert {"modality", "config", "weights", "fingerprint"} <= set(file.attrs)
 
 
@@ -137,6 +137,57 @@ def test_a_damaged_file_is_named_with_the_stage_to_run_again(tmp_path: Path, kin
         FeatureStore(path).load(["c"])
 
 
+def said(path: Path) -> str:
+    """Return all that a file says, but for its size."""
+    reader = Reader(path, schema=None)
+    columns = {clip_id: {name: np.asarray(it).tolist() for name, it in reader[clip_id].items()} for clip_id in reader}
+    return repr([describe(path), columns])
+
+
+def test_whichever_bit_is_flipped_the_file_is_refused_or_says_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "TOKENS_CHUNK_BYTES", 64)
+    monkeypatch.setattr(store, "CHUNK_BYTES", 64)
+    path = write(tmp_path / "visual.h5")
+    whole, true = path.read_bytes(), said(path)
+    rng = np.random.default_rng(0)
+    refused = 0
+    for place in rng.permutation(len(whole))[:1000]:
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << rng.integers(8)
+        path.write_bytes(flipped)
+        try:
+            assert said(path) == true, f"byte {place}"
+        except StoreError:
+            refused += 1
+    assert refused > 300  # the rest is room that HDF5 leaves unused
+
+
+def test_a_file_of_another_fingerprint_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "faces.h5")
+    assert len(Reader(path, schema=EMBEDDINGS, fingerprint="f")) == 4
+    with pytest.raises(StoreError, match=r"faces\.h5 is not the file that the embeddings .* run: dvc repro"):
+        len(Reader(path, schema=EMBEDDINGS, fingerprint="another"))
+
+
+def test_a_file_is_opened_when_it_is_needed_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "visual.h5")
+    opened = []
+
+    class Counted(h5py.File):  # type: ignore[misc]
+        def __init__(self, *told: Any) -> None:
+            opened.append(told)
+            super().__init__(*told)
+
+    monkeypatch.setattr("pipeline.store.h5py.File", Counted)
+    file = FeatureStore(path)
+    assert not opened
+    file.load(["a/ä"])
+    file.load(["c"])
+    assert (file["c"].values.shape, len(file), file.attributes["fingerprint"], len(opened)) == ((2, 3), 4, "f", 1)
+
+
 def test_tokens_of_augmented_copies_are_loaded_and_their_damage_is_met(tmp_path: Path) -> None:
     path = tmp_path / "visual.h5"
     rng = np.random.default_rng(0)
@@ -175,7 +226,7 @@ def test_tokens_without_their_sum_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_schema_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"has the schema 'fdan.embeddings/3', not 'fdan.faces/1'"):
+    with pytest.raises(StoreError, match=r"has the schema 'fdan.embeddings/4', not 'fdan.faces/1'"):
         len(Reader(write(tmp_path / "faces.h5"), schema="fdan.faces/1"))
 
 
@@ -183,6 +234,7 @@ def test_a_description_names_what_the_file_is_and_checks_every_chunk(tmp_path: P
     path = write(tmp_path / "visual.h5")
     told = describe(path)
     assert (told["clips"], told["schema"], told["tokens"], told["config"]) == (4, EMBEDDINGS, "7 x 3", {"x": 1})
+    assert told["size"] == f"{path.stat().st_size:,} bytes, intact"
     content = bytearray(path.read_bytes())
     content[content.index(CLIPS["d"]["times"].tobytes())] ^= 1
     path.write_bytes(content)

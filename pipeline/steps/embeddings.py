@@ -9,7 +9,7 @@ from pipeline.backbones import BACKBONES, BackboneConfig
 from pipeline.embedding import Source, embed_clip, no_tokens
 from pipeline.engines import LIBRARIES, release
 from pipeline.extraction import ClipJob, Step, Tally, fill
-from pipeline.parallel import RunConfig
+from pipeline.parallel import Pool, RunConfig
 from pipeline.registry import lookup
 from pipeline.store import EMBEDDINGS, Reader
 
@@ -30,17 +30,6 @@ def write_tokens(
 
     `weights` and `model` are what `calibration.prepare` gives.
     """
-    step = Step(
-        name={"visual": "embed_faces", "acoustic": "embed_mels"}[source.modality],
-        compute=partial(embed_clip, source=source, config=config, device=run.device, model=model),
-        device=run.device_kind,
-        code=embed_clip,
-        plugin=lookup(BACKBONES, config.backbone, "backbone"),
-        params=config.model_dump(),
-        libraries=LIBRARIES[config.engine],
-        weights=weights["sha256"],
-        upstream=reader.attributes["fingerprint"],
-    )
     jobs = [ClipJob(clip_id, contents[clip_id], partial(reader.__getitem__, clip_id)) for clip_id in reader]
     like = no_tokens(source, config)
     if run.scheduler != "synchronous":
@@ -51,6 +40,18 @@ def write_tokens(
         "weights": weights,
         "upstream": {name: reader.attributes[name] for name in ("config", "fingerprint")},
     }
-    return fill(
-        target, jobs, step, like=like, attributes=attributes, run=run, lost_before=reader.attributes, quiet=quiet
-    )
+    with Pool(run, device=run.device) as pool:
+        step = Step(
+            name={"visual": "embed_faces", "acoustic": "embed_mels"}[source.modality],
+            compute=partial(embed_clip, source=source, config=config, device=run.device, model=model),
+            code=embed_clip,
+            plugin=lookup(BACKBONES, config.backbone, "backbone"),
+            params=config.model_dump(),
+            libraries=LIBRARIES[config.engine],
+            weights=weights["sha256"],
+            upstream=reader.attributes["fingerprint"],
+            hardware=pool.hardware,
+        )
+        return fill(
+            target, jobs, step, like=like, attributes=attributes, pool=pool, lost_before=reader.attributes, quiet=quiet
+        )
