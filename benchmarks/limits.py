@@ -21,6 +21,8 @@ from pipeline.provenance import ROOT
 from pipeline.registry import lookup
 from pipeline.spectrograms import SPECTROGRAMS, SpectrogramsConfig, cut
 
+CHANNELS = {"faces": 3, "mels": 1}  # of the pictures that the two embedding stages read
+
 
 def seconds(paths: Sequence[Path]) -> float:
     """Return how long decoding, detection, spectrograms and the backbone alone need on all cores."""
@@ -34,15 +36,22 @@ def seconds(paths: Sequence[Path]) -> float:
 def _load() -> None:
     """Load the models before anything is timed."""
     detect(np.zeros((1, 64, 64, 3), np.uint8), _faces())
-    embed(torch.zeros(1, 3, _embedding().size_px, _embedding().size_px), _embedding())
+    for source, channels in CHANNELS.items():
+        _embed(1, source, channels)
 
 
 def _faces() -> FacesConfig:
     return read_section("faces", FacesConfig, path=ROOT / "params.yaml")
 
 
-def _embedding() -> BackboneConfig:
-    return read_section("embed_faces", BackboneConfig, path=ROOT / "params.yaml")
+def _embed(images: int, source: str, channels: int) -> float:
+    """Return the seconds of so many images, ready-made, through the backbone of a stage."""
+    config = read_section(f"embed_{source}", BackboneConfig, path=ROOT / "params.yaml")
+    ready = torch.rand(images, channels, config.size_px, config.size_px)
+    start = time.perf_counter()
+    if images:
+        embed(ready, config)
+    return time.perf_counter() - start
 
 
 def _alone(path: Path) -> float:
@@ -59,12 +68,6 @@ def _alone(path: Path) -> float:
         windows = len(cut(length, length=sounds.window_frames or length, overlap=sounds.overlap))
     except ClipError:  # one clip of the sample is silent
         windows = 0
-    size = _embedding().size_px
     spent = time.perf_counter() - start
-    for count in (images, windows):
-        ready = torch.rand(count, 3, size, size)
-        start = time.perf_counter()
-        if count:
-            embed(ready, _embedding())
-        spent += time.perf_counter() - start
-    return spent
+    counts = {"faces": images, "mels": windows}
+    return spent + sum(_embed(counts[source], source, channels) for source, channels in CHANNELS.items())

@@ -5,6 +5,7 @@ import gc
 
 # More threads than one would fight over the cores, and would sum in another order and so to other bits.
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
+ONE_THREAD |= {"OPENCV_FOR_THREADS_NUM": "1"}
 NEW_OBJECTS = 10_000
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def test_an_experiment_on_the_head_touches_no_media(built: Workspace) -> None:
     assert ran(result) == LEARNING
 
 
-def test_experiments_elsewhere_find_the_memo(built: Workspace) -> None:
+def test_experiments_elsewhere_find_the_memo(built: Workspace, tmp_path: Path) -> None:
     with built.changed({"faces": {"margin": 0.1}}):  # computed once, by hand: DVC itself knows nothing of it
         assert built.run(sys.executable, "-m", "stages.faces").returncode == 0
         assert built.run(sys.executable, "-m", "stages.embed", "faces").returncode == 0
@@ -100,11 +101,53 @@ def test_experiments_elsewhere_find_the_memo(built: Workspace) -> None:
     before = built.extracted()
     for where, dropout in (("--temp", 0.1), ("--queue", 0.2)):
         told = ("-S", "faces.margin=0.1", "-S", f"head.dropout={dropout}", "embed_faces")
-        assert built.run("dvc", "exp", "run", where, *told).returncode == 0
-    assert built.run("dvc", "exp", "run", "--run-all").returncode == 0
+        assert built.run("dvc", "exp", "run", where, *told, XDG_CACHE_HOME=str(tmp_path)).returncode == 0
+    assert built.run("dvc", "exp", "run", "--run-all", XDG_CACHE_HOME=str(tmp_path)).returncode == 0
     assert built.extracted() == before
+    assert not list(tmp_path.rglob("*.entry"))  # nor in the place where the memo is by default
     shown = json.loads(built.run("dvc", "exp", "show", "--json").stdout)
     assert json.dumps(shown).count('"margin": 0.1') >= 2
+
+
+OWN_DETECTOR = """
+from pipeline.detectors import cascade
+
+def build(config):
+    found = cascade(config)
+    return lambda frames: [boxes[:1] for boxes in found(frames)]
+"""
+
+
+def test_back_to_an_earlier_detector_nothing_is_computed_and_no_stage_takes_the_others_faces(built: Workspace) -> None:
+    faces = built.folder / "data/faces.h5"
+    first, before = faces.read_bytes(), built.extracted()
+    films = sum("visual" in clip.modalities for clip in read_rows(built.folder / "data/manifest.csv", Clip))
+    (built.folder / "own_detector.py").write_text(OWN_DETECTOR)
+    with built.changed({"faces": {"detector": "own_detector:build"}}):
+        assert built.run(sys.executable, "-m", "stages.faces").returncode == 0
+    other = built.extracted()
+    assert len(other) == len(before) + films
+    refused = built.run(sys.executable, "-m", "stages.report")
+    assert refused.returncode == 1
+    assert "error: data/faces.h5 is not the file that the embeddings were made from; run: dvc repro" in refused.stderr
+    assert built.run(sys.executable, "-m", "stages.faces").returncode == 0
+    assert (faces.read_bytes(), built.extracted()) == (first, other)
+    built.run("dvc", "checkout", "--force")
+
+
+def test_builds_of_two_experiments_at_the_same_time_share_one_memo(built: Workspace, tmp_path: Path) -> None:
+    shared = tmp_path / "memo"
+    places = [Workspace(tmp_path / name, cache=shared, scheduler="processes", workers=2) for name in "ab"]
+    places[1].change({"spectrograms": {"bands": 64}})
+    with ThreadPoolExecutor(2) as threads:
+        ran_there = list(threads.map(lambda place: place.repro("embed_faces", "embed_mels"), places))
+    assert ran_there == [EXTRACTION] * 2
+    for name in ("faces.h5", "spectrograms.h5", "embeddings/visual.h5", "embeddings/acoustic.h5"):
+        alone, one, other = ((place.folder / "data" / name).read_bytes() for place in (built, *places))
+        assert alone == one
+        assert (alone == other) == ("faces" in name or "visual" in name)
+    entries = [path.name for path in (built.cache / "memo/embed_faces").rglob("*.entry")]
+    assert {path.name for path in (shared / "memo/embed_faces").rglob("*.entry")} <= {*entries}
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,28 @@
 """Mapping a step over clips: nothing computed twice, failures named, one file whatever the number of workers."""
 
 import hashlib
+import io
+import itertools
 import logging
 import os
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numba
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
+from rich.text import Text
+from threadpoolctl import threadpool_info
 
+from pipeline.backbones import BackboneConfig
+from pipeline.engines import embed, load_engine
 from pipeline.errors import ClipError, ExcludedClipError, ParameterError, PipelineError
-from pipeline.extraction import ClipJob, Step, Tally, fill
+from pipeline.extraction import ClipJob, Step, Tally, fill, progress
 from pipeline.memo import Memo
 from pipeline.parallel import Pool, RunConfig, ahead
 from pipeline.store import Reader
@@ -174,3 +184,39 @@ def test_a_device_that_is_not_there_is_refused_before_a_worker_starts(monkeypatc
     monkeypatch.setattr("distributed.LocalCluster", lambda **_: pytest.fail("workers were started"))
     with Pool(RunConfig(), device="cuda") as pool, pytest.raises(ParameterError, match=r"run\.device = 'cuda': torch"):
         pool.submit(abs, -1)
+
+
+def test_the_bar_says_what_came_of_the_clips_how_fast_and_how_long_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120)
+    monkeypatch.setattr("pipeline.extraction.Console", lambda **_: console)
+    clock = itertools.count(step=2.0)  # seconds from one look to the next
+    with progress() as bar:
+        bar.get_time = lambda: next(clock)
+        task = bar.add_task("faces", total=10, told="")
+        for done in range(1, 5):
+            tally = Tally("faces", 10, computed=done, remembered=0, failures={"c": "why"})
+            bar.update(task, advance=1, told=tally.told)
+    last = Text.from_ansi(screen.getvalue()).plain.strip().splitlines()[-1]
+    assert re.search(r"^faces .* 4/10 0\.\d/s 0:\d\d:\d\d 4 computed, 0 from the memo, 1 failed$", last), last
+
+
+def numbers_of_threads(_: object) -> set[int]:
+    """Return how many threads each of the numerical libraries of this process uses."""
+    numpy_and_others = {library["num_threads"] for library in threadpool_info()}
+    return {torch.get_num_threads(), numba.get_num_threads(), cv2.getNumThreads(), *numpy_and_others}
+
+
+def times_built(_: object) -> tuple[int, int]:
+    """Embed a picture; return this process, and how often it has built the network."""
+    embed(torch.zeros(1, 1, 32, 32), BackboneConfig(backbone="resnet18", weights="random", size_px=32))
+    return os.getpid(), load_engine.cache_info().misses
+
+
+def test_a_worker_has_one_thread_and_builds_a_network_once() -> None:
+    with Pool(RunConfig(workers=2)) as pool:
+        assert pool.submit(numbers_of_threads, None)() == {1}
+        answers = [pool.submit(times_built, None) for _ in range(8)]
+        told = {answer() for answer in answers}
+    assert len(told) == 2
+    assert {built for _, built in told} == {1}

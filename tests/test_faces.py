@@ -11,7 +11,7 @@ from skimage.data import astronaut
 
 from pipeline.errors import ClipError, ExcludedClipError, ParameterError
 from pipeline.faces import NO_FACES, FacesConfig, crop, detect, extract_faces
-from pipeline.media import decode_jpeg
+from pipeline.media import decode_jpeg, encode_jpeg
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +136,12 @@ def test_the_cascade_follows_a_face_that_moves(portrait: NDArray[np.uint8]) -> N
     before, after = (boxes[0] for boxes in detect(np.stack([portrait, moved]), FacesConfig()))
     assert ((after - before)[[0, 2]]).mean() == pytest.approx(30, abs=6)
     assert ((after - before)[[1, 3]]).mean() == pytest.approx(20, abs=6)
+
+
+def test_the_crops_of_ravdess_stay_under_a_gigabyte(portrait: NDArray[np.uint8]) -> None:
+    grain = np.random.default_rng(0).normal(0, 6, (512, 512, 3))  # of a film in poor light: it costs most
+    frame = np.clip(cv2.resize(portrait, (512, 512)) + grain, 0, 255).astype(np.uint8)
+    seen = crop(frame, np.asarray([170, 120, 350, 320, 1], np.float32), margin=0.25, size_px=224)
+    kept = encode_jpeg(seen)
+    assert 1440 * 16 * len(kept) < 1e9
+    assert np.abs(decode_jpeg(kept) - seen.astype(float)).mean() < 4  # of 255: less than the grain

@@ -43,8 +43,8 @@ def ran(result: subprocess.CompletedProcess[str]) -> set[str]:
 class Workspace:
     """A copy of the repository's files, with a git history of its own, a small sample and a memo of its own."""
 
-    def __init__(self, folder: Path, **run: Any) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, cache: Path | None = None, **run: Any) -> None:
+        self.folder, self.cache = folder, cache or folder / ".memo"
         tracked = subprocess.run(
             ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
             cwd=ROOT,
@@ -78,19 +78,21 @@ class Workspace:
         yield
         (self.folder / "params.yaml").write_bytes(before)
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a console script of this environment in the workspace."""
         scripts = str(Path(sys.executable).parent)
-        environment = os.environ | {
-            "FDAN_CACHE": str(self.folder / ".memo"),
+        environment = {
+            **os.environ,
+            "FDAN_CACHE": str(self.cache),
             "PATH": scripts + os.pathsep + os.environ["PATH"],
             "PYTHONPATH": str(self.folder),  # the copy's code, wherever the project is installed from
+            **environment,
         }
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
 
     def extracted(self) -> set[str]:
         """Return the names of the memo's entries that took media to compute."""
-        return {path.name for path in (self.folder / ".memo/memo").glob("*/**/*.entry") if "ablate" not in path.parts}
+        return {path.name for path in (self.cache / "memo").glob("*/**/*.entry") if "ablate" not in path.parts}
 
     def repro(self, *target: str) -> set[str]:
         """Run `dvc repro`; return the stages that ran."""
