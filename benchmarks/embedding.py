@@ -20,7 +20,8 @@ from pipeline.extraction import ClipJob, Step, fill
 from pipeline.faces import NO_FACES, FacesConfig, extract_faces
 from pipeline.media import decode_jpeg
 from pipeline.parallel import Pool, RunConfig
-from pipeline.store import EMBEDDINGS, PICTURES, Reader, writing
+from pipeline.store import EMBEDDINGS, PICTURES, Reader
+from pipeline.writer import writing
 
 SOURCE = SOURCES["faces"]
 ENGINES = {

@@ -16,7 +16,8 @@ from pipeline.features import FeatureStore
 from pipeline.files import file_digest
 from pipeline.memo import Memo
 from pipeline.provenance import digest
-from pipeline.store import EMBEDDINGS, writing
+from pipeline.store import EMBEDDINGS
+from pipeline.writer import writing
 
 CLIPS = 7
 CLIPS_STORED = 10_000

@@ -28,8 +28,9 @@ from pipeline.losses import ALIGNMENTS
 from pipeline.parallel import Pool, RunConfig
 from pipeline.params import read_section
 from pipeline.replicas import Replica, train_together
-from pipeline.store import EMBEDDINGS, writing
+from pipeline.store import EMBEDDINGS
 from pipeline.training import Recipe, alignment_losses, build_head, classification_loss, fused_probabilities, uar
+from pipeline.writer import writing
 
 # A corpus of SAVEE's size: 4 speakers, 16 faces and 4 spectrogram windows a clip, embedded by a ResNet-34.
 CLIPS, SPEAKERS, CLASSES, FACES, WINDOWS, WIDTH = 480, 4, 7, 16, 4, 512
@@ -144,7 +145,7 @@ def _write_corpus(folder: Path) -> None:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         with writing(folder / path, like={"tokens": tokens[0], "times": times}, attributes=attributes) as writer:
             for clip, values in zip(clips, tokens, strict=True):
-                writer.append(clip.clip_id, {"tokens": values, "times": times})
+                writer.append(clip.clip_id, {"tokens": values, "times": times}, content=clip.sha256)
 
 
 @cache

@@ -1,5 +1,6 @@
 """The clips of the manifest as work for a step that opens their media."""
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Literal
 
 from data_manifest.manifest import MANIFEST, Clip, content_of, read_rows
 from data_manifest.roots import corpus_roots
-from pipeline.digests import digests
+from data_manifest.sums import sums
+from pipeline.digests import state
 from pipeline.errors import CorpusError
 from pipeline.extraction import ClipJob
 
@@ -18,23 +20,33 @@ def clip_jobs(modality: Literal["visual", "acoustic"]) -> list[ClipJob]:
     clips = [clip for clip in read_rows(MANIFEST, Clip) if modality in clip.modalities]
     for corpus in sorted({clip.corpus for clip in clips} - roots.keys()):
         raise CorpusError(f"{MANIFEST} holds clips of {corpus!r}, which corpora does not name; run: dvc repro manifest")
+    states = {path: state(path) for clip in clips for path in _files(clip, roots)}
     _compare(clips, roots)
     return [
         ClipJob(
             clip.clip_id,
             clip.sha256,
             partial(Path, roots[clip.corpus], clip.path if modality == "visual" else clip.sound),
+            partial(_unchanged, {path: states[path] for path in _files(clip, roots)}),
         )
         for clip in clips
     ]
 
 
+def _files(clip: Clip, roots: Mapping[str, Path]) -> list[Path]:
+    return [roots[clip.corpus] / path for path in clip.files]
+
+
 def _compare(clips: Sequence[Clip], roots: Mapping[str, Path]) -> None:
     """Refuse media that have changed since the manifest was made: results would be kept under the old ones' name."""
-    paths = {clip: [roots[clip.corpus] / path for path in clip.files] for clip in clips}
-    there = sorted({path for own in paths.values() for path in own if path.exists()})
-    found = dict(zip(there, digests(there), strict=True))
-    for clip, own in paths.items():
-        # Of a clip whose media are gone, the memo may hold all that is asked for.
+    files = {path for clip in clips for path in _files(clip, roots)}
+    # Of a clip whose media are gone, or may not be read, the memo may hold all that is asked for.
+    found = sums(sorted(path for path in files if path.is_file() and os.access(path, os.R_OK)), title="check media")
+    for clip in clips:
+        own = _files(clip, roots)
         if found.keys() >= {*own} and content_of([found[path] for path in own]) != clip.sha256:
             raise CorpusError(f"{clip.path} has changed since {MANIFEST} was made; run: dvc repro")
+
+
+def _unchanged(before: Mapping[Path, str]) -> bool:
+    return all(state(path) == then for path, then in before.items())

@@ -12,8 +12,8 @@ from pathlib import Path
 from data_manifest.corpora import CorpusConfig, look, people
 from data_manifest.findings import Candidate
 from data_manifest.manifest import Clip, Exclusion, content_of, reason_against_copies
-from pipeline.digests import digests
-from pipeline.extraction import ClipJob, Step, Tally, extract, progress
+from data_manifest.sums import sums
+from pipeline.extraction import ClipJob, Step, Tally, extract
 from pipeline.files import write_text
 from pipeline.media import MediaInfo, probe, probe_arrays
 from pipeline.parallel import Pool, RunConfig
@@ -43,7 +43,8 @@ def probe_corpus(name: str, config: CorpusConfig, run: RunConfig) -> Probed:
     replaced = {path for it in findings.candidates for path in it.files} - wanted
     reasons |= {path: spoiled(root / path) for path in replaced}
     spoilt = {path: reason for path in sorted(wanted) if (reason := spoiled(root / path))}
-    contents = _contents(root, sorted(wanted - spoilt.keys()), title=f"read {name}")
+    whole = sorted(wanted - spoilt.keys())
+    contents = dict(zip(whole, sums([root / path for path in whole], title=f"read {name}").values(), strict=True))
     media, undecodable = _probe(root, contents, run, title=f"probe {name}")
     reasons |= spoilt | undecodable
     clips: list[Clip] = []
@@ -103,18 +104,6 @@ def spoiled(path: Path) -> str:
     if start == POINTER:
         return "a git-lfs pointer, not the media; run: git lfs pull"
     return "" if size else "zero bytes"
-
-
-def _contents(root: Path, paths: Sequence[str], *, title: str) -> dict[str, str]:
-    """Return the sha256 of each file's bytes."""
-    contents = {}
-    with progress() as bar:
-        task = bar.add_task(title, total=len(paths), told="")
-        found = digests([root / path for path in paths])
-        for path, digest in zip(paths, found, strict=True):
-            contents[path] = digest
-            bar.advance(task)
-    return contents
 
 
 def _probe(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from data_manifest.manifest import Clip, Exclusion
-from pipeline.errors import TrainingError
+from pipeline.errors import StoreError, TrainingError
 from pipeline.features import FeatureStore, Padded
 
 
@@ -96,6 +96,10 @@ def load_tokens(store: FeatureStore, clip_ids: list[str]) -> Tokens:
 
 def usable(clips: Sequence[Clip], visual: FeatureStore, acoustic: FeatureStore) -> tuple[list[Clip], list[Exclusion]]:
     """Return the clips that have at least one token, and the others with the reason why they have none."""
+    for store in (visual, acoustic):
+        for clip in clips:
+            if store.reader.contents.get(clip.clip_id, clip.sha256) != clip.sha256:
+                raise StoreError(f"{store.reader.path} holds {clip.clip_id} as it was before; run: dvc repro")
     excluded = dict[str, str](visual.attributes["excluded"]) | dict(acoustic.attributes["excluded"])
     filled = {clip_id for store in (visual, acoustic) for clip_id in store.filled()} - excluded.keys()
     failed = dict[str, str](visual.attributes["failures"]) | dict(acoustic.attributes["failures"]) | excluded

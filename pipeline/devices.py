@@ -13,6 +13,8 @@ from pipeline.errors import ParameterError
 if TYPE_CHECKING:
     import torch
 
+CPUINFO = Path("/proc/cpuinfo")  # of Linux
+
 
 def find_device(device: str) -> "torch.device":
     """Return the device; raise where this machine has none of that name."""
@@ -39,9 +41,8 @@ def hardware(device: str) -> str:
 
 def _processor() -> str:
     """Return what libraries choose their kernels by: the processor's maker, and the instructions that it knows."""
-    told = Path("/proc/cpuinfo")  # Linux
-    words = told.read_text(encoding="utf-8").partition("\n\n")[0] if told.exists() else platform.processor()
-    maker = re.findall(r"(?<=vendor_id\t: )\w+", words)
-    matrices = sorted(set(re.findall(r"\b(?:avx512_bf16|amx_\w+)", words)))  # which numpy does not look for
-    known = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
-    return " ".join([platform.machine(), *maker, *known, *matrices])
+    words = CPUINFO.read_text(encoding="utf-8").partition("\n\n")[0] if CPUINFO.exists() else platform.processor()
+    maker = re.findall(r"(?:vendor_id|CPU implementer|CPU part)\s*: (\w+)", words)
+    others = sorted(set(re.findall(r"\b(?:avx_vnni|avx512_bf16|amx_\w+|bf16|i8mm)\b", words)))  # numpy skips these
+    known = np.show_config(mode="dicts").get("SIMD Extensions", {}).get("found", [])  # left out where it is empty
+    return " ".join([platform.machine(), *maker, *known, *others])

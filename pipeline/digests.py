@@ -35,21 +35,21 @@ def digests(paths: Sequence[Path]) -> Generator[str]:
 
 
 def _digests(paths: Sequence[str], database: sqlite3.Connection) -> Generator[str]:
-    states = [_state(path) for path in paths]
+    states = [_settled(path) for path in paths]
     known = _remembered(paths, database)
     fresh: list[tuple[str, str, str]] = []
     pool = ThreadPoolExecutor(os.cpu_count())
 
-    def start(path: str, state: str) -> str | Future[str]:
+    def start(path: str, settled: str) -> str | Future[str]:
         known_state, digest = known.get(path, ("", ""))
-        return digest if state and state == known_state else pool.submit(file_digest, Path(path))
+        return digest if settled and settled == known_state else pool.submit(file_digest, Path(path))
 
     try:
-        started = [start(path, state) for path, state in zip(paths, states, strict=True)]
-        for path, state, digest in zip(paths, states, started, strict=True):
+        started = [start(path, settled) for path, settled in zip(paths, states, strict=True)]
+        for path, settled, digest in zip(paths, states, started, strict=True):
             content = digest if isinstance(digest, str) else digest.result()
-            if state and content is not digest:
-                fresh.append((path, state, content))
+            if settled and content is not digest:
+                fresh.append((path, settled, content))
             yield content
             if len(fresh) == KEPT_AT_ONCE:  # a run that is killed keeps most of what it has
                 _keep(fresh, database)
@@ -64,12 +64,18 @@ def _keep(fresh: list[tuple[str, str, str]], database: sqlite3.Connection) -> No
     fresh.clear()
 
 
-def _state(path: str) -> str:
-    """Return what tells a file from its next version; nothing while a change could go unseen."""
-    found = Path(path).stat()
-    if found.st_mtime_ns > time.time_ns() - SETTLED_NS:
+def state(path: Path | str) -> str:
+    """Return what tells a file from its next version; nothing where it is not there."""
+    try:
+        found = Path(path).stat()
+    except FileNotFoundError:
         return ""
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+
+
+def _settled(path: str) -> str:
+    """Return a file's state; nothing while a change could go unseen."""
+    return state(path) if Path(path).stat().st_mtime_ns <= time.time_ns() - SETTLED_NS else ""
 
 
 def _remembered(paths: Sequence[str], database: sqlite3.Connection) -> dict[str, tuple[str, str]]:
@@ -79,5 +85,5 @@ def _remembered(paths: Sequence[str], database: sqlite3.Connection) -> dict[str,
         some = paths[start : start + PATHS_A_QUERY]
         places = ",".join("?" * len(some))
         rows = database.execute(f"SELECT path, state, sha256 FROM digests WHERE path IN ({places})", some)
-        known |= {path: (state, digest) for path, state, digest in rows}
+        known |= {path: (settled, digest) for path, settled, digest in rows}
     return known

@@ -148,7 +148,15 @@ def quantise(config: BackboneConfig, calibration: Tensor, held_out: Tensor) -> Q
         _quantise(config, calibration, held_out, folder)
     fidelity = Fidelity(**json.loads((folder / "fidelity.json").read_text(encoding="utf-8")))
     model = folder / "model.xml"
-    return Quantised(str(model), file_digest(model, model.with_suffix(".bin")), fidelity)
+    return Quantised(str(model), weights_digest(config, str(model)), fidelity)
+
+
+def weights_digest(config: BackboneConfig, model: str) -> str:
+    """Return the sha256 of the numbers that compute: of the model in int8, or of the backbone where that is no file."""
+    if model:
+        return file_digest(Path(model), Path(model).with_suffix(".bin"))
+    sha256: str = describe_weights(config)["sha256"]
+    return sha256
 
 
 def quantised(sha256: str) -> str:

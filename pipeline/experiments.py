@@ -76,8 +76,8 @@ class Corpus:
     @property
     def version(self) -> str:
         """The short name of what can be learned from it."""
-        told = [self.provenance[kind]["fingerprint"] for kind in sorted(self.provenance)]
-        return digest([told, [[clip.clip_id, clip.emotion] for clip in self.clips]])
+        data = {kind: made["version"] for kind, made in self.provenance.items()}
+        return digest([data, [[clip.clip_id, clip.emotion] for clip in self.clips]])
 
     def part(self, clips: Sequence[Clip]) -> Examples:
         """Return the examples of some of the clips."""
@@ -92,7 +92,10 @@ def open_corpus(folder: Path = Path()) -> Corpus:
     left_out = [*read_rows(folder / EXCLUSIONS, Exclusion), *left_out]
     classes = sorted({clip.emotion for clip in clips})
     names = ("config", "weights", "upstream", "fingerprint", "failures")
-    provenance = {kind: {name: store.attributes[name] for name in names} for kind, store in stores.items()}
+    provenance = {
+        kind: {name: store.attributes[name] for name in names} | {"version": store.reader.version}
+        for kind, store in stores.items()
+    }
     return Corpus(
         clips,
         classes,
@@ -151,12 +154,10 @@ def test_runs(corpus: Corpus, jobs: Sequence[Job], run: RunConfig) -> Iterator[l
     """Yield what every job's head says of its test part; what was trained before is taken from the memo."""
     memo = Memo()
     with Pool(run, device=run.device) as pool:
-        data = {kind: made["fingerprint"] for kind, made in corpus.provenance.items()}
-        libraries = library_versions("numpy", "scikit-learn", "torch")
-        code = [code_version(train_together), libraries, pool.hardware, corpus.classes, data]
+        data = [pool.hardware, corpus.classes, corpus.version]
 
         def start(group: list[Job]) -> list[Arrays] | Callable[[], list[Trained]]:
-            known = [memo.read("ablate", _key(code, *job)) for job in group]
+            known = [memo.read("ablate", _key(data, *job)) for job in group]
             remembered = [arrays for arrays in known if arrays is not None]
             return remembered if len(remembered) == len(group) else _train(corpus, pool, _replicas(corpus, group))
 
@@ -165,7 +166,7 @@ def test_runs(corpus: Corpus, jobs: Sequence[Job], run: RunConfig) -> Iterator[l
                 for job, trained in zip(group, started(), strict=True):
                     answers = predict(trained.head, corpus.part(job[1].split.test))
                     told = {name: values.numpy() for name, values in answers.items()}
-                    memo.write("ablate", _key(code, *job), told)
+                    memo.write("ablate", _key(data, *job), told)
                     yield _predictions(corpus, job[1], told)
             else:
                 for job, arrays in zip(group, started, strict=True):
@@ -201,7 +202,9 @@ def _train(corpus: Corpus, pool: Pool, replicas: Sequence[Replica], *, epochs: i
     settings: dict[str, Any] = {"classes": len(corpus.classes), "epochs": epochs, "device": pool.run.device}
     if pool.run.scheduler == "synchronous" or corpus.folder is None:
         return pool.submit(partial(train_together, corpus.examples, **settings), replicas)
-    return pool.submit(partial(_train_there, corpus.folder, corpus.version, settings), replicas)
+    here = partial(_code, replicas[0].recipe)
+    call = partial(_train_there, corpus.folder, corpus.version, settings)
+    return pool.submit(call, replicas, version=here(), here=here)
 
 
 def _train_there(folder: Path, version: str, settings: dict[str, Any], replicas: Sequence[Replica]) -> list[Trained]:
@@ -220,13 +223,18 @@ def _read_once(folder: Path, version: str) -> Examples:
     return corpus.examples
 
 
-def _key(code: Sequence[Any], recipe: Recipe, run: Run) -> str:
+def _code(recipe: Recipe) -> str:
+    """Return the short name of all code that trains by a recipe."""
+    builders = lookup(HEADS, recipe.head.name, "head"), lookup(ALIGNMENTS, recipe.alignment.name, "alignment")
+    libraries = [library_versions("numpy", "scikit-learn", "torch", *installed(it)) for it in builders]
+    return digest([libraries, [code_version(it) for it in (train_together, *builders)]])
+
+
+def _key(data: Sequence[Any], recipe: Recipe, run: Run) -> str:
     """Return what names the answers of one run: all that shapes them."""
     parts = (run.split.train, run.split.validation, run.split.test)
     clips = [[[clip.clip_id, clip.emotion] for clip in part] for part in parts]
-    builders = lookup(HEADS, recipe.head.name, "head"), lookup(ALIGNMENTS, recipe.alignment.name, "alignment")
-    plugins = [[code_version(it), library_versions(*installed(it))] for it in builders]
-    return digest([*code, plugins, describe(recipe), run.seed, clips])
+    return digest([*data, _code(recipe), describe(recipe), run.seed, clips])
 
 
 def describe_head(corpus: Corpus, recipe: Recipe, trained: Mapping[str, Any]) -> Card:

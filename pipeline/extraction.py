@@ -1,14 +1,14 @@
 """Mapping a step over clips: what the memo holds is read, the rest is computed, failures are recorded."""
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -25,11 +25,10 @@ from pipeline.errors import ClipError, ExcludedClipError, PipelineError
 from pipeline.memo import Arrays, Memo
 from pipeline.parallel import Pool, ahead
 from pipeline.provenance import code_version, digest, fingerprint, installed, library_versions
-from pipeline.store import writing
+from pipeline.writer import writing
 
 FAILURES_SHOWN = 20
 EXCLUDED = "excluded"  # the only column of a result that says why parameters leave the clip out
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Step:
     libraries: tuple[str, ...]
     hardware: str  # what computes: a pool knows it
     plugin: Callable[..., Any] | None = None  # the builder behind a name in params, which may be a user's
-    weights: str = ""
+    weights: Callable[[], str] | None = None  # gives the sha256 of what is read beside the clip
     upstream: str = ""  # the fingerprint of the step whose results this one reads
 
     @cached_property
@@ -55,10 +54,15 @@ class Step:
             "plugin": code_version(self.plugin) if self.plugin else "",
             "params": self.params,
             "libraries": library_versions(*self.libraries, *installed(self.plugin)),
-            "weights": self.weights,
+            "weights": self.weights() if self.weights else "",
             "upstream": self.upstream,
             "hardware": self.hardware,
         }
+
+    @property
+    def version(self) -> str:
+        """The ingredients in one word."""
+        return digest(self.ingredients)
 
     @property
     def fingerprint(self) -> str:
@@ -73,6 +77,7 @@ class ClipJob:
     clip_id: str
     content: str  # sha256 of the clip's bytes
     load: Callable[[], Any]  # gives the step's argument; called only if there is something to compute
+    unchanged: Callable[[], bool] = lambda: True  # whether what `load` gives still has this content
 
 
 @dataclass
@@ -105,11 +110,13 @@ def extract(
     Raise when more than `max_failures` of the clips failed; if `quiet`, leave that to who reads the tally.
     """
     memo = Memo()
-    ingredients = digest(step.ingredients)
+    version = step.version
 
     def start(job: ClipJob) -> Arrays | Callable[[], Arrays]:
-        remembered = memo.read(step.name, digest([job.content, ingredients]))
-        return pool.submit(step.compute, job.load()) if remembered is None else remembered
+        remembered = memo.read(step.name, digest([job.content, version]))
+        if remembered is not None:
+            return remembered
+        return pool.submit(step.compute, job.load(), version=version, here=partial(_version_here, step))
 
     with progress(hidden=quiet) as bar:
         task = bar.add_task(tally.title, total=tally.total, told="")
@@ -125,8 +132,10 @@ def extract(
                     result = {EXCLUDED: np.frombuffer(str(error).encode(), np.uint8)}
                 except ClipError as error:
                     tally.failures[job.clip_id] = " ".join(str(error).split())
+                if not job.unchanged():
+                    raise PipelineError(f"the media of {job.clip_id} have changed meanwhile; run: dvc repro")
                 if result is not None:
-                    memo.write(step.name, digest([job.content, ingredients]), result)
+                    memo.write(step.name, digest([job.content, version]), result)
                     tally.computed += 1
             if result is not None and EXCLUDED in result:
                 tally.excluded[job.clip_id] = result[EXCLUDED].tobytes().decode()
@@ -135,6 +144,10 @@ def extract(
             bar.update(task, advance=1, told=tally.told)
     if not quiet:
         _report(tally, pool.run.max_failures)
+
+
+def _version_here(step: Step) -> str:
+    return replace(step).version  # made anew: nothing of what another machine found comes with it
 
 
 def fill(
@@ -156,9 +169,10 @@ def fill(
     own = {"config": step.params, "fingerprint": step.fingerprint}
     lost = {name: dict((lost_before or {}).get(name, {})) for name in ("failures", "excluded")}
     everything = {**attributes, **own, **lost}
+    contents = {job.clip_id: job.content for job in jobs}
     with writing(target, like=like, attributes=everything) as writer:
         for clip_id, result in extract(jobs, step, tally, pool=pool, quiet=quiet):
-            writer.append(clip_id, result)
+            writer.append(clip_id, result, content=contents[clip_id])
         lost["failures"] |= tally.failures
         lost["excluded"] |= tally.excluded
     return tally
@@ -187,16 +201,13 @@ class _Rate(ProgressColumn):
 
 def _report(tally: Tally, max_failures: float) -> None:
     """Show what was computed, what came from the memo, what failed and why; raise if too much failed."""
-    table = Table("", "computed", "from the memo", "left out", "failed", title_justify="left")
+    table = Table("", "computed", "from the memo", "left out", "failed", *["why"][: len(tally.failures)])
     counts = (tally.computed, tally.remembered, len(tally.excluded), len(tally.failures))
-    table.add_row(tally.title, *map(str, counts))
+    why = [f"{clip_id}: {reason}" for clip_id, reason in tally.failures.items()]
+    if len(why) > FAILURES_SHOWN:
+        why[FAILURES_SHOWN:] = [f"and {len(why) - FAILURES_SHOWN} more: the file's attribute `failures` has all"]
+    table.add_row(tally.title, *map(str, counts), *([escape("\n".join(why))] if why else []))
     Console(stderr=True).print(table)
-    for clip_id, reason in list(tally.failures.items())[:FAILURES_SHOWN]:
-        log.warning("%s: %s failed: %s", tally.title, clip_id, reason)
-    if len(tally.failures) > FAILURES_SHOWN:
-        log.warning(
-            "%s: and %d more, all in the file's attribute `failures`", tally.title, len(tally.failures) - FAILURES_SHOWN
-        )
     if len(tally.failures) > max_failures * tally.total:
         raise PipelineError(
             f"{tally.title}: {len(tally.failures)} of {tally.total} clips failed, more than run.max_failures = "

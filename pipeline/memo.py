@@ -7,7 +7,7 @@ is good. A spoiled entry counts as absent and is replaced by the next write.
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,13 +73,26 @@ class Memo:
     def entries(self) -> list["Entry"]:
         """Return what lies in the memo, the oldest first."""
         found = []
-        for path in self.folder.glob("*/*/*"):
-            try:
-                state = path.stat()
-            except FileNotFoundError:  # another process has replaced or pruned it
-                continue
-            found.append(Entry(path, path.parent.parent.name, state.st_size, state.st_mtime))
+        try:
+            if self.folder.exists():
+                next(self.folder.iterdir(), None)  # what may not be read would look empty
+            for path in self.folder.glob("*/*/*"):
+                try:
+                    state = path.stat()
+                except FileNotFoundError:  # another process has replaced or pruned it
+                    continue
+                found.append(Entry(path, path.parent.parent.name, state.st_size, state.st_mtime))
+        except OSError as error:
+            raise PipelineError(f"cannot read the memo {self.folder}: {error.strerror}") from error
         return sorted(found, key=lambda entry: (entry.written_s, entry.path))
+
+    def remove(self, entries: Iterable["Entry"]) -> None:
+        """Delete entries; another process may have done so."""
+        try:
+            for entry in entries:
+                entry.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise PipelineError(f"cannot prune the memo {self.folder}: {error.strerror}") from error
 
 
 class Entry(NamedTuple):

@@ -105,13 +105,20 @@ class Pool:
     def _own_workers(self) -> int:
         return self.run.workers or os.cpu_count() or 1
 
-    def submit(self, function: Callable[[Any], Any], argument: Any) -> Callable[[], Any]:
+    def submit(
+        self, function: Callable[[Any], Any], argument: Any, *, version: str = "", here: Callable[[], str] | None = None
+    ) -> Callable[[], Any]:
         """Have the function called with the argument: by a worker from now on, or here when the answer is asked for.
 
-        What is returned gives the answer, or raises what the call raised.
+        What is returned gives the answer, or raises what the call raised. A cluster's worker for which `here` does not
+        say `version` answers nothing.
         """
         if self.run.scheduler == "synchronous":
             return partial(function, argument)
+        if here and self.run.scheduler != "processes":
+            from pipeline.workers import if_alike
+
+            function = partial(if_alike, function, version, here)
         executor: Executor = self._client.get_executor(pure=False)
         return partial(self._answer, executor.submit(function, argument))
 

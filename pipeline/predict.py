@@ -161,9 +161,9 @@ class Predictor:
         for tally in tallies:
             for clip_id, reason in {**tally.failures, **tally.excluded}.items():
                 notes[Path(clip_id)].append(f"{tally.title}: {reason}")
-        return {source.modality: self._embed(folder, source, contents) for source in SOURCES.values()}
+        return {source.modality: self._embed(folder, source) for source in SOURCES.values()}
 
-    def _embed(self, folder: Path, source: Source, contents: Mapping[str, str]) -> FeatureStore:
+    def _embed(self, folder: Path, source: Source) -> FeatureStore:
         """Write and return the tokens of one modality."""
         modality = source.modality
         reader = _pictures(folder, source)
@@ -180,7 +180,6 @@ class Predictor:
         write_tokens(
             target,
             reader,
-            contents,
             source=source,
             config=config,
             weights=weights,

@@ -33,11 +33,12 @@ def installed(plugin: Callable[..., Any] | None) -> list[str]:
     """Return the installed distributions that a plugin of the user's is of, or imports; none for the project's own."""
     if plugin is None:
         return []
-    files = source_files(_defined_in(plugin))
-    own = {name: path for name, path in files.items() if name.partition(".")[0] not in PROJECT}
-    if not own:
+    module = _defined_in(plugin)
+    if module.partition(".")[0] in PROJECT:
         return []
-    used = {name.partition(".")[0] for module, path in own.items() for name in [module, *_imports(module, path)]}
+    own = {name: path for name, path in source_files(module).items() if name.partition(".")[0] not in PROJECT}
+    imported = {used for name, path in own.items() for used in _imports(name, path)}
+    used = {name.partition(".")[0] for name in {module, *imported}}
     by_package = metadata.packages_distributions()
     return sorted({distribution for name in used for distribution in by_package.get(name, ())})
 
@@ -60,6 +61,7 @@ def source_files(module: str) -> dict[str, Path]:
     return found
 
 
+@cache  # a worker of a cluster outlives edits: it has what it has imported
 def code_version(function: Callable[..., Any]) -> str:
     """Return a sha256 over what the function's module and its imports do.
 

@@ -1,11 +1,12 @@
 """What is asked of the workers of a Dask cluster, however they were started."""
 
 import os
+import platform
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import metadata
 from typing import Any
-from uuid import uuid4
 
 from distributed import Client, WorkerPlugin
 from threadpoolctl import threadpool_limits
@@ -17,6 +18,10 @@ from pipeline.processes import ONE_THREAD, collect_rarely
 from pipeline.provenance import PROJECT, ROOT, digest
 
 WAIT_S = 60
+WRONG_NAME = "its results would be kept under a wrong name"
+FIT = "fdan-fit-"
+CODE = "fdan's code"
+_alike: set[str] = set()  # the versions of steps that were found to be the same in this process
 SHAPING = (
     "av",
     "face-alignment",
@@ -40,10 +45,9 @@ SHAPING = (
 class Fit(WorkerPlugin):
     """Let a worker that comes later take part only if it computes what we would; make it use one thread."""
 
-    def __init__(self, wanted: Mapping[str, str], device: str) -> None:
-        """Remember what a worker must have, under a name that no other run gives it."""
-        self.name = f"fdan-fit-{uuid4().hex}"
-        self.wanted, self.device = wanted, device
+    def __init__(self, name: str, wanted: Mapping[str, str], device: str) -> None:
+        """Remember what a worker must have."""
+        self.name, self.wanted, self.device = name, wanted, device
 
     def setup(self, worker: Any) -> None:
         """Limit the worker's numerical libraries to one thread: what is loaded, and what will be; or let it leave."""
@@ -61,19 +65,31 @@ def traits(dask_worker: Any, device: str) -> dict[str, str]:
 
 def fault_of(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
     """Return why a worker with these traits may not take part, nothing if it may."""
-    hints = {"threads": "start it with: dask worker --nthreads 1"}
-    for name, value in found.items():
-        if value != wanted[name]:
-            hint = hints.get(name, "its results would be kept under a wrong name")
-            return f"{name} {value}, not {wanted[name]}; {hint}"
+    hints = {"threads": "start it with: dask worker --nthreads 1", CODE: "start it anew"}
+    for name, value in wanted.items():
+        if value != found.get(name):
+            return f"{name} {found.get(name)}, not {value}; {hints.get(name, WRONG_NAME)}"
     return ""
 
 
+def if_alike(function: Callable[[Any], Any], version: str, here: Callable[[], str], argument: Any) -> Any:
+    """Call the function if what it needs beside fdan is the same here as where the run was started."""
+    if version not in _alike:
+        if here() != version:
+            raise ParameterError(
+                f"run.scheduler: a worker on {platform.node()} has other plugins, libraries or weights, or had "
+                f"when it was started; {WRONG_NAME}"
+            )
+        _alike.add(version)
+    return function(argument)
+
+
+@cache  # a worker outlives edits of the files: it has what it has imported
 def _versions() -> dict[str, str]:
     """Return the versions of the libraries that shape results, and the sum of this project's own files."""
     files = sorted(path for package in PROJECT for path in (ROOT / package).rglob("*.py"))
     own = digest({path.relative_to(ROOT).as_posix(): file_digest(path) for path in files})
-    return {name: _version(name) for name in SHAPING} | {"fdan's code": own[:12]}
+    return {name: _version(name) for name in SHAPING} | {CODE: own[:12]}
 
 
 def _version(library: str) -> str:
@@ -99,6 +115,14 @@ def admit(client: Client, device: str) -> Fit:
 
     Libraries and code are to be those of this machine, which need not be of the workers' kind, nor have their GPUs.
     """
+
+    def left_behind(dask_scheduler: Any) -> list[str]:  # by runs that were killed
+        ours = [name for name in dask_scheduler.worker_plugins if name.startswith(FIT)]
+        return [name for name in ours if name.removeprefix(FIT) not in dask_scheduler.clients]
+
+    # A function of a function travels whole: the scheduler itself may do without fdan.
+    for name in client.run_on_scheduler(left_behind):
+        client.unregister_worker_plugin(name)
     try:
         client.wait_for_workers(1, timeout=WAIT_S)
     except TimeoutError:
@@ -107,10 +131,10 @@ def admit(client: Client, device: str) -> Fit:
     wanted = {"threads": "1", **_versions()}
     for address, told in sorted(found.items()):
         if isinstance(told, Exception):
-            raise ParameterError(f"run.scheduler: the worker {address} cannot run fdan; install it there: {told}")
+            raise ParameterError(f"run.scheduler: the worker {address} cannot run fdan as it is there: {told}")
         wanted.setdefault("hardware", told["hardware"])
         if fault := fault_of(told, wanted):
             raise ParameterError(f"run.scheduler: the worker {address} has {fault}")
-    plugin = Fit(wanted, device)
+    plugin = Fit(f"{FIT}{client.id}", wanted, device)
     client.register_plugin(plugin)
     return plugin

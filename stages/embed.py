@@ -4,7 +4,6 @@ import logging
 import sys
 from pathlib import Path
 
-from data_manifest.manifest import MANIFEST, Clip, read_rows
 from pipeline.backbones import BackboneConfig
 from pipeline.calibration import prepare
 from pipeline.embedding import SOURCES
@@ -25,10 +24,9 @@ def main() -> None:
         log.warning("RANDOM WEIGHTS: the backbone was never trained; its figures show that the pipeline works, no more")
     run_config = read_section("run", RunConfig)
     reader = Reader(source.path, schema=PICTURES[source.modality])
-    contents = {clip.clip_id: clip.sha256 for clip in read_rows(MANIFEST, Clip)}
     weights, model = prepare(reader, source, config)
     target = Path("data/embeddings") / f"{source.modality}.h5"
-    write_tokens(target, reader, contents, source=source, config=config, weights=weights, model=model, run=run_config)
+    write_tokens(target, reader, source=source, config=config, weights=weights, model=model, run=run_config)
 
 
 if __name__ == "__main__":

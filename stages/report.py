@@ -34,9 +34,10 @@ def main() -> None:
         json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
         for name in ("evaluation", "ablation", "explore")
     )
-    made = {kind: it["upstream"]["fingerprint"] for kind, it in metrics["embeddings"].items()}
-    faces = Reader("data/faces.h5", schema=PICTURES["visual"], fingerprint=made["visual"])
-    windows = Reader("data/spectrograms.h5", schema=PICTURES["acoustic"], fingerprint=made["acoustic"])
+    faces = Reader("data/faces.h5", schema=PICTURES["visual"])
+    windows = Reader("data/spectrograms.h5", schema=PICTURES["acoustic"])
+    for modality, pictures in (("visual", faces), ("acoustic", windows)):
+        pictures.demand(metrics["embeddings"][modality]["upstream"]["version"])
     thumbnails = Thumbnails(faces, windows)
     found = health(faces, metrics)
     curves = Curves.read(RESULTS / "curves/runs.csv", next(iter(metrics["protocols"])))

@@ -12,8 +12,9 @@ from pipeline.evaluation import Prediction, evaluate
 from pipeline.exploration import answer_row, worst
 from pipeline.health import health
 from pipeline.report import Results, render_report
-from pipeline.store import Reader, writing
+from pipeline.store import Reader
 from pipeline.thumbnails import Thumbnails
+from pipeline.writer import writing
 
 CLASSES = ["anger", "fear"]
 FIGURES = ("ablation", "attention", "curves", "extraction", "faces", "reliability", "spectrograms", "spread", "tsne")

@@ -3,26 +3,31 @@
 import importlib
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from conftest import make_clip
 
+from data_manifest.manifest import EXCLUSIONS, MANIFEST, Clip, Exclusion, write_rows
 from data_manifest.protocols import SpeakerFolds
 from pipeline import experiments
 from pipeline.ablation import Row, compare, cross, holm, least_p, override
 from pipeline.dataset import Examples, Tokens
-from pipeline.errors import ParameterError
-from pipeline.experiments import Corpus, plan_runs, train_runs
+from pipeline.errors import ParameterError, StoreError
+from pipeline.experiments import ACOUSTIC, VISUAL, Corpus, open_corpus, plan_runs, train_runs
 from pipeline.experiments import test_runs as runs_tested
 from pipeline.heads import HeadConfig
 from pipeline.losses import AlignmentConfig
 from pipeline.parallel import Pool, RunConfig
-from pipeline.provenance import source_files
+from pipeline.provenance import code_version, source_files
 from pipeline.replicas import Replica
+from pipeline.store import EMBEDDINGS
 from pipeline.training import Recipe, TrainConfig, Trained
+from pipeline.writer import writing
 
 
 def test_comparing_pairs_the_runs() -> None:
@@ -106,7 +111,8 @@ def corpus(count: int) -> Corpus:
         values[:, :, :3] += 2 * torch.nn.functional.one_hot(labels, 3)[:, None]
         return Tokens(values, torch.zeros(count, 2), torch.ones(count, 2, dtype=torch.bool))
 
-    made = {kind: {"weights": {"name": "test"}, "failures": {}, "fingerprint": "f"} for kind in ("visual", "acoustic")}
+    told = {"weights": {"name": "test"}, "failures": {}, "fingerprint": "f", "version": "v"}
+    made = {kind: dict(told) for kind in ("visual", "acoustic")}
     return Corpus(clips, list(emotions), Examples(modality(), modality(), labels), [], made)
 
 
@@ -137,10 +143,12 @@ def test_what_was_trained_before_is_not_trained_again_and_says_the_same(monkeypa
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(ParameterError, match="torch finds no cuda device here"):
         list(runs_tested(data, jobs, config.model_copy(update={"device": "cuda"})))
-    trained.clear()
     other = replace(jobs[0][0], train=TrainConfig(epochs=3, batch_size=16))
-    list(runs_tested(data, [(other, runs[0])], config))
-    assert trained == [1]
+    new = {kind: made | {"version": "of other media"} for kind, made in data.provenance.items()}
+    for changed, job in ((data, (other, runs[0])), (replace(data, provenance=new), jobs[0])):
+        trained.clear()
+        list(runs_tested(changed, [job], config))
+        assert trained == [1]
 
 
 def test_nothing_of_the_test_part_reaches_training_or_the_choice_of_the_epoch() -> None:
@@ -167,6 +175,7 @@ def test_a_head_of_ones_own_that_was_edited_is_trained_again(tmp_path: Path, mon
 
     def keys() -> set[str]:
         source_files.cache_clear()
+        code_version.cache_clear()
         importlib.invalidate_caches()
         recipe = Recipe(HeadConfig(name="edited_head:build"), AlignmentConfig(), TrainConfig(epochs=1))
         return {experiments._key([], recipe, runs[0])}
@@ -177,3 +186,30 @@ def test_a_head_of_ones_own_that_was_edited_is_trained_again(tmp_path: Path, mon
     assert keys() == before
     (tmp_path / "edited_head.py").write_text(source.replace("Majority(*made_from)", "Majority(*made_from).eval()"))
     assert keys() != before
+    (tmp_path / "edited_head.py").write_text(f"import bokeh\n{source}")
+    before, real = keys(), metadata.version
+    monkeypatch.setattr("pipeline.provenance.metadata.version", lambda name: real(name) + "x" * (name == "bokeh"))
+    assert keys() != before
+
+
+def test_a_worker_never_trains_on_other_embeddings_than_were_meant(tmp_path: Path) -> None:
+    write_rows(tmp_path / MANIFEST, [make_clip("a", emotion="fear", sha256="1")], Clip)
+    write_rows(tmp_path / EXCLUSIONS, [], Exclusion)
+    lists: dict[str, Any] = {name: {} for name in ("config", "upstream", "weights", "failures", "excluded")}
+    told = lists | {"schema": EMBEDDINGS, "fingerprint": "f"}
+    columns = {"tokens": np.ones((2, 3), np.float32), "times": np.zeros(2, np.float32)}
+
+    def write(content: str) -> None:
+        for path in (VISUAL, ACOUSTIC):
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            with writing(tmp_path / path, like=columns, attributes=told) as writer:
+                writer.append("a", columns, content=content)
+
+    write("1")
+    version = open_corpus(tmp_path).version
+    assert len(experiments._read_once(tmp_path, version)) == 1
+    with pytest.raises(StoreError, match=r"holds other clips or embeddings on .* than where training was started"):
+        experiments._read_once(tmp_path, "another")
+    write("2")  # of media that the manifest does not list
+    with pytest.raises(StoreError, match=r"visual.h5 holds a as it was before; run: dvc repro"):
+        open_corpus(tmp_path)

@@ -13,7 +13,8 @@ from pipeline.dataset import load_examples
 from pipeline.embedding import SOURCES, embed_clip, no_tokens
 from pipeline.features import FeatureStore
 from pipeline.memo import Arrays
-from pipeline.store import EMBEDDINGS, writing
+from pipeline.store import EMBEDDINGS
+from pipeline.writer import writing
 
 CONFIG = BackboneConfig(weights="random", size_px=64, views=3)
 

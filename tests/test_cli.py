@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from pipeline.cli import app
 from pipeline.evaluation import Prediction, evaluate
-from pipeline.store import writing
+from pipeline.writer import writing
 
 
 def fdan(*arguments: str) -> Result:

@@ -15,7 +15,8 @@ from pipeline.engines import embed, load_engine, measure, quantise
 from pipeline.errors import ParameterError, PipelineError
 from pipeline.memo import Arrays
 from pipeline.params import check
-from pipeline.store import PICTURES, Reader, writing
+from pipeline.store import PICTURES, Reader
+from pipeline.writer import writing
 
 SMALL = BackboneConfig(weights="random", size_px=64)
 OPENVINO = SMALL.model_copy(update={"engine": "openvino"})

@@ -44,7 +44,14 @@ def built(folder: Path, *, name: str = "fdan", count: int = 24) -> tuple[Corpus,
     labels = torch.arange(count) % 2
     examples = Examples(tokens(count, 4, 6, missing=0), tokens(count, 3, 5), labels)
     made = {
-        kind: {"weights": {"name": "test"}, "failures": {}, "fingerprint": "f", "config": {}, "upstream": {}}
+        kind: {
+            "weights": {"name": "test"},
+            "failures": {},
+            "fingerprint": "f",
+            "version": "v",
+            "config": {},
+            "upstream": {},
+        }
         for kind in ("visual", "acoustic")
     }
     corpus = Corpus(clips, CLASSES, examples, [], made)

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import itertools
-import logging
 import os
 import re
 from functools import partial
@@ -116,15 +115,22 @@ def test_a_spoiled_memo_entry_is_computed_again_and_the_result_is_the_same(tmp_p
 
 
 def test_a_clip_that_fails_is_named_with_its_reason_and_the_others_are_kept(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with caplog.at_level(logging.INFO):
-        tally, _ = extract_to(tmp_path, [1, 13, 2])
+    tally, _ = extract_to(tmp_path, [1, 13, 2, 77])
     assert tally.failures == {"clip13": "is unlucky"}
-    assert "clip13 failed: is unlucky" in caplog.text
+    cells = [cell.strip() for cell in capsys.readouterr().err.splitlines()[-2].split("│")[1:-1]]
+    assert cells == ["double", "3", "0", "1", "1", "clip13: is unlucky"]
     reader = Reader(tmp_path / "out.h5", schema=SCHEMA)
-    assert list(reader) == ["clip01", "clip02"]
+    assert reader.contents == {"clip01": "1", "clip02": "2"}
     assert reader.attributes["failures"] == {"clip13": "is unlucky"}
+
+
+def test_a_clip_whose_media_change_while_it_is_computed_is_never_kept(tmp_path: Path) -> None:
+    job = ClipJob("clip", "content", partial(int, 2), lambda: False)
+    with pytest.raises(PipelineError, match="the media of clip have changed meanwhile; run: dvc repro"):
+        fill(tmp_path / "out.h5", [job], double(tmp_path), like=EMPTY, attributes=TOLD, pool=HERE)
+    assert not list(Memo().folder.rglob("*.entry"))
 
 
 def test_too_many_failures_are_an_error_and_leave_no_file(tmp_path: Path) -> None:

@@ -44,3 +44,18 @@ def test_media_that_have_changed_since_the_manifest_was_made_are_refused(media: 
 def test_media_that_are_gone_are_no_reason_to_stop_what_the_memo_may_hold(media: Path) -> None:
     (media / "b.wav").unlink()
     assert len(clip_jobs("acoustic")) == 2
+
+
+def test_a_job_knows_when_its_media_change_later(media: Path) -> None:
+    first, second = clip_jobs("acoustic")
+    assert first.unchanged()
+    assert second.unchanged()
+    (media / "b.wav").write_text("other bytes")
+    assert first.unchanged()
+    assert not second.unchanged()
+
+
+def test_media_that_cannot_be_read_are_left_to_the_step_that_opens_them(media: Path) -> None:
+    (media / "a.mp4").unlink()
+    (media / "a.mp4").mkdir()
+    assert len(clip_jobs("visual")) == 2

@@ -1,6 +1,7 @@
 """The memo: results come back as they were, a spoiled entry never does, and every ingredient counts."""
 
 import os
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -87,7 +88,7 @@ def test_every_ingredient_changes_the_fingerprint(monkeypatch: pytest.MonkeyPatc
         replace(plain, params={"x": 2}),
         replace(plain, libraries=("numpy", "scipy")),
         replace(plain, plugin=double),
-        replace(plain, weights="0123"),
+        replace(plain, weights=lambda: "0123"),
         replace(plain, upstream="4567"),
         replace(plain, hardware="arm64"),
     ]
@@ -95,6 +96,23 @@ def test_every_ingredient_changes_the_fingerprint(monkeypatch: pytest.MonkeyPatc
     assert len(prints) == 1 + len(changed)
     monkeypatch.setattr("pipeline.extraction.library_versions", lambda *_: {"numpy": "0.0"})
     assert replace(plain).fingerprint not in prints
+
+
+def test_a_memo_that_cannot_be_listed_or_pruned_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FDAN_CACHE", str(tmp_path))
+    memo = Memo()
+    memo.write("step", "a" * 64, RESULT)
+    fails = {"iterdir": r"error: cannot read the memo .*Permission denied", "unlink": "error: cannot prune the memo"}
+    for name, words in fails.items():
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, name, deny)
+            result = CliRunner().invoke(app, ["memo", "--max-size", "0KB", "--yes"])
+        assert result.exit_code == 1
+        assert re.search(words, " ".join(result.output.split()))
+
+
+def deny(*_: object, **__: object) -> None:
+    raise PermissionError(13, os.strerror(13))
 
 
 def fill_memo(memo: Memo, *, now_s: float) -> None:

@@ -15,7 +15,9 @@ import psutil
 import pytest
 from distributed import Client
 
+from pipeline.errors import ParameterError
 from pipeline.provenance import PROJECT, ROOT
+from pipeline.workers import FIT, Fit
 
 CLIPS = 60
 STAGE = '''
@@ -279,6 +281,49 @@ def test_what_a_cluster_computes_is_kept_as_its_processors_own(
     assert len(place.computed()) == 2 * CLIPS
 
 
+def test_a_worker_with_other_code_of_the_users_own_computes_nothing(place: Place, empty_cluster: Cluster) -> None:
+    own = place.folder / "other"
+    own.mkdir()
+    (own / "stage.py").write_text(STAGE.replace("normal(", "uniform("))
+    empty_cluster.join(PYTHONPATH=f"{own}{os.pathsep}{place.environment['PYTHONPATH']}")
+    process = place.start(empty_cluster.address, 1, 3)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "has other plugins, libraries or weights" in " ".join(errors.split())
+    assert "Traceback" not in errors
+    assert place.computed() == []
+    # And one that was started before an edit has what it was started with.
+    (place.folder / "stage.py").write_text(STAGE)
+    empty_cluster.started.pop().terminate()
+    empty_cluster.join()
+    place.run(empty_cluster.address, 1, 3)
+    (place.folder / "stage.py").write_text(STAGE.replace("normal(", "uniform("))
+    process = place.start(empty_cluster.address, 1, 3)
+    _, errors = process.communicate(timeout=60)
+    assert "has other plugins, libraries or weights" in " ".join(errors.split())
+    assert place.computed() == [0, 1, 2]
+
+
+def test_a_run_that_was_killed_leaves_nothing_that_sends_later_workers_away(
+    place: Place, undisturbed: str, cluster: Cluster
+) -> None:
+    process = place.start(cluster.address, 1, CLIPS)
+    place.wait_for(3)
+    process.kill()
+    process.communicate(timeout=60)
+    with Client(cluster.address) as client:  # as an upgrade of all machines would look to what was left behind
+        with pytest.raises(ParameterError, match="threads 1, not one"):
+            client.register_plugin(Fit(f"{FIT}{process.pid}", {"threads": "one"}, "cpu"))
+        while client.nthreads():
+            time.sleep(0.1)
+    process = place.start(cluster.address, 1, CLIPS)
+    time.sleep(2)
+    cluster.join()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert hashlib.md5((place.folder / "out.h5").read_bytes()).hexdigest() == undisturbed
+
+
 @pytest.mark.parametrize("kind", ["threads", "code", *UNLIKE])
 def test_a_worker_that_would_compute_otherwise_is_refused(place: Place, cluster: Cluster, kind: str) -> None:
     search = unlike(place, kind)
@@ -297,7 +342,7 @@ def test_a_worker_that_would_compute_otherwise_is_refused(place: Place, cluster:
         "code": "has fdan's code",
         "library": "has librosa",
         "processor": "has hardware",
-        "nothing": "cannot run fdan; install it there",
+        "nothing": "cannot run fdan as it is there: ModuleNotFoundError",
     }
     assert said[kind] in " ".join(errors.split())
     assert "Traceback" not in errors

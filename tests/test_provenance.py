@@ -49,6 +49,7 @@ def version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Version:
             (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name / path).write_text(text, encoding="utf-8")
         source_files.cache_clear()
+        code_version.cache_clear()
         importlib.invalidate_caches()
         return code_version(importlib.import_module(f"{name}.steps").step)
 
@@ -104,6 +105,7 @@ def write_modules(folder: Path, monkeypatch: pytest.MonkeyPatch, **sources: str)
         (folder / f"{name}.py").write_text(text)
         monkeypatch.delitem(sys.modules, name, raising=False)
     source_files.cache_clear()
+    code_version.cache_clear()
     importlib.invalidate_caches()
     return importlib.import_module
 

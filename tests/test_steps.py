@@ -1,6 +1,8 @@
 """The steps of extraction: whatever shapes their results is part of what they are kept under."""
 
 import ast
+import importlib
+import sys
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -9,7 +11,9 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+import torch
 
+from pipeline import devices
 from pipeline.backbones import BackboneConfig
 from pipeline.embedding import SOURCES, embed_clip
 from pipeline.engines import LIBRARIES as EMBEDDING
@@ -18,12 +22,13 @@ from pipeline.faces import LIBRARIES as FACES
 from pipeline.faces import FacesConfig, extract_faces
 from pipeline.media import probe
 from pipeline.parallel import Pool, RunConfig
-from pipeline.provenance import source_files
+from pipeline.provenance import code_version, source_files
 from pipeline.replicas import train_together
 from pipeline.spectrograms import LIBRARIES as SPECTROGRAMS
 from pipeline.spectrograms import SpectrogramsConfig, extract_windows
 from pipeline.steps import embeddings, faces, spectrograms
-from pipeline.store import PICTURES, Reader, writing
+from pipeline.store import PICTURES, Reader
+from pipeline.writer import writing
 
 ALONE = RunConfig(scheduler="synchronous")
 # They check settings, find folders, and keep numbers to the bit: another version of them computes nothing else.
@@ -63,30 +68,34 @@ def captured(module: Any, call: Callable[[], object]) -> str:
     return step.fingerprint
 
 
-def store(folder: Path, *, fingerprint: str = "f") -> Reader:
-    """Return a file of faces without any."""
-    path = folder / f"{fingerprint}.h5"
-    told = {"schema": PICTURES["visual"], "fingerprint": fingerprint, "config": {}}
+def of_faces(*, run: RunConfig = ALONE, **settings: Any) -> str:
+    return captured(faces, lambda: faces.write_faces(Path(), [], FacesConfig(**settings), run=run))
+
+
+def of_windows(*, run: RunConfig = ALONE, **settings: Any) -> str:
+    config = SpectrogramsConfig(**settings)
+    return captured(spectrograms, lambda: spectrograms.write_windows(Path(), [], config, run=run))
+
+
+def of_tokens(
+    *, run: RunConfig = ALONE, source: str = "faces", model: str = "", made_by: str = "f", **settings: Any
+) -> str:
+    """Return the fingerprint of the tokens of a file without any face."""
+    path = Path(f"{made_by}.h5")
+    told = {"schema": PICTURES["visual"], "fingerprint": made_by, "config": {}}
     with writing(path, like={"times": np.empty(0, np.float32)}, attributes=told):
         pass
-    return Reader(path, schema=PICTURES["visual"])
+    reader = Reader(path, schema=PICTURES["visual"])
+    config = BackboneConfig(**({"backbone": "resnet18", "weights": "random", "size_px": 32} | settings))
+    arguments: dict[str, Any] = {"source": SOURCES[source], "config": config, "weights": {}, "model": model}
+    with patch.object(embeddings, "no_tokens"):
+        return captured(embeddings, lambda: embeddings.write_tokens(Path(), reader, run=run, **arguments))
 
 
 def test_a_step_of_extraction_is_kept_under_all_that_shapes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = {"backbone": "resnet18", "weights": "random", "size_px": 32}
-
-    def of_faces(**settings: Any) -> str:
-        return captured(faces, lambda: faces.write_faces(tmp_path, [], FacesConfig(**settings), run=ALONE))
-
-    def of_windows(**settings: Any) -> str:
-        config = SpectrogramsConfig(**settings)
-        return captured(spectrograms, lambda: spectrograms.write_windows(tmp_path, [], config, run=ALONE))
-
-    def of_tokens(*, source: str = "faces", sha256: str = "w", fingerprint: str = "f", **settings: Any) -> str:
-        reader = store(tmp_path, fingerprint=fingerprint)
-        arguments: dict[str, Any] = {"source": SOURCES[source], "config": BackboneConfig(**(small | settings))}
-        arguments |= {"weights": {"sha256": sha256}, "model": "", "run": ALONE}
-        return captured(embeddings, lambda: embeddings.write_tokens(tmp_path, reader, {}, **arguments))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "int8.xml").write_text("a network")
+    (tmp_path / "int8.bin").write_text("its numbers")
 
     def all_of_them() -> list[str]:
         return [
@@ -100,8 +109,8 @@ def test_a_step_of_extraction_is_kept_under_all_that_shapes_it(tmp_path: Path, m
             of_tokens(source="mels"),
             of_tokens(size_px=48),
             of_tokens(backbone="resnet34"),
-            of_tokens(sha256="others"),
-            of_tokens(fingerprint="made_otherwise"),
+            of_tokens(model="int8.xml"),
+            of_tokens(made_by="others"),
         ]
 
     first = all_of_them()
@@ -110,17 +119,85 @@ def test_a_step_of_extraction_is_kept_under_all_that_shapes_it(tmp_path: Path, m
     monkeypatch.setattr(Pool, "hardware", "another processor")
     assert not {*all_of_them()} & {*first}
     monkeypatch.undo()
-    monkeypatch.setattr("pipeline.provenance.metadata.version", lambda _: "0.0")
-    assert not {*all_of_them()} & {*first}
-    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("pipeline.extraction.code_version", lambda _: "edited")
     assert not {*all_of_them()} & {*first}
 
 
-def test_other_weights_of_a_detector_are_another_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def of_faces() -> str:
-        return captured(faces, lambda: faces.write_faces(tmp_path, [], FacesConfig(), run=ALONE))
+@pytest.mark.parametrize("of_step", [of_faces, of_tokens])
+def test_other_weights_are_another_step(
+    of_step: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = of_step()
+    for module in (faces, embeddings):
+        monkeypatch.setattr(module, "weights_digest", lambda *_: "others")
+    assert of_step() != first
 
-    first = of_faces()
-    monkeypatch.setattr(faces, "weights_digest", lambda _: "others")
-    assert of_faces() != first
+
+@pytest.mark.parametrize(
+    ("of_step", "setting"), [(of_faces, "detector"), (of_windows, "kind"), (of_tokens, "backbone")]
+)
+def test_a_plugin_counts_by_its_code_and_by_the_libraries_that_it_imports(
+    of_step: Callable[..., str], setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = f"own_{setting}"
+    # It is a detector, a spectrogram and a backbone in one: none of them is called.
+    text = "import bokeh\nimport torch\ndef build(config):\n    return torch.nn.Identity()\n"
+
+    def version(text: str) -> str:
+        (tmp_path / f"{module}.py").write_text(text)
+        sys.modules.pop(module, None)
+        for cached in (source_files, code_version):
+            cached.cache_clear()
+        importlib.invalidate_caches()
+        return of_step(**{setting: f"{module}:build"})
+
+    first = version(text)
+    assert version(f"# In other words.\n{text}") == first
+    assert version(text.replace("Identity()", "Identity(1)")) != first
+    real = metadata.version
+    monkeypatch.setattr("pipeline.provenance.metadata.version", lambda name: real(name) + "x" * (name == "dvc"))
+    assert version(text) == first
+    monkeypatch.setattr("pipeline.provenance.metadata.version", lambda name: real(name) + "x" * (name == "bokeh"))
+    assert version(text) != first
+
+
+@pytest.mark.parametrize("of_step", [of_faces, of_windows, of_tokens])
+def test_media_are_always_computed_by_the_processor_and_tokens_by_the_device(
+    of_step: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    found = set()
+    for model in ("one GPU", "another"):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda _, model=model: model)
+        devices.hardware.cache_clear()
+        found |= {of_step(), of_step(run=ALONE.model_copy(update={"device": "cuda"}))}
+    devices.hardware.cache_clear()
+    assert len(found) == (3 if of_step is of_tokens else 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("GenuineIntel", "AuthenticAMD"), ("amx_bf16", "ht"), ("avx512_bf16", ""), ("avx_vnni", "")]
+)
+def test_another_kind_of_processor_has_another_name(
+    old: str, new: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: sse2 avx_vnni avx512_bf16 amx_bf16\n\n"
+    monkeypatch.setattr(devices, "CPUINFO", tmp_path / "cpuinfo")
+
+    def name(text: str) -> str:
+        (tmp_path / "cpuinfo").write_text(text)
+        devices.hardware.cache_clear()
+        return devices.hardware("cpu")
+
+    first = name(told)
+    assert name(f"{told}processor\t: 1\nvendor_id\t: GenuineIntel\n") == first
+    assert name(told.replace(old, new)) != first
+    # And so has one for which numpy knows other instructions, or none beyond those that it takes for granted.
+    monkeypatch.setattr("numpy.show_config", lambda **_: {"SIMD Extensions": {"baseline": ["X86_V2"]}})
+    assert name(told) != first
+    devices.hardware.cache_clear()

@@ -8,10 +8,11 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline import store
+from pipeline import writer
 from pipeline.errors import StoreError
 from pipeline.features import FeatureStore
-from pipeline.store import EMBEDDINGS, Reader, describe, writing
+from pipeline.store import EMBEDDINGS, Reader, describe
+from pipeline.writer import writing
 
 RNG = np.random.default_rng(0)
 CLIPS: dict[str, dict[str, Any]] = {
@@ -36,7 +37,7 @@ def test_the_file_follows_its_schema_to_the_letter(tmp_path: Path) -> None:
         assert file["offsets"].dtype == np.int64
         assert file["offsets"][:].tolist() == [0, 4, 4, 6, 7]
         assert [name.decode() for name in file["clip_id"]] == list(CLIPS)
-        assert file.attrs["schema"] == b"fdan.embeddings/4"
+        assert file.attrs["schema"] == "fdan.embeddings/4"
         assert {"modality", "config", "weights", "fingerprint"} <= set(file.attrs)
 
 
@@ -64,7 +65,7 @@ def test_loading_pads_and_masks_in_the_order_asked_for(tmp_path: Path) -> None:
 def test_loading_is_right_wherever_the_blocks_of_the_file_end(
     block_rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "TOKENS_CHUNK_BYTES", block_rows * 3 * 4)
+    monkeypatch.setattr(writer, "TOKENS_CHUNK_BYTES", block_rows * 3 * 4)
     rng = np.random.default_rng(0)
     clips = {
         f"c{number}": {"tokens": rng.normal(size=(length, 3)), "times": np.arange(length) + number}
@@ -138,17 +139,18 @@ def test_a_damaged_file_is_named_with_the_stage_to_run_again(tmp_path: Path, kin
 
 
 def said(path: Path) -> str:
-    """Return all that a file says, but for its size."""
+    """Return all that a file says."""
     reader = Reader(path, schema=None)
     columns = {clip_id: {name: np.asarray(it).tolist() for name, it in reader[clip_id].items()} for clip_id in reader}
-    return repr([describe(path), columns])
+    loaded = [part.tolist() for part in FeatureStore(path).load(list(CLIPS))]
+    return repr([describe(path), reader.contents, columns, loaded])
 
 
 def test_whichever_bit_is_flipped_the_file_is_refused_or_says_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "TOKENS_CHUNK_BYTES", 64)
-    monkeypatch.setattr(store, "CHUNK_BYTES", 64)
+    monkeypatch.setattr(writer, "TOKENS_CHUNK_BYTES", 64)
+    monkeypatch.setattr(writer, "CHUNK_BYTES", 64)
     path = write(tmp_path / "visual.h5")
     whole, true = path.read_bytes(), said(path)
     rng = np.random.default_rng(0)
@@ -164,11 +166,36 @@ def test_whichever_bit_is_flipped_the_file_is_refused_or_says_the_same(
     assert refused > 300  # the rest is room that HDF5 leaves unused
 
 
-def test_a_file_of_another_fingerprint_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "faces.h5")
-    assert len(Reader(path, schema=EMBEDDINGS, fingerprint="f")) == 4
-    with pytest.raises(StoreError, match=r"faces\.h5 is not the file that the embeddings .* run: dvc repro"):
-        len(Reader(path, schema=EMBEDDINGS, fingerprint="another"))
+def test_a_file_made_otherwise_or_of_other_media_is_another_version_and_refused(tmp_path: Path) -> None:
+    def made(*, fingerprint: str = "f", **contents: str) -> Reader:
+        path = tmp_path / f"{fingerprint}{contents}.h5"
+        told = {"schema": EMBEDDINGS, "fingerprint": fingerprint}
+        with writing(path, like=CLIPS["b"], attributes=told) as writer:
+            for clip_id, content in contents.items():
+                writer.append(clip_id, CLIPS["b"], content=content)
+        return Reader(path, schema=EMBEDDINGS)
+
+    first = made(a="1", b="2")
+    assert first.contents == {"a": "1", "b": "2"}
+    others = [made(a="1", b="3"), made(a="1"), made(b="1", a="2"), made(fingerprint="g", a="1", b="2")]
+    assert len({first.version, *(it.version for it in others)}) == 5
+    first.demand(made(a="1", b="2").version)
+    with pytest.raises(StoreError, match=r"is not the file that the embeddings were made from; run: dvc repro"):
+        others[0].demand(first.version)
+
+
+@pytest.mark.parametrize("clips", [10, 5000])  # HDF5 itself sums attributes of a few kilobytes only
+def test_a_changed_word_among_the_failures_is_met(clips: int, tmp_path: Path) -> None:
+    failures = {f"clip{number:04}": "cannot be decoded" for number in range(clips)}
+    path = tmp_path / "faces.h5"
+    with writing(path, like={}, attributes={"schema": "fdan.x/1", "failures": failures}):
+        pass
+    assert Reader(path, schema="fdan.x/1").attributes["failures"] == failures
+    content = path.read_bytes()
+    assert b"clip0007" in content
+    path.write_bytes(content.replace(b"clip0007", b"clip0001"))
+    with pytest.raises(StoreError, match="damaged"):
+        describe(path)
 
 
 def test_a_file_is_opened_when_it_is_needed_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

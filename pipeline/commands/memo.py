@@ -36,8 +36,7 @@ def memo(
             table.add_row(step or "all", str(len(own)), megabytes[0], str(len(pruned)), megabytes[1])
         console.print(table)
         if yes:
-            for entry in going:
-                entry.path.unlink(missing_ok=True)
+            kept.remove(going)
             console.print(f"{len(going)} entries removed")
         elif going:
             console.print("Nothing was removed; --yes removes it.")

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.backbones import BACKBONES, BackboneConfig
 from pipeline.embedding import Source, embed_clip, no_tokens
-from pipeline.engines import LIBRARIES, release
+from pipeline.engines import LIBRARIES, release, weights_digest
 from pipeline.extraction import ClipJob, Step, Tally, fill
 from pipeline.parallel import Pool, RunConfig
 from pipeline.registry import lookup
@@ -17,7 +17,6 @@ from pipeline.store import EMBEDDINGS, Reader
 def write_tokens(
     target: Path,
     reader: Reader,
-    contents: Mapping[str, str],
     *,
     source: Source,
     config: BackboneConfig,
@@ -26,11 +25,11 @@ def write_tokens(
     run: RunConfig,
     quiet: bool = False,
 ) -> Tally:
-    """Write the tokens of all clips of the reader; `contents` are the sha256 of their media.
+    """Write the tokens of all clips of the reader.
 
     `weights` and `model` are what `calibration.prepare` gives.
     """
-    jobs = [ClipJob(clip_id, contents[clip_id], partial(reader.__getitem__, clip_id)) for clip_id in reader]
+    jobs = [ClipJob(clip_id, reader.contents[clip_id], partial(reader.__getitem__, clip_id)) for clip_id in reader]
     like = no_tokens(source, config)
     if run.scheduler != "synchronous":
         release()  # from here on only the workers need one
@@ -38,7 +37,7 @@ def write_tokens(
         "schema": EMBEDDINGS,
         "modality": source.modality,
         "weights": weights,
-        "upstream": {name: reader.attributes[name] for name in ("config", "fingerprint")},
+        "upstream": {name: reader.attributes[name] for name in ("config", "fingerprint")} | {"version": reader.version},
     }
     with Pool(run, device=run.device) as pool:
         step = Step(
@@ -48,7 +47,7 @@ def write_tokens(
             plugin=lookup(BACKBONES, config.backbone, "backbone"),
             params=config.model_dump(),
             libraries=LIBRARIES[config.engine],
-            weights=weights["sha256"],
+            weights=partial(weights_digest, config, model),
             upstream=reader.attributes["fingerprint"],
             hardware=pool.hardware,
         )

@@ -24,7 +24,7 @@ def write_faces(
             plugin=lookup(DETECTORS, config.detector, "detector"),
             params=config.model_dump(),
             libraries=LIBRARIES,
-            weights=weights_digest(config),
+            weights=partial(weights_digest, config),
             hardware=pool.hardware,
         )
         return fill(
