@@ -14,7 +14,7 @@ from pipeline.files import write_text
 
 RESULTS = Path(__file__).parent / "results.json"
 # The manifest is first, and each is imported in its turn: it asks how much memory this process ever held.
-ROOMS = ("manifest", "steps", "detectors", "memory", "training", "build")
+ROOMS = ("manifest", "steps", "layout", "detectors", "memory", "training", "build")
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ CLIPS_STORED = 10_000
 
 def measure() -> list[Figure]:
     """Return the figures of the memo, the embedding stage and the store."""
-    with _sample() as paths:
+    with sample() as paths:
         ragged = np.random.default_rng(1).integers(8, 25, CLIPS_STORED)
         return [
             _memo(paths),
@@ -36,7 +36,8 @@ def measure() -> list[Figure]:
 
 
 @contextmanager
-def _sample() -> Iterator[list[Path]]:
+def sample() -> Iterator[list[Path]]:
+    """Give the films of a few clips of the sample corpus."""
     with tempfile.TemporaryDirectory() as folder:
         utterances = plan(SampleConfig(speakers=2, utterances=1))[:CLIPS]
         for utterance in utterances:

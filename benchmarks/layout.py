@@ -1,0 +1,98 @@
+"""How the HDF5 files are laid out, against other ways: chunks, compression, and crops as pictures."""
+
+import tempfile
+from pathlib import Path
+from unittest.mock import patch
+
+import cv2
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import cosine_similarity
+
+from benchmarks.figures import Figure, ratio, single, slower
+from benchmarks.steps import sample
+from pipeline import writer
+from pipeline.backbones import BackboneConfig
+from pipeline.embedding import SOURCES, embed_clip
+from pipeline.faces import FacesConfig, extract_faces
+from pipeline.features import FeatureStore
+from pipeline.media import encode_jpeg
+from pipeline.store import EMBEDDINGS, PICTURES, Reader
+
+CLIPS_STORED, TOKENS, WIDTH = 10_000, 16, 512
+RAVDESS = 1440 * 16  # crops
+COPIES = 200  # of a few clips' tokens, for something to measure
+BACKBONE = BackboneConfig(weights="random")
+
+
+def measure() -> list[Figure]:
+    """Return the figures of the layout."""
+    with tempfile.TemporaryDirectory() as folder:
+        return [*_crops(Path(folder)), _chunks(Path(folder))]
+
+
+def encode_png(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the PNG file (bytes,) of an RGB image (height, width, 3): nothing is lost."""
+    return np.asarray(cv2.imencode(".png", image[..., ::-1])[1], np.uint8).reshape(-1)
+
+
+def _crops(folder: Path) -> list[Figure]:
+    """Compare crops as JPEG with crops as PNG: their bytes, and the tokens that come of them; and pack the tokens."""
+    sizes, tokens = {}, {}
+    with sample() as paths:
+        for name, encode in (("jpeg", encode_jpeg), ("png", encode_png)):
+            with patch("pipeline.faces.encode_jpeg", encode):
+                found = [extract_faces(path, FacesConfig()) for path in paths]
+            sizes[name] = np.concatenate([rows["crops_lengths"] for rows in found]).mean()
+            tokens[name] = np.concatenate([_tokens(folder / name, rows) for rows in found])
+    jpeg, png = (torch.from_numpy(tokens[name]) for name in ("jpeg", "png"))
+    all_bytes, share = float(sizes["jpeg"]) * RAVDESS, 100 * float(sizes["jpeg"] / sizes["png"])
+    return [
+        single("1,440 clips x 16 crops, as on the sample", all_bytes / 1e9, "GB", target="< 1 GB"),
+        single("a crop as JPEG", share, "% of the bytes", against="as PNG", target=""),
+        single("a crop's token", float(cosine_similarity(jpeg, png).min()), "least cosine", against="PNG", target=""),
+        *_packed(folder / "packed.h5", tokens["jpeg"]),
+    ]
+
+
+def _packed(path: Path, tokens: NDArray[np.float32]) -> list[Figure]:
+    """Compare tokens that are packed with tokens as they are."""
+    many = np.tile(tokens, (COPIES, 1))
+    with h5py.File(path, "w") as file:
+        plain = file.create_dataset("plain", data=many, chunks=(2048, WIDTH))
+        packed = file.create_dataset("packed", data=many, chunks=(2048, WIDTH), compression="gzip", shuffle=True)
+        share = 100 * packed.id.get_storage_size() / many.nbytes
+        longer = slower(
+            "reading tokens, were they packed", lambda: packed[:], lambda: plain[:], against="unpacked", target=""
+        )
+    return [single("tokens, were they packed", share, "% of the bytes", against="gzip, shuffled", target=""), longer]
+
+
+def _tokens(path: Path, rows: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    with writer.writing(path, like=rows, attributes={"schema": PICTURES["visual"]}) as file:
+        file.append("clip", rows)
+    clip = Reader(path, schema=PICTURES["visual"])["clip"]
+    return embed_clip(clip, source=SOURCES["faces"], config=BACKBONE)["tokens"]
+
+
+def _chunks(folder: Path) -> Figure:
+    """Time loading tokens that lie in large chunks against small ones."""
+    clips = [f"clip{number:05}" for number in range(CLIPS_STORED)]
+    tokens = np.random.default_rng(0).normal(size=(TOKENS, WIDTH)).astype(np.float32)
+    columns = {"tokens": tokens, "times": np.arange(TOKENS, dtype=np.float32)}
+    for name, chunk_bytes in (("large", writer.TOKENS_CHUNK_BYTES), ("small", writer.CHUNK_BYTES)):
+        with (
+            patch.object(writer, "TOKENS_CHUNK_BYTES", chunk_bytes),
+            writer.writing(folder / name, like=columns, attributes={"schema": EMBEDDINGS}) as file,
+        ):
+            for clip_id in clips:
+                file.append(clip_id, columns)
+    return ratio(
+        "loading 10,000 clips from chunks of 4 MB",
+        lambda: FeatureStore(folder / "small").load(clips),
+        lambda: FeatureStore(folder / "large").load(clips),
+        against="from chunks of 256 kB",
+        target="",
+    )
