@@ -283,7 +283,7 @@ def test_a_file_holds_what_its_page_says(workspace: Workspace, path: str, text: 
             for column, _, shape in told:
                 assert fits(file[column].shape, shape.split(", ")), column
             assert set(file.attrs) == set(re.findall(r"^\| `(\w+)` \| [^|]* \|$", text, re.MULTILINE))
-            assert f"The schema is `{file.attrs['schema'].decode()}`" in text
+            assert f"The schema is `{file.attrs['schema']}`" in text
 
 
 def kind_of(dataset: h5py.Dataset) -> str:
