@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +45,11 @@ class Step:
     weights: Callable[[], str] | None = None  # gives the sha256 of what is read beside the clip
     upstream: str = ""  # the fingerprint of the step whose results this one reads
 
-    @cached_property
-    def ingredients(self) -> dict[str, Any]:
-        """What makes two results of one clip differ."""
-        return {
+    ingredients: dict[str, Any] = field(init=False)  # what makes two results of one clip differ, of this moment
+
+    def __post_init__(self) -> None:
+        """Find out what there is: code, libraries, weights."""
+        ingredients = {
             "step": self.name,
             "code": code_version(self.code),
             "plugin": code_version(self.plugin) if self.plugin else "",
@@ -58,6 +59,7 @@ class Step:
             "upstream": self.upstream,
             "hardware": self.hardware,
         }
+        object.__setattr__(self, "ingredients", ingredients)
 
     @property
     def version(self) -> str:

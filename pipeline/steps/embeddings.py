@@ -30,9 +30,6 @@ def write_tokens(
     `weights` and `model` are what `calibration.prepare` gives.
     """
     jobs = [ClipJob(clip_id, reader.contents[clip_id], partial(reader.__getitem__, clip_id)) for clip_id in reader]
-    like = no_tokens(source, config)
-    if run.scheduler != "synchronous":
-        release()  # from here on only the workers need one
     attributes = {
         "schema": EMBEDDINGS,
         "modality": source.modality,
@@ -51,6 +48,9 @@ def write_tokens(
             upstream=reader.attributes["fingerprint"],
             hardware=pool.hardware,
         )
+        like = no_tokens(source, config)
+        if run.scheduler != "synchronous":
+            release()  # from here on only the workers need a network
         return fill(
             target, jobs, step, like=like, attributes=attributes, pool=pool, lost_before=reader.attributes, quiet=quiet
         )
