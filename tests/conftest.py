@@ -70,7 +70,7 @@ def write_tiny(path: Path, *, film: bool = True, sound: bool = True, **options: 
     seed = zlib.crc32(str(path).encode())
     frames = np.random.default_rng(seed).integers(0, 256, (5, 32, 32, 3), np.uint8)
     rate_hz = options.setdefault("rate_hz", 48000 if path.suffix == ".wav" else 44100)
-    tone = np.sin(np.arange(rate_hz // 5) * (0.01 + seed % 997 / 5000)).astype(np.float32)
+    tone = np.sin(np.arange(rate_hz // 5) * (0.01 + seed / 2**32 / 5)).astype(np.float32)
     with_film = film and path.suffix not in (".wav", ".mp3")
     return write_media(path, frames=frames if with_film else None, sound=tone if sound else None, **options)
 
