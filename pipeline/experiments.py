@@ -202,7 +202,8 @@ def _train(corpus: Corpus, pool: Pool, replicas: Sequence[Replica], *, epochs: i
     settings: dict[str, Any] = {"classes": len(corpus.classes), "epochs": epochs, "device": pool.run.device}
     if pool.run.scheduler == "synchronous" or corpus.folder is None:
         return pool.submit(partial(train_together, corpus.examples, **settings), replicas)
-    here = partial(_code, replicas[0].recipe)
+    recipe = replicas[0].recipe
+    here = partial(_code, recipe.head.name, recipe.alignment.name)
     call = partial(_train_there, corpus.folder, corpus.version, settings)
     return pool.submit(call, replicas, version=here(), here=here)
 
@@ -223,9 +224,10 @@ def _read_once(folder: Path, version: str) -> Examples:
     return corpus.examples
 
 
-def _code(recipe: Recipe) -> str:
-    """Return the short name of all code that trains by a recipe."""
-    builders = lookup(HEADS, recipe.head.name, "head"), lookup(ALIGNMENTS, recipe.alignment.name, "alignment")
+@cache  # every run of a table asks again, and to look through all that is installed takes a second
+def _code(head: str, alignment: str) -> str:
+    """Return the short name of all code that trains a head with an alignment."""
+    builders = lookup(HEADS, head, "head"), lookup(ALIGNMENTS, alignment, "alignment")
     libraries = [library_versions("numpy", "scikit-learn", "torch", *installed(it)) for it in builders]
     return digest([libraries, [code_version(it) for it in (train_together, *builders)]])
 
@@ -234,7 +236,8 @@ def _key(data: Sequence[Any], recipe: Recipe, run: Run) -> str:
     """Return what names the answers of one run: all that shapes them."""
     parts = (run.split.train, run.split.validation, run.split.test)
     clips = [[[clip.clip_id, clip.emotion] for clip in part] for part in parts]
-    return digest([*data, _code(recipe), describe(recipe), run.seed, clips])
+    code = _code(recipe.head.name, recipe.alignment.name)
+    return digest([*data, code, describe(recipe), run.seed, clips])
 
 
 def describe_head(corpus: Corpus, recipe: Recipe, trained: Mapping[str, Any]) -> Card:

@@ -174,8 +174,8 @@ def test_a_head_of_ones_own_that_was_edited_is_trained_again(tmp_path: Path, mon
     runs = plan_runs(data.clips, {"folds": SpeakerFolds(kind="speaker_folds", folds=5)}, [0])
 
     def keys() -> set[str]:
-        source_files.cache_clear()
-        code_version.cache_clear()
+        for cached in (source_files, code_version, experiments._code):
+            cached.cache_clear()
         importlib.invalidate_caches()
         recipe = Recipe(HeadConfig(name="edited_head:build"), AlignmentConfig(), TrainConfig(epochs=1))
         return {experiments._key([], recipe, runs[0])}
