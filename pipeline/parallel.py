@@ -4,7 +4,6 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, Executor, Future, wait
 from contextlib import ExitStack
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -18,7 +17,7 @@ from pipeline.params import Config
 from pipeline.processes import ONE_THREAD
 
 if TYPE_CHECKING:
-    from distributed import Client, LocalCluster
+    from distributed import Client, Future, LocalCluster
 
 Job = TypeVar("Job")
 Started = TypeVar("Started")
@@ -119,29 +118,31 @@ class Pool:
             from pipeline.workers import if_alike
 
             function = partial(if_alike, function, version, here)
-        executor: Executor = self._client.get_executor(pure=False)
-        return partial(self._answer, executor.submit(function, argument))
+        return partial(self._answer, self._client.submit(function, argument, pure=False))
 
-    def _answer(self, future: Future[Any]) -> Any:
-        from distributed import KilledWorker
+    def _answer(self, future: "Future[Any]") -> Any:
+        from distributed import CancelledError, KilledWorker
 
         lost = PipelineError(
             "the Dask scheduler is lost; what is done is kept, and the same command goes on from there"
         )
         missed = False
-        while not wait([future], LOOK_AGAIN_S).done:
+        while True:
+            try:
+                return future.result(None if future.done() else LOOK_AGAIN_S)  # what is done may take long to come
+            except CancelledError:
+                raise lost from None
+            except KilledWorker:  # whose own words name a port, and so differ from run to run
+                raise ClipError("its process died each time it was tried; out of memory?") from None
+            except (OSError, RuntimeError):  # nothing has come yet; TimeoutError is an OSError
+                if future.status == "error":  # it is the call's own
+                    raise
             workers = self._ask(self._client.nthreads)
             if workers is None:
                 raise lost
             if not workers and not missed and self.run.scheduler != "processes":  # a process of ours is replaced
                 log.warning("run.scheduler: no worker is left; waiting for one to come")
             missed = not workers
-        try:
-            return future.result()
-        except CancelledError:
-            raise lost from None
-        except KilledWorker:  # whose own words name a port, and so differ from run to run
-            raise ClipError("its process died each time it was tried; out of memory?") from None
 
     def _ask(self, question: Callable[[], Any]) -> Any:
         """Return what the scheduler answers; None where it is gone: a future can wait for it for ever."""

@@ -5,6 +5,7 @@ import io
 import itertools
 import os
 import re
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -226,3 +227,26 @@ def test_a_worker_has_one_thread_and_builds_a_network_once() -> None:
         told = {answer() for answer in answers}
     assert len(told) == 2
     assert {built for _, built in told} == {1}
+
+
+def own_process(_: object) -> int:
+    """Return the process that was asked."""
+    return os.getpid()
+
+
+def test_an_answer_that_was_lost_with_its_worker_is_computed_again() -> None:
+    with Pool(RunConfig(workers=2)) as pool:
+        answers = [pool.submit(own_process, None) for _ in range(8)]
+        first = {answer() for answer in answers}
+        for worker in first:
+            os.kill(worker, signal.SIGKILL)
+        assert not first & {answer() for answer in answers}
+
+
+@pytest.mark.parametrize(
+    ("call", "argument", "error"),
+    [(os.listdir, "/nowhere", FileNotFoundError), (torch.device, "nowhere", RuntimeError)],
+)
+def test_an_error_of_the_call_itself_comes_back(call: Any, argument: str, error: type[Exception]) -> None:
+    with Pool(RunConfig(workers=1)) as pool, pytest.raises(error, match="nowhere"):
+        pool.submit(call, argument)()

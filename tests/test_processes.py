@@ -377,12 +377,14 @@ def test_a_cluster_whose_workers_have_all_left_is_waited_for_and_told(place: Pla
     place.wait_for(3)
     for worker in cluster.started[1:]:
         worker.terminate()
-    for line in process.stderr or ():
-        if "no worker is left" in line:
-            break
+    told = ""
+    while "no worker is left" not in told:
+        line = process.stderr.readline() if process.stderr else ""
+        assert line, told
+        told += line
     cluster.join()
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
+    assert process.returncode == 0, told + errors
     assert set(place.computed()) == set(range(300))
 
 
