@@ -114,11 +114,11 @@ class Pool:
         """
         if self.run.scheduler == "synchronous":
             return partial(function, argument)
-        if here and self.run.scheduler != "processes":
-            from pipeline.workers import if_alike
+        if self.run.scheduler == "processes":
+            return partial(self._answer, self._client.submit(function, argument, pure=False))
+        from pipeline.workers import task
 
-            function = partial(if_alike, function, version, here)
-        return partial(self._answer, self._client.submit(function, argument, pure=False))
+        return partial(self._answer, self._client.submit(task(function, argument, version, here), pure=False))
 
     def _answer(self, future: "Future[Any]") -> Any:
         from distributed import CancelledError, KilledWorker

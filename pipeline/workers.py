@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import Any
 
 from distributed import Client, WorkerPlugin
+from distributed.protocol import pickle
 from threadpoolctl import threadpool_limits
 
 from pipeline.devices import hardware
@@ -72,9 +73,34 @@ def fault_of(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
     return ""
 
 
-def if_alike(function: Callable[[Any], Any], version: str, here: Callable[[], str], argument: Any) -> Any:
-    """Call the function if what it needs beside fdan is the same here as where the run was started."""
-    if version not in _alike:
+def task(
+    function: Callable[[Any], Any], argument: Any, version: str, here: Callable[[], str] | None
+) -> Callable[[], Any]:
+    """Return the call as what a cluster can carry.
+
+    Its scheduler unpickles what it passes on, and may be without fdan or have another: a function of a function
+    travels whole. A worker that cannot unpickle ends in silence, so it is handed bytes.
+    """
+    packed = pickle.dumps((function, argument, version, here))
+
+    def call() -> Any:
+        from pipeline.workers import call_if_alike
+
+        return call_if_alike(packed)
+
+    return call
+
+
+def call_if_alike(packed: bytes) -> Any:
+    """Call the function of a task if what it needs beside fdan is the same here as where the run was started."""
+    try:
+        function, argument, version, here = pickle.loads(packed)
+    except (ImportError, AttributeError) as error:
+        raise ParameterError(
+            f"run.scheduler: a worker on {platform.node()} lacks what was given by name: {error}; "
+            "install it there, or start the worker with its folder in PYTHONPATH"
+        ) from None
+    if here and version not in _alike:
         if here() != version:
             raise ParameterError(
                 f"run.scheduler: a worker on {platform.node()} has other plugins, libraries or weights, or had "
@@ -116,11 +142,10 @@ def admit(client: Client, device: str) -> Fit:
     Libraries and code are to be those of this machine, which need not be of the workers' kind, nor have their GPUs.
     """
 
-    def left_behind(dask_scheduler: Any) -> list[str]:  # by runs that were killed
+    def left_behind(dask_scheduler: Any) -> list[str]:  # by runs that were killed; it travels whole, as a task does
         ours = [name for name in dask_scheduler.worker_plugins if name.startswith(FIT)]
         return [name for name in ours if name.removeprefix(FIT) not in dask_scheduler.clients]
 
-    # A function of a function travels whole: the scheduler itself may do without fdan.
     for name in client.run_on_scheduler(left_behind):
         client.unregister_worker_plugin(name)
     try:

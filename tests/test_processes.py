@@ -172,14 +172,15 @@ def test_one_two_and_no_workers_give_one_file(place: Place, undisturbed: str) ->
 
 
 class Cluster:
-    """A scheduler that was started by hand, in another folder."""
+    """A scheduler that was started by hand, in another folder and without fdan."""
 
     def __init__(self, place: Place) -> None:
         self._place, self._elsewhere = place, place.folder / "elsewhere"
         self._elsewhere.mkdir()
+        (self._elsewhere / "sitecustomize.py").write_text("import sys; sys.modules['pipeline'] = None")
         file = place.folder / "scheduler.json"
         self._file = ["--scheduler-file", str(file)]
-        self.scheduler = self._dask("scheduler", "--port", "0")
+        self.scheduler = self._dask("scheduler", "--port", "0", PYTHONPATH=str(self._elsewhere))
         self.started = [self.scheduler]
         while not file.exists() or not file.read_text():
             time.sleep(0.1)
@@ -322,6 +323,15 @@ def test_a_run_that_was_killed_leaves_nothing_that_sends_later_workers_away(
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert hashlib.md5((place.folder / "out.h5").read_bytes()).hexdigest() == undisturbed
+
+
+def test_a_worker_without_the_users_own_code_is_one_line(place: Place, empty_cluster: Cluster) -> None:
+    empty_cluster.join(PYTHONPATH=str(ROOT))
+    process = place.start(empty_cluster.address, 1, 3)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "lacks what was given by name: No module named 'stage'; install it there" in " ".join(errors.split())
+    assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize("kind", ["threads", "code", *UNLIKE])
