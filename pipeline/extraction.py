@@ -18,7 +18,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from pipeline.errors import ClipError, ExcludedClipError, PipelineError
@@ -95,8 +95,8 @@ class Tally:
 
     @property
     def told(self) -> str:
-        """The counts in words."""
-        return f"{self.computed} computed, {self.remembered} from the memo, {len(self.failures)} failed"
+        """What is not computed, in words that leave a bar of 80 columns room for the time that is left."""
+        return f"{self.remembered} from the memo, {len(self.failures)} failed"
 
 
 def extract(
@@ -182,12 +182,13 @@ def fill(
 
 def progress(*, hidden: bool = False) -> Progress:
     """Return the bar that all long work shows; a task's field `told` says what came of it so far."""
+    whole = Column(no_wrap=True)  # on a narrow screen the bar shrinks, not the numbers
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
+        MofNCompleteColumn(table_column=whole),
+        _Rate(table_column=whole),
+        TimeRemainingColumn(table_column=whole),
         TextColumn("{task.fields[told]}"),
         console=Console(stderr=True),
         disable=hidden,

@@ -195,17 +195,19 @@ def test_a_device_that_is_not_there_is_refused_before_a_worker_starts(monkeypatc
 
 def test_the_bar_says_what_came_of_the_clips_how_fast_and_how_long_still(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
-    console = Console(file=screen, force_terminal=True, width=120)
+    console = Console(file=screen, force_terminal=True, width=80)
     monkeypatch.setattr("pipeline.extraction.Console", lambda **_: console)
-    clock = itertools.count(step=2.0)  # seconds from one look to the next
+    clock = itertools.count(step=0.01)  # seconds from one look to the next
     with progress() as bar:
         bar.get_time = lambda: next(clock)
-        task = bar.add_task("faces", total=10, told="")
-        for done in range(1, 5):
-            tally = Tally("faces", 10, computed=done, remembered=0, failures={"c": "why"})
+        task = bar.add_task("spectrograms", total=13_700, told="")
+        for done in range(1, 13_000):
+            tally = Tally(
+                "spectrograms", 13_700, computed=1, remembered=done - 13, failures=dict.fromkeys("abcdefghijkl", "")
+            )
             bar.update(task, advance=1, told=tally.told)
     last = Text.from_ansi(screen.getvalue()).plain.strip().splitlines()[-1]
-    assert re.search(r"^faces .* 4/10 0\.\d/s 0:\d\d:\d\d 4 computed, 0 from the memo, 1 failed$", last), last
+    assert re.search(r"^spectrograms ━.* 12999/13700 \d+\.\d/s 0:\d\d:\d\d 12986 from the memo, 12 failed$", last), last
 
 
 def numbers_of_threads(_: object) -> set[int]:
