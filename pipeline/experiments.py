@@ -224,7 +224,7 @@ def _read_once(folder: Path, version: str) -> Examples:
     return corpus.examples
 
 
-@cache  # every run of a table asks again, and to look through all that is installed takes a second
+@cache  # every run of a table asks again; for a head of one's own, to look through all that is installed takes a second
 def _code(head: str, alignment: str) -> str:
     """Return the short name of all code that trains a head with an alignment."""
     builders = lookup(HEADS, head, "head"), lookup(ALIGNMENTS, alignment, "alignment")

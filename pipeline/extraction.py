@@ -182,7 +182,7 @@ def fill(
 
 def progress(*, hidden: bool = False) -> Progress:
     """Return the bar that all long work shows; a task's field `told` says what came of it so far."""
-    whole = Column(no_wrap=True)  # on a narrow screen the bar shrinks, not the numbers
+    whole = Column(no_wrap=True)  # on a screen of 80 columns the bar shrinks, not the numbers
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -2,8 +2,10 @@
 
 import logging
 import os
+from asyncio import run_coroutine_threadsafe
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError, Future, wait
 from contextlib import ExitStack
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -17,7 +19,8 @@ from pipeline.params import Config
 from pipeline.processes import ONE_THREAD
 
 if TYPE_CHECKING:
-    from distributed import Client, Future, LocalCluster
+    from distributed import Client, LocalCluster
+    from distributed import Future as DaskFuture
 
 Job = TypeVar("Job")
 Started = TypeVar("Started")
@@ -47,6 +50,7 @@ JOBS_AHEAD_PER_WORKER = 4
 STARTS = 3
 CONNECT_S = 10
 LOOK_AGAIN_S = 5
+LOST = "the Dask scheduler is lost; what is done is kept, and the same command goes on from there"
 log = logging.getLogger(__name__)
 
 
@@ -112,37 +116,46 @@ class Pool:
         What is returned gives the answer, or raises what the call raised. A cluster's worker for which `here` does not
         say `version` answers nothing.
         """
+        call: Callable[[], Any] = partial(function, argument)
         if self.run.scheduler == "synchronous":
-            return partial(function, argument)
-        if self.run.scheduler == "processes":
-            return partial(self._answer, self._client.submit(function, argument, pure=False))
+            return call
+        client = self._client  # imports Dask
+        from distributed.client import ClosedClientError
+
         from pipeline.workers import task
 
-        return partial(self._answer, self._client.submit(task(function, argument, version, here), pure=False))
+        if self.run.scheduler != "processes":
+            call = task(call, version, here)
+        try:
+            future = client.submit(call, pure=False)
+        except ClosedClientError:
+            raise PipelineError(LOST) from None
+        # Fetched as soon as it is there, while others are written. Dask's own executor does so, too, but takes an
+        # answer for an error if its worker leaves at that moment.
+        loop = client.loop.asyncio_loop  # type: ignore[union-attr]
+        return partial(self._answer, future, run_coroutine_threadsafe(_fetch(future), loop))
 
-    def _answer(self, future: "Future[Any]") -> Any:
-        from distributed import CancelledError, KilledWorker
+    def _answer(self, future: "DaskFuture[Any]", fetched: Future[Any]) -> Any:
+        from distributed import KilledWorker
 
-        lost = PipelineError(
-            "the Dask scheduler is lost; what is done is kept, and the same command goes on from there"
-        )
         missed = False
-        while True:
-            try:
-                return future.result(None if future.done() else LOOK_AGAIN_S)  # what is done may take long to come
-            except CancelledError:
-                raise lost from None
-            except KilledWorker:  # whose own words name a port, and so differ from run to run
-                raise ClipError("its process died each time it was tried; out of memory?") from None
-            except (OSError, RuntimeError):  # nothing has come yet; TimeoutError is an OSError
-                if future.status == "error":  # it is the call's own
-                    raise
+        while not wait([fetched], LOOK_AGAIN_S).done:
             workers = self._ask(self._client.nthreads)
             if workers is None:
-                raise lost
+                raise PipelineError(LOST)
             if not workers and not missed and self.run.scheduler != "processes":  # a process of ours is replaced
                 log.warning("run.scheduler: no worker is left; waiting for one to come")
             missed = not workers
+        try:
+            return fetched.result()
+        except CancelledError:
+            raise PipelineError(LOST) from None
+        except KilledWorker:  # whose own words name a port, and so differ from run to run
+            raise ClipError("its process died each time it was tried; out of memory?") from None
+        except (OSError, RuntimeError):  # as in `_ask`
+            if future.status == "error":  # it is the call's own
+                raise
+            raise PipelineError(LOST) from None
 
     def _ask(self, question: Callable[[], Any]) -> Any:
         """Return what the scheduler answers; None where it is gone: a future can wait for it for ever."""
@@ -194,6 +207,10 @@ class Pool:
             except RuntimeError as error:  # one has died; later than this, Dask replaces it
                 fault = error
         raise PipelineError(f"workers die while they start, {STARTS} times in a row; out of memory?") from fault
+
+
+async def _fetch(future: "DaskFuture[Any]") -> Any:
+    return await future
 
 
 def ahead(

@@ -73,15 +73,13 @@ def fault_of(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
     return ""
 
 
-def task(
-    function: Callable[[Any], Any], argument: Any, version: str, here: Callable[[], str] | None
-) -> Callable[[], Any]:
-    """Return the call as what a cluster can carry.
+def task(function: Callable[[], Any], version: str, here: Callable[[], str] | None) -> Callable[[], Any]:
+    """Return the function as what a cluster can carry.
 
     Its scheduler unpickles what it passes on, and may be without fdan or have another: a function of a function
     travels whole. A worker that cannot unpickle ends in silence, so it is handed bytes.
     """
-    packed = pickle.dumps((function, argument, version, here))
+    packed = pickle.dumps((function, version, here))
 
     def call() -> Any:
         from pipeline.workers import call_if_alike
@@ -94,20 +92,20 @@ def task(
 def call_if_alike(packed: bytes) -> Any:
     """Call the function of a task if what it needs beside fdan is the same here as where the run was started."""
     try:
-        function, argument, version, here = pickle.loads(packed)
-    except (ImportError, AttributeError) as error:
+        function, version, here = pickle.loads(packed)
+        alike = not here or version in _alike or here() == version
+    except (ImportError, AttributeError, SyntaxError, OSError) as error:
         raise ParameterError(
-            f"run.scheduler: a worker on {platform.node()} lacks what was given by name: {error}; "
-            "install it there, or start the worker with its folder in PYTHONPATH"
+            f"run.scheduler: a worker on {platform.node()} lacks what the run names, or cannot read it: {error}; "
+            "code of your own (in PYTHONPATH), libraries and weights must be there as they are here"
         ) from None
-    if here and version not in _alike:
-        if here() != version:
-            raise ParameterError(
-                f"run.scheduler: a worker on {platform.node()} has other plugins, libraries or weights, or had "
-                f"when it was started; {WRONG_NAME}"
-            )
-        _alike.add(version)
-    return function(argument)
+    if not alike:
+        raise ParameterError(
+            f"run.scheduler: a worker on {platform.node()} has other plugins, libraries or weights, or had "
+            f"when it was started; {WRONG_NAME}"
+        )
+    _alike.add(version)
+    return function()
 
 
 @cache  # a worker outlives edits of the files: it has what it has imported
@@ -115,7 +113,9 @@ def _versions() -> dict[str, str]:
     """Return the versions of the libraries that shape results, and the sum of this project's own files."""
     files = sorted(path for package in PROJECT for path in (ROOT / package).rglob("*.py"))
     own = digest({path.relative_to(ROOT).as_posix(): file_digest(path) for path in files})
-    return {name: _version(name) for name in SHAPING} | {CODE: own[:12]}
+    # Functions that travel whole are of one Python.
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {"python": python} | {name: _version(name) for name in SHAPING} | {CODE: own[:12]}
 
 
 def _version(library: str) -> str:

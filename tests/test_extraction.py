@@ -5,7 +5,7 @@ import io
 import itertools
 import os
 import re
-import signal
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numba
 import numpy as np
 import pytest
 import torch
+from distributed import Client
 from rich.console import Console
 from rich.text import Text
 from threadpoolctl import threadpool_info
@@ -231,18 +232,18 @@ def test_a_worker_has_one_thread_and_builds_a_network_once() -> None:
     assert {built for _, built in told} == {1}
 
 
-def own_process(_: object) -> int:
-    """Return the process that was asked."""
-    return os.getpid()
+def test_an_answer_counts_though_its_worker_leaves_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    undisturbed = Client._gather
 
+    async def gather(client: Client, futures: Any, **options: Any) -> Any:
+        answers = await undisturbed(client, futures, **options)
+        for future in futures:
+            future._state.lose()  # which Dask does when it hears that the worker has left
+        return answers
 
-def test_an_answer_that_was_lost_with_its_worker_is_computed_again() -> None:
-    with Pool(RunConfig(workers=2)) as pool:
-        answers = [pool.submit(own_process, None) for _ in range(8)]
-        first = {answer() for answer in answers}
-        for worker in first:
-            os.kill(worker, signal.SIGKILL)
-        assert not first & {answer() for answer in answers}
+    monkeypatch.setattr(Client, "_gather", gather)
+    with Pool(RunConfig(workers=1)) as pool:
+        assert [pool.submit(abs, -number)() for number in range(3)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -252,3 +253,22 @@ def test_an_answer_that_was_lost_with_its_worker_is_computed_again() -> None:
 def test_an_error_of_the_call_itself_comes_back(call: Any, argument: str, error: type[Exception]) -> None:
     with Pool(RunConfig(workers=1)) as pool, pytest.raises(error, match="nowhere"):
         pool.submit(call, argument)()
+
+
+def fail_if_odd(number: int) -> int:
+    """Take a moment; return the number or fail."""
+    time.sleep(number % 5 / 1000)
+    if number % 2:
+        raise ClipError(f"{number} is odd")
+    return number
+
+
+def test_looking_after_the_workers_disturbs_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.parallel.LOOK_AGAIN_S", 0.001)
+    with Pool(RunConfig(workers=2)) as pool:
+        for number, answer in ahead(range(500), lambda n: pool.submit(fail_if_odd, n), workers=lambda: 1):
+            if number % 2:
+                with pytest.raises(ClipError, match=f"{number} is odd"):
+                    answer()
+            else:
+                assert answer() == number

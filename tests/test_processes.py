@@ -7,8 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -16,8 +18,9 @@ import pytest
 from distributed import Client
 
 from pipeline.errors import ParameterError
+from pipeline.files import file_digest
 from pipeline.provenance import PROJECT, ROOT
-from pipeline.workers import FIT, Fit
+from pipeline.workers import FIT, Fit, task
 
 CLIPS = 60
 STAGE = '''
@@ -330,8 +333,14 @@ def test_a_worker_without_the_users_own_code_is_one_line(place: Place, empty_clu
     process = place.start(empty_cluster.address, 1, 3)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "lacks what was given by name: No module named 'stage'; install it there" in " ".join(errors.split())
+    assert "lacks what the run names, or cannot read it: No module named 'stage'; code" in " ".join(errors.split())
     assert "Traceback" not in errors
+
+
+def test_a_worker_without_the_weights_is_one_line(tmp_path: Path) -> None:
+    carried = task(partial(int, 1), "a version", partial(file_digest, tmp_path / "weights.pth"))
+    with pytest.raises(ParameterError, match=r"lacks what the run names, or cannot read it: .*weights\.pth"):
+        carried()
 
 
 @pytest.mark.parametrize("kind", ["threads", "code", *UNLIKE])
@@ -388,10 +397,13 @@ def test_a_cluster_whose_workers_have_all_left_is_waited_for_and_told(place: Pla
     for worker in cluster.started[1:]:
         worker.terminate()
     told = ""
+    too_long = threading.Timer(60, process.kill)
+    too_long.start()
     while "no worker is left" not in told:
         line = process.stderr.readline() if process.stderr else ""
         assert line, told
         told += line
+    too_long.cancel()
     cluster.join()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, told + errors
