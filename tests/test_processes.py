@@ -258,6 +258,7 @@ def test_a_worker_that_comes_later_and_would_compute_otherwise_takes_no_part(pla
 # What a worker runs when it starts, to be unlike us.
 UNLIKE = {
     "nothing": "import sys; sys.modules['pipeline.workers'] = None",
+    "python": "import platform; platform.python_version_tuple = lambda: ('3', '99', '0')",
     "processor": "import pipeline.devices; pipeline.devices._processor = lambda: 'an abacus'",
     "library": "from importlib import metadata; was = metadata.version\n"
     "metadata.version = lambda name: '0.0' if name == 'librosa' else was(name)",
@@ -360,6 +361,7 @@ def test_a_worker_that_would_compute_otherwise_is_refused(place: Place, cluster:
         "threads": "has threads 2, not 1; start it with: dask worker --nthreads 1",
         "code": "has fdan's code",
         "library": "has librosa",
+        "python": "has python 3.99, not 3.",
         "processor": "has hardware",
         "nothing": "cannot run fdan as it is there: ModuleNotFoundError",
     }
