@@ -10,7 +10,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.files import write_text
+from pipeline.base.files import write_text
 
 RESULTS = Path(__file__).parent / "results.json"
 # The manifest is first, and each is imported in its turn: it asks how much memory this process ever held.
@@ -32,7 +32,7 @@ def main() -> None:
             table.add_row(it.name, f"{it.value:.2f} {it.unit}", it.against, str(it.runs), spread, it.target)
             figures.append({"room": room} | it.as_json())
     Console().print(table)
-    from pipeline.devices import hardware  # not before the manifest's memory was asked for
+    from pipeline.parallel.devices import hardware
 
     machine = {"cores": psutil.cpu_count(), "processor": hardware("cpu"), "system": platform.system()}
     write_text(RESULTS, json.dumps({"machine": machine, "figures": figures}, indent=2) + "\n")

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import limits
 from benchmarks.figures import Figure, single
 from benchmarks.watching import PeakMemory
-from pipeline.provenance import ROOT
+from pipeline.base.provenance import ROOT
 
 EXTRACTION = ("faces", "spectrograms", "embed_faces", "embed_mels")
 

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.figures import Figure, ratio, single
-from pipeline.detectors import Frames, one_thread
-from pipeline.faces import FacesConfig, detect
-from pipeline.media import read_frames
-from pipeline.provenance import ROOT
-from pipeline.tracks import overlap
+from pipeline.base.provenance import ROOT
+from pipeline.faces.contract import Frames
+from pipeline.faces.crops import FacesConfig, detect
+from pipeline.faces.networks import one_thread
+from pipeline.faces.tracks import overlap
+from pipeline.media.frames import read_frames
 
 SHARED = Path(os.environ.get("FDAN_SHARED") or ROOT.parent / "shared")  # real clips and weights, where they are
 WEIGHTS = {  # the names that the files have there

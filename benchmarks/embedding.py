@@ -12,16 +12,17 @@ from torchvision.models import ResNet34_Weights
 from torchvision.models import resnet34 as torchvision_resnet34
 
 from benchmarks.figures import Figure, ratio
-from pipeline.backbones import BackboneConfig
-from pipeline.calibration import prepare
-from pipeline.embedding import SOURCES, as_batch, embed_clip, no_tokens
-from pipeline.engines import embed
-from pipeline.extraction import ClipJob, Step, fill
-from pipeline.faces import NO_FACES, FacesConfig, extract_faces
-from pipeline.media import decode_jpeg
-from pipeline.parallel import Pool, RunConfig
-from pipeline.store import EMBEDDINGS, PICTURES, Reader
-from pipeline.writer import writing
+from pipeline.embeddings.backbones import BackboneConfig
+from pipeline.embeddings.engines import embed
+from pipeline.embeddings.int8 import prepare
+from pipeline.embeddings.tokens import SOURCES, embed_clip, empty_tokens, to_batch
+from pipeline.faces.crops import NO_FACES, FacesConfig, extract_faces
+from pipeline.media.frames import decode_jpeg
+from pipeline.memo.extraction import ClipJob, Step, extract_to_file
+from pipeline.parallel.pool import ExecutionConfig, Pool
+from pipeline.store.reader import Reader
+from pipeline.store.schemas import EMBEDDINGS, PICTURES
+from pipeline.store.writer import open_writer
 
 SOURCE = SOURCES["faces"]
 ENGINES = {
@@ -37,7 +38,7 @@ def measure(paths: list[Path]) -> list[Figure]:
     """Return for each engine how much faster the stage is than a plain loop, and what share of it is the network."""
     with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, FDAN_CACHE=folder):
         faces = Path(folder) / "faces.h5"
-        with writing(faces, like=NO_FACES, attributes={"schema": PICTURES["visual"], "config": {}}) as writer:
+        with open_writer(faces, like=NO_FACES, attributes={"schema": PICTURES["visual"], "config": {}}) as writer:
             for number, path in enumerate(paths):
                 found = extract_faces(path, FacesConfig())
                 if len(found["times"]):
@@ -45,7 +46,7 @@ def measure(paths: list[Path]) -> list[Figure]:
         reader = Reader(faces, schema=PICTURES["visual"])
         plain = partial(_plain, reader, torchvision_resnet34(weights=None).eval())
         films = [SOURCE.pictures(reader[clip_id]) for clip_id in reader]
-        batches = [as_batch(images, ENGINES["torch"]) for images in films]
+        batches = [to_batch(images, ENGINES["torch"]) for images in films]
         figures = []
         for name, config in ENGINES.items():
             model = prepare(reader, SOURCE, config)[1]
@@ -85,7 +86,7 @@ def _network(batches: list[torch.Tensor], config: BackboneConfig, model: str) ->
 
 def _stage(reader: Reader, config: BackboneConfig, model: str) -> None:
     with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, FDAN_CACHE=folder):
-        pool = Pool(RunConfig(scheduler="synchronous"))
+        pool = Pool(ExecutionConfig(scheduler="synchronous"))
         step = Step(
             name="embedding",
             compute=partial(embed_clip, source=SOURCE, config=config, model=model),
@@ -95,11 +96,11 @@ def _stage(reader: Reader, config: BackboneConfig, model: str) -> None:
             hardware=pool.hardware,
         )
         jobs = [ClipJob(clip_id, clip_id, partial(reader.__getitem__, clip_id)) for clip_id in reader]
-        fill(
+        extract_to_file(
             Path(folder) / "visual.h5",
             jobs,
             step,
-            like=no_tokens(SOURCE, config, model=model),
+            like=empty_tokens(SOURCE, config, model=model),
             attributes={"schema": EMBEDDINGS},
             pool=pool,
         )

@@ -13,13 +13,14 @@ from torch.nn.functional import cosine_similarity
 
 from benchmarks.figures import Figure, ratio, single, slower
 from benchmarks.steps import sample
-from pipeline import writer
-from pipeline.backbones import BackboneConfig
-from pipeline.embedding import SOURCES, embed_clip
-from pipeline.faces import FacesConfig, extract_faces
-from pipeline.features import FeatureStore
-from pipeline.media import encode_jpeg
-from pipeline.store import EMBEDDINGS, PICTURES, Reader
+from pipeline.embeddings.backbones import BackboneConfig
+from pipeline.embeddings.tokens import SOURCES, embed_clip
+from pipeline.faces.crops import FacesConfig, extract_faces
+from pipeline.media.frames import encode_jpeg
+from pipeline.store import writer
+from pipeline.store.features import FeatureStore
+from pipeline.store.reader import Reader
+from pipeline.store.schemas import EMBEDDINGS, PICTURES
 
 CLIPS_STORED, TOKENS, WIDTH = 10_000, 16, 512
 RAVDESS = 1440 * 16  # crops
@@ -43,7 +44,7 @@ def _crops(folder: Path) -> list[Figure]:
     sizes, tokens = {}, {}
     with sample() as paths:
         for name, encode in (("jpeg", encode_jpeg), ("png", encode_png)):
-            with patch("pipeline.faces.encode_jpeg", encode):
+            with patch("pipeline.faces.crops.encode_jpeg", encode):
                 found = [extract_faces(path, FacesConfig()) for path in paths]
             sizes[name] = np.concatenate([rows["crops_lengths"] for rows in found]).mean()
             tokens[name] = np.concatenate([_tokens(folder / name, rows) for rows in found])
@@ -71,7 +72,7 @@ def _packed(path: Path, tokens: NDArray[np.float32]) -> list[Figure]:
 
 
 def _tokens(path: Path, rows: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    with writer.writing(path, like=rows, attributes={"schema": PICTURES["visual"]}) as file:
+    with writer.open_writer(path, like=rows, attributes={"schema": PICTURES["visual"]}) as file:
         file.append("clip", rows)
     clip = Reader(path, schema=PICTURES["visual"])["clip"]
     return embed_clip(clip, source=SOURCES["faces"], config=BACKBONE)["tokens"]
@@ -85,7 +86,7 @@ def _chunks(folder: Path) -> Figure:
     for name, chunk_bytes in (("large", writer.TOKENS_CHUNK_BYTES), ("small", writer.CHUNK_BYTES)):
         with (
             patch.object(writer, "TOKENS_CHUNK_BYTES", chunk_bytes),
-            writer.writing(folder / name, like=columns, attributes={"schema": EMBEDDINGS}) as file,
+            writer.open_writer(folder / name, like=columns, attributes={"schema": EMBEDDINGS}) as file,
         ):
             for clip_id in clips:
                 file.append(clip_id, columns)

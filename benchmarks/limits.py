@@ -10,16 +10,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.backbones import BackboneConfig
-from pipeline.engines import embed
-from pipeline.errors import ClipError
-from pipeline.faces import FacesConfig, detect
-from pipeline.media import read_audio, read_frames
-from pipeline.params import read_section
-from pipeline.processes import ONE_THREAD
-from pipeline.provenance import ROOT
-from pipeline.registry import lookup
-from pipeline.spectrograms import SPECTROGRAMS, SpectrogramsConfig, cut
+from pipeline.base.errors import ClipError
+from pipeline.base.params import read_section
+from pipeline.base.processes import ONE_THREAD
+from pipeline.base.provenance import ROOT
+from pipeline.base.registry import lookup
+from pipeline.embeddings.backbones import BackboneConfig
+from pipeline.embeddings.engines import embed
+from pipeline.faces.crops import FacesConfig, detect
+from pipeline.media.frames import read_frames
+from pipeline.media.sound import read_audio
+from pipeline.spectrograms.kinds import SPECTROGRAMS, SpectrogramsConfig
+from pipeline.spectrograms.windows import window_spans
 
 CHANNELS = {"faces": 3, "mels": 1}  # of the pictures that the two embedding stages read
 
@@ -65,7 +67,7 @@ def _alone(path: Path) -> float:
         sound = read_audio(path, rate_hz=sounds.rate_hz)
         values = lookup(SPECTROGRAMS, sounds.kind, "spectrogram")(sounds)(sound, sounds.rate_hz)
         length = max(values.shape[1], sounds.window_frames)
-        windows = len(cut(length, length=sounds.window_frames or length, overlap=sounds.overlap))
+        windows = len(window_spans(length, length=sounds.window_frames or length, overlap=sounds.overlap))
     except ClipError:  # one clip of the sample is silent
         windows = 0
     spent = time.perf_counter() - start

@@ -8,12 +8,12 @@ from pathlib import Path
 from unittest.mock import patch
 
 from benchmarks.figures import Figure, single
-from data_manifest.corpora import CorpusConfig
-from data_manifest.manifest import Clip, Exclusion, ManifestConfig, assemble, read_rows, write_rows
-from data_manifest.probing import probe_corpus, write_media
-from data_manifest.protocols import RandomFolds, SpeakerFolds, make_splits
-from pipeline.media import MediaInfo
-from pipeline.parallel import RunConfig
+from data_manifest.corpora.adapters import CorpusConfig
+from data_manifest.corpora.probing import probe_corpus, write_media
+from data_manifest.manifest.clips import Clip, Exclusion, ManifestConfig, assemble, read_rows, write_rows
+from data_manifest.splits.protocols import RandomFolds, SpeakerFolds, make_splits
+from pipeline.media.probe import MediaInfo
+from pipeline.parallel.pool import ExecutionConfig
 
 CLIPS = 100_000
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
@@ -32,7 +32,7 @@ def measure() -> list[Figure]:
             path.write_text(f"{number:2000}")  # more than a git-lfs pointer
             os.utime(path, (0, 0))
         with patch.dict(os.environ, FDAN_CACHE=str(Path(folder) / "cache")):
-            with patch("data_manifest.probing.probe_arrays", lambda path: INFO.as_arrays()):
+            with patch("data_manifest.corpora.probing.probe_arrays", lambda path: INFO.as_arrays()):
                 _manifest(root, Path(folder))  # fills the memo
             start = time.perf_counter()
             clips = _manifest(root, Path(folder))
@@ -53,7 +53,7 @@ def measure() -> list[Figure]:
 def _manifest(root: Path, folder: Path) -> list[Clip]:
     """Do what the stages corpus and manifest do; return the clips."""
     config = CorpusConfig(adapter="folder", root=str(root))
-    found = probe_corpus("many", config, RunConfig(scheduler="synchronous"))
+    found = probe_corpus("many", config, ExecutionConfig(scheduler="synchronous"))
     write_rows(folder / "clips.csv", found.clips, Clip)
     write_media(folder / "media.csv", found.media)
     kept, left_out = assemble(read_rows(folder / "clips.csv", Clip), found.exclusions, ManifestConfig())

@@ -11,10 +11,10 @@ import numpy as np
 
 from benchmarks.figures import Figure, single
 from benchmarks.watching import PeakMemory
-from pipeline.extraction import ClipJob, Step, fill
-from pipeline.memo import Arrays
-from pipeline.parallel import Pool, RunConfig
-from pipeline.provenance import ROOT
+from pipeline.base.provenance import ROOT
+from pipeline.memo.extraction import ClipJob, Step, extract_to_file
+from pipeline.parallel.pool import ExecutionConfig, Pool
+from pipeline.store.schemas import Arrays
 
 CLIPS = (200, 2000)
 RUN = "import sys; from benchmarks.memory import run; run(int(sys.argv[1]), sys.argv[2])"
@@ -44,9 +44,9 @@ def run(clips: int, folder: str) -> None:
     jobs = [ClipJob(f"clip{number:05}", str(number), partial(int, number)) for number in range(clips)]
     like = {"crops": np.empty((0, 10_000), np.uint8)}
     attributes = {"schema": "fdan.test/1"}
-    with Pool(RunConfig(workers=2)) as pool:
+    with Pool(ExecutionConfig(workers=2)) as pool:
         step = Step("memory", compute, compute, params={}, libraries=("numpy",), hardware=pool.hardware)
-        fill(Path(folder) / "out.h5", jobs, step, like=like, attributes=attributes, pool=pool)
+        extract_to_file(Path(folder) / "out.h5", jobs, step, like=like, attributes=attributes, pool=pool)
 
 
 def compute(number: int) -> Arrays:

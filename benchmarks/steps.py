@@ -11,13 +11,13 @@ import numpy as np
 from benchmarks import embedding
 from benchmarks.figures import Figure, ratio, slower
 from data_manifest.sample import SampleConfig, plan, render
-from pipeline.faces import FacesConfig, extract_faces
-from pipeline.features import FeatureStore
-from pipeline.files import file_digest
-from pipeline.memo import Memo
-from pipeline.provenance import digest
-from pipeline.store import EMBEDDINGS
-from pipeline.writer import writing
+from pipeline.base.files import file_sha256
+from pipeline.base.provenance import digest
+from pipeline.faces.crops import FacesConfig, extract_faces
+from pipeline.memo.entries import Memo
+from pipeline.store.features import FeatureStore
+from pipeline.store.schemas import EMBEDDINGS
+from pipeline.store.writer import open_writer
 
 CLIPS = 7
 CLIPS_STORED = 10_000
@@ -51,11 +51,11 @@ def _memo(paths: list[Path]) -> Figure:
     with tempfile.TemporaryDirectory() as folder:
         memo = Memo(Path(folder))
         for path in paths:
-            memo.write("faces", digest(file_digest(path)), compute(path))
+            memo.write("faces", digest(file_sha256(path)), compute(path))
         return ratio(
             "a face result from the memo",
             lambda: [compute(path) for path in paths],
-            lambda: [memo.read("faces", digest(file_digest(path))) for path in paths],
+            lambda: [memo.read("faces", digest(file_sha256(path))) for path in paths],
             against="computing it",
             target=">= 50",
         )
@@ -71,7 +71,7 @@ def _store(name: str, lengths: Iterable[int]) -> Figure:
         tokens = rng.normal(size=(ends[-1], 512)).astype(np.float32)
         np.save(flat, tokens)
         like = {"tokens": tokens[:0], "times": np.empty(0, np.float32)}
-        with writing(path, like=like, attributes={"schema": EMBEDDINGS, "config": {}}) as writer:
+        with open_writer(path, like=like, attributes={"schema": EMBEDDINGS, "config": {}}) as writer:
             for clip_id, start, end in zip(clips, ends, ends[1:], strict=False):
                 part = tokens[start:end]
                 writer.append(clip_id, {"tokens": part, "times": np.arange(len(part), dtype=np.float32)})

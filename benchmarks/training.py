@@ -18,19 +18,22 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet34
 
 from benchmarks.figures import Figure, ratio, single, times
-from data_manifest.manifest import EXCLUSIONS, MANIFEST, Clip, Exclusion, write_rows
-from data_manifest.protocols import SpeakerFolds
-from pipeline.ablation import override, run_table
-from pipeline.dataset import Examples
-from pipeline.experiments import ACOUSTIC, TOGETHER, VISUAL, open_corpus, plan_runs, read_recipe
-from pipeline.heads.contract import Dropout
-from pipeline.losses import ALIGNMENTS
-from pipeline.parallel import Pool, RunConfig
-from pipeline.params import read_section
-from pipeline.replicas import Replica, train_together
-from pipeline.store import EMBEDDINGS
-from pipeline.training import Recipe, alignment_losses, build_head, classification_loss, fused_probabilities, uar
-from pipeline.writer import writing
+from data_manifest.manifest.clips import EXCLUSIONS, MANIFEST, Clip, Exclusion, write_rows
+from data_manifest.splits.protocols import SpeakerFolds
+from pipeline.ablation.table import override, run_table
+from pipeline.alignments.table import ALIGNMENTS
+from pipeline.base.params import read_section
+from pipeline.heads.examples import Examples
+from pipeline.heads.layers import Dropout
+from pipeline.parallel.pool import ExecutionConfig, Pool
+from pipeline.store.schemas import EMBEDDINGS
+from pipeline.store.writer import open_writer
+from pipeline.training.answers import fused_probabilities, uar
+from pipeline.training.corpus import ACOUSTIC, VISUAL, open_corpus
+from pipeline.training.losses import alignment_losses, classification_loss
+from pipeline.training.recipe import Recipe, build_head
+from pipeline.training.replicas import Replica, train_together
+from pipeline.training.runs import TOGETHER, plan_runs, read_recipe
 
 # A corpus of SAVEE's size: 4 speakers, 16 faces and 4 spectrogram windows a clip, embedded by a ResNet-34.
 CLIPS, SPEAKERS, CLASSES, FACES, WINDOWS, WIDTH = 480, 4, 7, 16, 4, 512
@@ -44,7 +47,7 @@ def measure() -> list[Figure]:
     recipe = read_recipe()
     recipe = replace(recipe, train=recipe.train.model_copy(update={"epochs": MEASURED}))
     cores = psutil.cpu_count() or 1
-    with Pool(RunConfig()) as pool:
+    with Pool(ExecutionConfig()) as pool:
         return [*_epochs(pool, recipe, cores), *_batched(pool, recipe, cores), _table()]
 
 
@@ -122,7 +125,7 @@ def _table() -> Figure:
         start = time.perf_counter()
         corpus = open_corpus(Path(empty))
         runs = plan_runs(corpus.clips, protocols, range(SEEDS))
-        trained = len(list(run_table(corpus, recipes, runs, RunConfig())))
+        trained = len(list(run_table(corpus, recipes, runs, ExecutionConfig())))
         seconds = time.perf_counter() - start
     name = f"the table of ablations: {len(rows)} rows x {SPEAKERS} folds x {SEEDS} seeds x {EPOCHS} epochs"
     return single(name, seconds, "s", against=f"{trained} trainings", target="")
@@ -143,9 +146,9 @@ def _write_corpus(folder: Path) -> None:
         tokens = rng.standard_normal((CLIPS, count, WIDTH), np.float32)
         times = np.arange(count, dtype=np.float32) / count
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        with writing(folder / path, like={"tokens": tokens[0], "times": times}, attributes=attributes) as writer:
+        with open_writer(folder / path, like={"tokens": tokens[0], "times": times}, attributes=attributes) as writer:
             for clip, values in zip(clips, tokens, strict=True):
-                writer.append(clip.clip_id, {"tokens": values, "times": times}, content=clip.sha256)
+                writer.append(clip.clip_id, {"tokens": values, "times": times}, media_sha256=clip.sha256)
 
 
 @cache

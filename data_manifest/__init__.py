@@ -1,1 +1,1 @@
-"""What is to be processed: corpora, the manifest's contract, the sample corpus, evaluation splits."""
+"""What is to be processed: corpora, the manifest, splits, the sample corpus."""

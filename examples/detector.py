@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline import detectors
-from pipeline.detectors import Boxes, Detector, DetectorConfig, Frames
+from pipeline.faces import detectors
+from pipeline.faces.contract import Boxes, Detector, DetectorConfig, Frames
 
 
 def build(config: DetectorConfig) -> Detector:

@@ -14,7 +14,7 @@ from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.features import FeatureStore
+from pipeline.store.features import FeatureStore
 
 console = Console(highlight=False)
 
@@ -24,7 +24,7 @@ def read(modality: str) -> pd.DataFrame:
     store = FeatureStore(Path("data/embeddings") / f"{modality}.h5")
     if store.attributes["weights"]["name"] == "random":
         console.print(f"{modality}: random backbone weights, so the figures say nothing about emotion")
-    return pd.DataFrame({clip_id: store[clip_id].values.mean(0) for clip_id in store.filled()}).T
+    return pd.DataFrame({clip_id: store[clip_id].values.mean(0) for clip_id in store.clips_with_tokens()}).T
 
 
 def main() -> None:

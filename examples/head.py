@@ -7,9 +7,9 @@ In params.yaml: `head: {name: "examples.head:GatedHead"}`; or, to compare it wit
 import torch
 from torch import Tensor, nn
 
-from pipeline.dataset import Examples, Tokens
-from pipeline.heads import Head, HeadConfig, HeadOutput, Shapes
-from pipeline.heads.contract import Dropout, Standardise, masked_mean
+from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes
+from pipeline.heads.examples import Examples, Tokens
+from pipeline.heads.layers import Dropout, Standardise, masked_mean
 
 
 class GatedHead(Head):

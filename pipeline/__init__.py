@@ -1,1 +1,1 @@
-"""The library: every stage's science in the one module that bears its name."""
+"""The library: a room for each idea."""

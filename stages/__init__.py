@@ -10,20 +10,20 @@ import psutil
 from rich.console import Console
 from rich.logging import RichHandler
 
-from pipeline.errors import for_people
-from pipeline.processes import ONE_THREAD, collect_rarely
+from pipeline.base.errors import exit_with_message
+from pipeline.base.processes import ONE_THREAD, relax_garbage_collection
 
 STOPPED = 130  # what shells say of a command that Ctrl-C has ended
-collect_rarely()
+relax_garbage_collection()
 os.environ.update(ONE_THREAD)  # here, because numerical libraries read it once, when they are imported
 
 
-def run(main: Callable[[], None]) -> None:
+def run_stage(main: Callable[[], None]) -> None:
     """Run a stage: its log goes to the terminal, and a mistake that a person can mend is one line."""
     handler = RichHandler(console=Console(stderr=True), show_path=False, show_time=False)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     signal.signal(signal.SIGINT, _stop)
-    with for_people():
+    with exit_with_message():
         main()
 
 

@@ -4,14 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.ablation import compare, least_p, override, run_table, write_runs
-from pipeline.evaluation import named
-from pipeline.experiments import open_corpus, plan_ablation, read_recipe
-from pipeline.figures.results import draw_ablation
-from pipeline.files import write_text
-from pipeline.parallel import RunConfig
-from pipeline.params import read_section
-from stages import run
+from pipeline.ablation.comparison import compare, smallest_p
+from pipeline.ablation.figure import draw_ablation
+from pipeline.ablation.table import override, run_table, write_runs
+from pipeline.base.files import write_text
+from pipeline.base.params import read_section
+from pipeline.evaluation.predictions import protocol_label
+from pipeline.parallel.pool import ExecutionConfig
+from pipeline.training.corpus import open_corpus
+from pipeline.training.runs import plan_ablation, read_recipe
+from stages import run_stage
 
 RESULTS = Path("results")
 
@@ -23,15 +25,15 @@ def main() -> None:
     recipes = {row: override(recipe, overrides, row=row) for row, overrides in table.items()}
     corpus = open_corpus()
     runs = plan_ablation(corpus, recipe.train.seeds)
-    tested = run_table(corpus, recipes, runs, read_section("run", RunConfig))
+    tested = run_table(corpus, recipes, runs, read_section("run", ExecutionConfig))
     figures = write_runs(RESULTS / "ablation.csv", tested, corpus.classes)
     rows = compare(figures)
     first = runs[0].split
-    protocol = named(first.protocol, speakers_shared=first.speakers_shared)
-    summary = corpus.summary() | {"protocol": protocol, "figure": "uar", "rows": rows, "least_p": least_p(len(runs))}
+    protocol = protocol_label(first.protocol, speakers_shared=first.speakers_shared)
+    summary = corpus.summary() | {"protocol": protocol, "figure": "uar", "rows": rows, "least_p": smallest_p(len(runs))}
     write_text(RESULTS / "ablation.json", json.dumps(summary, indent=2) + "\n")
-    draw_ablation(rows, RESULTS / "figures/ablation.png", title=protocol)
+    draw_ablation(rows, RESULTS / "figures/ablate/ablation.png", title=protocol)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

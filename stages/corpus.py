@@ -4,12 +4,12 @@ import logging
 import sys
 from pathlib import Path
 
-from data_manifest.corpora import CorpusConfig
-from data_manifest.manifest import Clip, Exclusion, write_rows
-from data_manifest.probing import probe_corpus, write_media
-from pipeline.parallel import RunConfig
-from pipeline.params import read_section
-from stages import run
+from data_manifest.corpora.adapters import CorpusConfig
+from data_manifest.corpora.probing import probe_corpus, write_media
+from data_manifest.manifest.clips import Clip, Exclusion, write_rows
+from pipeline.base.params import read_section
+from pipeline.parallel.pool import ExecutionConfig
+from stages import run_stage
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ def main() -> None:
     """Write `data/corpora/<name>/clips.csv`, `exclusions.csv` and `media.csv`."""
     name = sys.argv[1]
     config = read_section("corpora", dict[str, CorpusConfig])[name]
-    found = probe_corpus(name, config, read_section("run", RunConfig))
+    found = probe_corpus(name, config, read_section("run", ExecutionConfig))
     folder = Path("data/corpora") / name
     write_rows(folder / "clips.csv", found.clips, Clip)
     write_rows(folder / "exclusions.csv", found.exclusions, Exclusion)
@@ -29,4 +29,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -4,14 +4,15 @@ import logging
 import sys
 from pathlib import Path
 
-from pipeline.backbones import BackboneConfig
-from pipeline.calibration import prepare
-from pipeline.embedding import SOURCES
-from pipeline.parallel import RunConfig
-from pipeline.params import read_section
-from pipeline.steps.embeddings import write_tokens
-from pipeline.store import PICTURES, Reader
-from stages import run
+from pipeline.base.params import read_section
+from pipeline.embeddings.backbones import BackboneConfig
+from pipeline.embeddings.int8 import prepare
+from pipeline.embeddings.step import write_tokens
+from pipeline.embeddings.tokens import SOURCES
+from pipeline.parallel.pool import ExecutionConfig
+from pipeline.store.reader import Reader
+from pipeline.store.schemas import PICTURES
+from stages import run_stage
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ def main() -> None:
     config = read_section(f"embed_{sys.argv[1]}", BackboneConfig)
     if config.weights == "random":
         log.warning("RANDOM WEIGHTS: the backbone was never trained; its figures show that the pipeline works, no more")
-    run_config = read_section("run", RunConfig)
+    run_config = read_section("run", ExecutionConfig)
     reader = Reader(source.path, schema=PICTURES[source.modality])
     weights, model = prepare(reader, source, config)
     target = Path("data/embeddings") / f"{source.modality}.h5"
@@ -30,4 +31,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

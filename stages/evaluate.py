@@ -3,27 +3,23 @@
 import json
 from pathlib import Path
 
-from data_manifest.protocols import ProtocolConfig
-from pipeline.checkpoints import load_head
-from pipeline.evaluation import (
-    MODALITIES,
-    evaluate,
-    headline,
-    named,
-    summary,
-    write_confusion,
-    write_predictions,
-)
-from pipeline.experiments import open_corpus, plan_runs, predict_runs, read_recipe
-from pipeline.exploration import explore
-from pipeline.figures.results import draw_confusion, draw_embedding, draw_reliability, draw_spread
-from pipeline.files import write_text
-from pipeline.params import read_section
-from pipeline.provenance import code_version
-from stages import run
+from data_manifest.splits.protocols import ProtocolConfig
+from pipeline.base.files import write_text
+from pipeline.base.params import read_section
+from pipeline.base.provenance import code_version
+from pipeline.evaluation.figures import draw_confusion, draw_embedding, draw_reliability, draw_spread
+from pipeline.evaluation.predictions import MODALITIES, protocol_label, write_confusion, write_predictions
+from pipeline.evaluation.projections import explore
+from pipeline.evaluation.results import headline, summary
+from pipeline.evaluation.scores import evaluate
+from pipeline.training.checkpoints import load_head
+from pipeline.training.corpus import open_corpus
+from pipeline.training.held_out import load_run, predict_runs
+from pipeline.training.runs import plan_runs, read_recipe
+from stages import run_stage
 
 RESULTS = Path("results")
-FIGURES = RESULTS / "figures"
+FIGURES = RESULTS / "figures/evaluate"
 MODELS = Path("models")
 
 
@@ -44,14 +40,17 @@ def main() -> None:
     name = first.split.protocol
     write_confusion(RESULTS / "confusion.csv", [it for it in predictions if it.protocol == name], corpus.classes)
     own = protocols[name]
-    title = named(name, speakers_shared=first.split.speakers_shared)
+    title = protocol_label(name, speakers_shared=first.split.speakers_shared)
     draw_confusion(own, corpus.classes, MODALITIES, FIGURES / "confusion.png", title=title)
     draw_reliability(own, FIGURES / "reliability.png", title=title)
     draw_spread(protocols, FIGURES / "spread.png")
-    explored = explore(corpus, first, predictions, MODELS)
+    answers = predictions[: len(first.split.test)]  # those of the first run come first
+    explored = explore(
+        load_run(corpus, first, MODELS), corpus.part(first.split.test), answers, predictions, corpus.classes
+    )
     write_text(RESULTS / "explore.json", json.dumps(explored) + "\n")
     draw_embedding(explored, corpus.classes, FIGURES / "tsne.png")
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

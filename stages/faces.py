@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from data_manifest.jobs import clip_jobs
-from pipeline.faces import FacesConfig
-from pipeline.parallel import RunConfig
-from pipeline.params import read_section
-from pipeline.steps.faces import write_faces
-from pipeline.store import PICTURES, Reader
-from stages import run
+from data_manifest.manifest.jobs import clip_jobs
+from pipeline.base.params import read_section
+from pipeline.faces.crops import FacesConfig
+from pipeline.faces.step import write_faces
+from pipeline.parallel.pool import ExecutionConfig
+from pipeline.store.reader import Reader
+from pipeline.store.schemas import PICTURES
+from stages import run_stage
 
 TARGET = Path("data/faces.h5")
 
@@ -17,14 +18,14 @@ def main() -> None:
     """Write `data/faces.h5` and its contact sheet."""
     config = read_section("faces", FacesConfig)
     jobs = clip_jobs("visual")
-    write_faces(TARGET, jobs, config, run=read_section("run", RunConfig))
+    write_faces(TARGET, jobs, config, run=read_section("run", ExecutionConfig))
     # Workers import this module, too, and draw nothing.
-    from pipeline.figures.sheets import draw_faces
+    from pipeline.faces.sheet import draw_faces
 
     media = {job.clip_id: job.load() for job in jobs}
-    sheet = Path("results/figures/faces.png")
+    sheet = Path("results/figures/faces/faces.png")
     draw_faces(Reader(TARGET, schema=PICTURES["visual"]), media, sheet, frames_per_clip=config.frames_per_clip)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from data_manifest.manifest import (
+from data_manifest.manifest.clips import (
     EXCLUSIONS,
     MANIFEST,
     Clip,
@@ -13,9 +13,9 @@ from data_manifest.manifest import (
     read_rows,
     write_rows,
 )
-from data_manifest.roots import corpus_roots
-from pipeline.params import read_section
-from stages import run
+from data_manifest.manifest.roots import corpus_roots
+from pipeline.base.params import read_section
+from stages import run_stage
 
 log = logging.getLogger(__name__)
 
@@ -32,4 +32,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

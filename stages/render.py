@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from data_manifest.sample import SampleConfig, plan, render
-from pipeline.files import written_whole
-from pipeline.parallel import Pool, RunConfig, ahead
-from pipeline.params import read_section
-from stages import run
+from pipeline.base.files import atomic_write
+from pipeline.base.params import read_section
+from pipeline.parallel.pool import ExecutionConfig, Pool, bounded_map
+from stages import run_stage
 
 
 def main() -> None:
@@ -18,15 +18,15 @@ def main() -> None:
     config = read_section("render", dict[str, SampleConfig])[name]
     folder = Path("data") / name
     utterances = plan(config)
-    with Pool(read_section("run", RunConfig)) as pool:
+    with Pool(read_section("run", ExecutionConfig)) as pool:
         start = partial(pool.submit, partial(render, folder=folder))
-        for _, rendered in ahead(utterances, start, workers=lambda: pool.workers):
+        for _, rendered in bounded_map(utterances, start, workers=lambda: pool.workers):
             rendered()
-    with written_whole(folder / "clips.csv") as path, path.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(folder / "clips.csv") as path, path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["path", "emotion", "speaker", "sentence"])
         table.writerows([it.path, it.emotion, it.speaker, it.sentence] for it in utterances)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -3,29 +3,31 @@
 import json
 from pathlib import Path
 
-from pipeline.curve_table import Curves
-from pipeline.figures.evidence import draw_attention, draw_curves, draw_extraction, draw_mistakes
-from pipeline.files import write_text
-from pipeline.health import health
-from pipeline.params import read_params
-from pipeline.report import Results, render_report
-from pipeline.store import PICTURES, Reader
-from pipeline.thumbnails import Thumbnails
-from stages import run
+from pipeline.base.files import write_text
+from pipeline.base.params import read_params
+from pipeline.report.extraction_summary import summarise_extraction
+from pipeline.report.figures import draw_attention, draw_curves, draw_extraction, draw_mistakes
+from pipeline.report.page import Results, render_report
+from pipeline.report.thumbnails import Thumbnails
+from pipeline.store.reader import Reader
+from pipeline.store.schemas import PICTURES
+from pipeline.training.curves import Curves
+from stages import run_stage
 
 RESULTS = Path("results")
 FIGURES = RESULTS / "figures"
-SHOWN = (
-    "ablation",
-    "attention",
-    "curves",
-    "extraction",
-    "faces",
-    "reliability",
-    "spectrograms",
-    "spread",
-    "tsne",
-)
+OWN = FIGURES / "report"
+SHOWN = {  # figure: the stage that draws it
+    "ablation": "ablate",
+    "attention": "report",
+    "curves": "report",
+    "extraction": "report",
+    "faces": "faces",
+    "reliability": "evaluate",
+    "spectrograms": "spectrograms",
+    "spread": "evaluate",
+    "tsne": "evaluate",
+}
 
 
 def main() -> None:
@@ -37,19 +39,19 @@ def main() -> None:
     faces = Reader("data/faces.h5", schema=PICTURES["visual"])
     windows = Reader("data/spectrograms.h5", schema=PICTURES["acoustic"])
     for modality, pictures in (("visual", faces), ("acoustic", windows)):
-        pictures.demand(metrics["embeddings"][modality]["upstream"]["version"])
+        pictures.require_match(metrics["embeddings"][modality]["upstream"]["version"])
     thumbnails = Thumbnails(faces, windows)
-    found = health(faces, metrics)
+    found = summarise_extraction(faces, metrics)
     curves = Curves.read(RESULTS / "curves/runs.csv", next(iter(metrics["protocols"])))
-    draw_curves(curves, FIGURES / "curves.png")
-    draw_attention(explored["attention"], FIGURES / "attention.png")
-    draw_mistakes(explored["mistakes"], thumbnails, FIGURES / "mistakes.png")
-    draw_extraction(found, FIGURES / "extraction.png")
-    figures = {name: (FIGURES / f"{name}.png").read_bytes() for name in SHOWN}
+    draw_curves(curves, OWN / "curves.png")
+    draw_attention(explored["attention"], OWN / "attention.png")
+    draw_mistakes(explored["mistakes"], thumbnails, OWN / "mistakes.png")
+    draw_extraction(found, OWN / "extraction.png")
+    figures = {name: (FIGURES / stage / f"{name}.png").read_bytes() for name, stage in SHOWN.items()}
     tracked = {name: values for name, values in read_params().items() if name != "run"}
     results = Results(metrics, ablation, explored, found, curves, figures, tracked)
     write_text(RESULTS / "report.html", render_report(results, thumbnails))
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from data_manifest.jobs import clip_jobs
-from pipeline.parallel import RunConfig
-from pipeline.params import read_section
-from pipeline.spectrograms import SpectrogramsConfig
-from pipeline.steps.spectrograms import write_windows
-from pipeline.store import PICTURES, Reader
-from stages import run
+from data_manifest.manifest.jobs import clip_jobs
+from pipeline.base.params import read_section
+from pipeline.parallel.pool import ExecutionConfig
+from pipeline.spectrograms.kinds import SpectrogramsConfig
+from pipeline.spectrograms.step import write_windows
+from pipeline.store.reader import Reader
+from pipeline.store.schemas import PICTURES
+from stages import run_stage
 
 TARGET = Path("data/spectrograms.h5")
 
@@ -16,12 +17,14 @@ TARGET = Path("data/spectrograms.h5")
 def main() -> None:
     """Write `data/spectrograms.h5` and its contact sheet."""
     config = read_section("spectrograms", SpectrogramsConfig)
-    write_windows(TARGET, clip_jobs("acoustic"), config, run=read_section("run", RunConfig))
+    write_windows(TARGET, clip_jobs("acoustic"), config, run=read_section("run", ExecutionConfig))
     # Workers import this module, too, and draw nothing.
-    from pipeline.figures.sheets import draw_spectrograms
+    from pipeline.spectrograms.sheet import draw_spectrograms
 
-    draw_spectrograms(Reader(TARGET, schema=PICTURES["acoustic"]), Path("results/figures/spectrograms.png"))
+    draw_spectrograms(
+        Reader(TARGET, schema=PICTURES["acoustic"]), Path("results/figures/spectrograms/spectrograms.png")
+    )
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -4,13 +4,14 @@ import logging
 from pathlib import Path
 from statistics import median
 
-from data_manifest.protocols import ProtocolConfig
-from pipeline.checkpoints import save_head
-from pipeline.curves import write_curves
-from pipeline.experiments import describe_head, open_corpus, plan_runs, read_recipe, refit, train_runs
-from pipeline.parallel import Pool, RunConfig
-from pipeline.params import read_section
-from stages import run
+from data_manifest.splits.protocols import ProtocolConfig
+from pipeline.base.params import read_section
+from pipeline.parallel.pool import ExecutionConfig, Pool
+from pipeline.training.checkpoints import save_head
+from pipeline.training.corpus import open_corpus
+from pipeline.training.curves import write_curves
+from pipeline.training.runs import describe_head, plan_runs, read_recipe, refit, train_runs
+from stages import run_stage
 
 log = logging.getLogger(__name__)
 MODELS = Path("models")
@@ -22,7 +23,7 @@ def main() -> None:
     corpus = open_corpus()
     runs = plan_runs(corpus.clips, read_section("protocols", dict[str, ProtocolConfig]), recipe.train.seeds)
     seed = recipe.train.seeds[0]
-    run_config = read_section("run", RunConfig)
+    run_config = read_section("run", ExecutionConfig)
     with Pool(run_config, device=run_config.device) as pool:
         trained = list(train_runs(corpus, [(recipe, it) for it in runs], pool))
         epochs = round(median(result.best_epoch for result in trained))
@@ -39,4 +40,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -2,9 +2,9 @@
 
 import torch
 
-from pipeline.dataset import Examples, Tokens
-from pipeline.replicas import Replica, train_together
-from pipeline.training import Recipe, Trained
+from pipeline.heads.examples import Examples, Tokens
+from pipeline.training.recipe import Recipe, Trained
+from pipeline.training.replicas import Replica, train_together
 
 
 def train(

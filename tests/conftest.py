@@ -11,8 +11,8 @@ import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from data_manifest.manifest import Clip
-from pipeline.provenance import ROOT
+from data_manifest.manifest.clips import Clip
+from pipeline.base.provenance import ROOT
 
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # a test that fills the disk would leave half a file for all others
 os.environ["COLUMNS"] = "300"  # tables are read line by line; set before the command line's console is made

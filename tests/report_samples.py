@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.curve_table import Curves
-from pipeline.evaluation import Prediction, evaluate
-from pipeline.exploration import answer_row, worst
-from pipeline.health import health
-from pipeline.report import Results, render_report
-from pipeline.store import Reader
-from pipeline.thumbnails import Thumbnails
-from pipeline.writer import writing
+from pipeline.evaluation.predictions import Prediction
+from pipeline.evaluation.projections import answer_row, worst
+from pipeline.evaluation.scores import evaluate
+from pipeline.report.extraction_summary import summarise_extraction
+from pipeline.report.page import Results, render_report
+from pipeline.report.thumbnails import Thumbnails
+from pipeline.store.reader import Reader
+from pipeline.store.writer import open_writer
+from pipeline.training.curves import Curves
 
 CLASSES = ["anger", "fear"]
 FIGURES = ("ablation", "attention", "curves", "extraction", "faces", "reliability", "spectrograms", "spread", "tsne")
@@ -40,7 +41,7 @@ def write_stores(folder: Path, clip_ids: list[str], *, without_face: str = "") -
         "crops": np.empty(0, np.uint8),
         "crops_lengths": np.empty(0, np.int64),
     }
-    with writing(faces, like=like_faces, attributes={"schema": "fdan.faces/4"}) as writer:
+    with open_writer(faces, like=like_faces, attributes={"schema": "fdan.faces/5"}) as writer:
         for number, clip_id in enumerate(clip_ids):
             writer.append(clip_id, like_faces if clip_id == without_face else _faces(number))
     like_sounds: dict[str, Any] = {
@@ -48,7 +49,7 @@ def write_stores(folder: Path, clip_ids: list[str], *, without_face: str = "") -
         "windows": np.empty((0, 32), np.float32),
         "windows_lengths": np.empty(0, np.int64),
     }
-    with writing(sounds, like=like_sounds, attributes={"schema": "fdan.spectrograms/3"}) as writer:
+    with open_writer(sounds, like=like_sounds, attributes={"schema": "fdan.spectrograms/4"}) as writer:
         for number, clip_id in enumerate(clip_ids):
             values = np.random.default_rng(number).random((60, 32), np.float32)
             columns = {"times": np.arange(3, dtype=np.float32), "windows": values}
@@ -151,7 +152,7 @@ def render(thumbnails: Thumbnails, told: dict[str, Any], found: dict[str, Any] |
         "metrics": told,
         "ablation": ablation(),
         "explored": found or explored(predictions()),
-        "health": health(thumbnails.faces, told),
+        "health": summarise_extraction(thumbnails.faces, told),
         "curves": curves(),
         "figures": dict.fromkeys(FIGURES, png()),
         "params": {"train": {}, "corpora": {"own": {"adapter": "folder", "root": "x"}}},

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.provenance import ROOT
+from pipeline.base.provenance import ROOT
 
 PAGES = (
     ROOT / "README.md",

@@ -12,7 +12,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from pipeline.provenance import ROOT
+from pipeline.base.provenance import ROOT
 
 SMALL = {
     "render": {"sample": {"speakers": 4, "utterances": 1}},

@@ -1,24 +1,3 @@
-"""What is trained: heads over cached tokens.
+"""What is trained on cached tokens: the contract of a head, one head a file, tokens as tensors."""
 
-A table entry is a builder: called with the section's configuration and the `Shapes` of the data, it returns the head.
-"""
-
-from collections.abc import Callable
-from functools import partial
-
-from pipeline.heads.baselines import Concat, Linear, Majority, Single
-from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes, fuse
-from pipeline.heads.fdan import FdanHead
-from pipeline.heads.official import OfficialHead
-
-__all__ = ["HEADS", "FdanHead", "Head", "HeadConfig", "HeadOutput", "Shapes", "fuse"]
-
-HEADS: dict[str, Callable[[HeadConfig, Shapes], Head]] = {
-    "acoustic": partial(Single, modality="acoustic"),
-    "concat": Concat,
-    "fdan": FdanHead,
-    "linear": Linear,
-    "majority": Majority,
-    "official": OfficialHead,
-    "visual": partial(Single, modality="visual"),
-}
+__all__ = ["concat", "contract", "examples", "fdan", "layers", "linear", "majority", "official", "single", "table"]

@@ -5,8 +5,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from pipeline.dataset import Examples, Tokens
-from pipeline.heads.contract import Dropout, Head, HeadConfig, HeadOutput, Shapes, Standardise, fuse, masked_mean
+from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes
+from pipeline.heads.examples import Examples, Tokens
+from pipeline.heads.layers import Dropout, Standardise, fuse, masked_mean
 
 
 class Encoder(nn.Module):

@@ -10,9 +10,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from pipeline.dataset import Tokens
-from pipeline.errors import ParameterError
-from pipeline.heads.contract import Drawn, Head, HeadConfig, HeadOutput, Shapes, mean
+from pipeline.base.errors import ParameterError
+from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes
+from pipeline.heads.examples import Tokens
+from pipeline.heads.layers import ReplicaRandom, mean_token
 
 WIDTH, HEADS, WIDTH_OF_HEAD = 256, 2, 32
 
@@ -52,15 +53,15 @@ class Normalised(nn.Module):
         return result
 
 
-class Shuffle(Drawn):
+class Shuffle(ReplicaRandom):
     """An order for a batch: their modalities are shuffled independently."""
 
     def forward(self, rows: Tensor) -> Tensor:
         """(B, D) to an order (B,)."""
         self.shape = rows.shape
-        return self.drawn if self.drawn.ndim else torch.arange(len(rows), device=rows.device)
+        return self.noise if self.noise.ndim else torch.arange(len(rows), device=rows.device)
 
-    def draw(self, generators: Sequence[torch.Generator]) -> Tensor:
+    def draw_noise(self, generators: Sequence[torch.Generator]) -> Tensor:
         """Return a random order for each replica."""
         return torch.stack([torch.randperm((self.shape or (0,))[0], generator=it) for it in generators])
 
@@ -86,7 +87,7 @@ class OfficialHead(Head):
 
     def forward(self, visual: Tokens, acoustic: Tokens) -> HeadOutput:
         """Tokens of B clips, of which the mean is taken, to logits (B, C) and one layer of (B, WIDTH)."""
-        seen, heard = (self.bottleneck_layer(mean(tokens)) for tokens in (visual, acoustic))
+        seen, heard = (self.bottleneck_layer(mean_token(tokens)) for tokens in (visual, acoustic))
         if self.training:
             order = self.shuffle(heard)
             seen, heard = self.attend(seen, heard[order])

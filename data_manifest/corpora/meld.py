@@ -1,0 +1,82 @@
+"""MELD: 13,708 utterances from a television series, seven emotions, official parts that share the cast.
+
+Films are named `dia0_utt0.mp4`, in a folder for each part; ids repeat across the parts.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from data_manifest.corpora._labels import read_labels, untracked
+from data_manifest.corpora.findings import Candidate, Findings, count_note, media_files, video_first
+from pipeline.base.params import Config, check
+
+PARTS = {"train_splits": "train", "dev_splits_complete": "dev", "output_repeated_splits_test": "test"}
+NAME = re.compile(r"dia(\d+)_utt(\d+)")
+EMOTIONS = {name: name for name in ("anger", "disgust", "fear", "neutral", "sadness", "surprise")} | {
+    "joy": "happiness"
+}
+COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
+ROWS = {"train": 9989, "dev": 1109, "test": 2610}
+KNOWN_BAD = {
+    "train/dia125_utt3": "broken as it was published",
+    "dev/dia110_utt7": "broken as it was published",
+    "test/dia38_utt4": "badly cut, 305 s",
+    "test/dia220_utt0": "badly cut, 235 s",
+    "train/dia309_utt0": "badly cut, 41 s",
+}
+
+
+class MeldOptions(Config):
+    """The options of the adapter."""
+
+    tables: str = ""  # the folder of {train,dev,test}_sent_emo.csv; empty: they are looked for below the root
+
+
+def find(root: Path, options: Mapping[str, Any]) -> Findings:
+    """Return MELD's utterances that have a film and a label."""
+    config = check(dict(options), MeldOptions, where="options")
+    findings = Findings(expected_names="diaX_uttY.mp4 in the folders " + ", ".join(PARTS))
+    films: dict[str, dict[str, str]] = {part: {} for part in PARTS.values()}  # part, then utterance: path
+    for path in sorted(media_files(root), key=video_first):
+        stem = PurePosixPath(path).stem
+        part = next((PARTS[folder] for folder in PurePosixPath(path).parts[:-1] if folder in PARTS), "")
+        if stem.startswith("final_videos_test"):
+            findings.left_out[path] = "an unlabelled extra"
+        elif not part or not NAME.fullmatch(stem):
+            findings.left_out[path] = "lies in no part's folder" if not part else "its name is not one of MELD's"
+        elif stem in films[part]:
+            findings.left_out[path] = f"the same utterance as {films[part][stem]}"
+        else:
+            films[part][stem] = path
+    for part in filter(films.get, films):
+        _label(part, films[part], root, config.tables, findings)
+    if any(films.values()):
+        findings.notes += untracked(root, config.tables)
+        findings.notes += [f"MELD: none of the {ROWS[part]} {part} utterances" for part in films if not films[part]]
+    return findings
+
+
+def _label(part: str, films: dict[str, str], root: Path, tables: str, findings: Findings) -> None:
+    """Add the films of one part that its table labels; note what either lacks."""
+    table = f"{part}_sent_emo.csv"
+    rows = {
+        f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}": row
+        for row in read_labels(root, table, COLUMNS, folder=tables)
+    }
+    if len(rows) != ROWS[part]:
+        findings.notes.append(f"MELD: {table} labels {len(rows)} utterances, not {ROWS[part]}")
+    for stem, path in films.items():
+        row = rows.get(stem)
+        emotion = EMOTIONS.get(row["Emotion"].strip().lower(), "") if row else ""
+        bad = KNOWN_BAD.get(f"{part}/{stem}")
+        if bad:
+            findings.left_out[path] = f"known bad: {bad}"
+        elif not row or not emotion:
+            findings.left_out[path] = f"no label in {table}" + (f": {row['Emotion']!r}" if row else "")
+        else:
+            sentence = " ".join(row["Utterance"].casefold().split())
+            speaker = row["Speaker"].strip() or "unknown"
+            findings.candidates.append(Candidate(path, emotion, speaker, sentence=sentence, split=part, name=stem))
+    findings.notes += count_note("MELD", f"{part} utterances", rows, films)

@@ -1,0 +1,191 @@
+"""The manifest's contract: which clips there are, what is known of each, and which were left out, and why."""
+
+import csv
+import io
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field, field_validator
+
+from pipeline.base.errors import CorpusError, ParameterError, StoreError
+from pipeline.base.files import write_text
+from pipeline.base.params import Config
+from pipeline.base.registry import suggest
+
+EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+ALL_EMOTIONS = (*EMOTIONS, "calm", "contempt", "excitement")  # the last ones are known to some corpora only
+PERFORMANCES = {  # names that tell what was recorded, wherever they stand: the corpus keeps it in several files
+    "ravdess": re.compile(r"(?<!\d)0[123](-0[12]-0[1-8]-0[12]-0[12]-0[12]-\d\d)(?!\d)"),
+    "crema_d": re.compile(r"(?<!\d)(1\d{3}_[A-Z]{3}_(?:ANG|DIS|FEA|HAP|NEU|SAD)_(?:LO|MD|HI|XX))(?![A-Z])"),
+}
+MANIFEST = Path("data/manifest.csv")
+EXCLUSIONS = Path("data/exclusions.csv")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A row of `data/manifest.csv`. Paths are relative to the root of the clip's corpus."""
+
+    clip_id: str
+    corpus: str
+    path: str
+    audio_path: str  # where the sound lies in a file of its own
+    speaker: str
+    emotion: str
+    split: str  # the official part, where the corpus has parts
+    sentence: str
+    modalities: str  # "visual", "acoustic" or "visual+acoustic"
+    duration_s: float
+    sha256: str  # of the media's bytes
+
+    @property
+    def files(self) -> list[str]:
+        """The paths of its media, one or two."""
+        return [path for path in (self.path, self.audio_path) if path]
+
+    @property
+    def sound(self) -> str:
+        """The path of the file that holds the sound."""
+        return self.audio_path or self.path
+
+    @property
+    def performance(self) -> str:
+        """What was recorded, by the names of its files, whichever corpus they are listed in; else the clip itself."""
+        return _performance(self.path, self.audio_path) or self.clip_id
+
+
+def clip_sha256(sums: Sequence[str]) -> str:
+    """Return what a clip's `sha256` is when its files have these."""
+    return sums[0] if len(sums) == 1 else sha256("".join(sums).encode()).hexdigest()
+
+
+@cache  # every fold of every protocol asks again
+def _performance(path: str, audio_path: str) -> str:
+    for corpus, name in PERFORMANCES.items():
+        if match := name.search(path) or name.search(audio_path):
+            return f"{corpus}/{match[1]}"
+    return ""
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """A row of `data/exclusions.csv`."""
+
+    clip_id: str
+    path: str
+    stage: str
+    reason: str
+
+
+class ManifestConfig(Config):
+    """The section `manifest`."""
+
+    merge: dict[str, str] = Field(default_factory=dict)  # e.g. calm: neutral
+    modalities: Literal["keep", "require"] = "keep"  # require leaves out clips that lack sound or picture
+    min_duration_s: float = Field(0.04, ge=0)
+    max_duration_s: float = Field(120, gt=0)  # an utterance is not that long: what is was cut wrongly
+
+    @field_validator("merge")
+    @classmethod
+    def _into_known(cls, value: dict[str, str]) -> dict[str, str]:
+        for label in value.values():
+            check_emotion(label)
+        return value
+
+
+Row = TypeVar("Row", Clip, Exclusion)
+
+
+def write_rows(path: Path, rows: Iterable[Row], kind: type[Row]) -> None:
+    """Write clips or exclusions as CSV, sorted by clip id and path."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [column.name for column in fields(kind)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(vars(row) for row in sorted(rows, key=lambda row: (row.clip_id, row.path)))
+    write_text(path, text.getvalue())
+
+
+def read_rows(path: Path, kind: type[Row]) -> list[Row]:
+    """Return the rows of a CSV file that `write_rows` wrote."""
+    names = [column.name for column in fields(kind)]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if reader.fieldnames != names:
+                raise StoreError(f"{path} has the columns {reader.fieldnames}, not {names}; run: dvc repro manifest")
+            return [kind(**_typed(row, f"{path}, line {reader.line_num}")) for row in reader]
+    except FileNotFoundError:
+        raise StoreError(f"{path} is not there; run: dvc repro manifest") from None
+
+
+def _typed(row: dict[str, Any], where: str) -> dict[str, Any]:
+    try:
+        if None in row or None in row.values():  # what the reader makes of too many values, and of too few
+            raise ValueError("it has another number of values than there are columns")
+        return row | {"duration_s": float(row["duration_s"])} if "duration_s" in row else row
+    except ValueError as error:
+        raise StoreError(f"{where}: {error}; run: dvc repro --force --single-item manifest") from error
+
+
+def check_emotion(label: str) -> None:
+    """Raise where the pipeline knows no such emotion."""
+    if label not in ALL_EMOTIONS:
+        raise ParameterError(f"unknown emotion {label!r}; {suggest(label, ALL_EMOTIONS)}")
+
+
+def assemble(
+    clips: Sequence[Clip], exclusions: Sequence[Exclusion], config: ManifestConfig
+) -> tuple[list[Clip], list[Exclusion]]:
+    """Return the manifest and the exclusions of all corpora together: labels merged, clips filtered.
+
+    Every clip that comes in goes out in exactly one of the two. Of clips with the same bytes one stays, or none
+    where their labels differ: else the same recording could be in two parts of a split.
+    """
+    labels = {clip.emotion for clip in clips}
+    for label in sorted(config.merge.keys() - labels - set(ALL_EMOTIONS)):
+        raise CorpusError(f"manifest.merge: no clip is labelled {label!r}; {suggest(label, labels)}")
+    merged = [replace(it, emotion=config.merge[it.emotion]) if it.emotion in config.merge else it for it in clips]
+    same: dict[str, list[Clip]] = defaultdict(list)
+    for clip in sorted(merged, key=lambda clip: clip.clip_id):
+        same[clip.sha256].append(clip)
+    kept, left_out = [], list(exclusions)
+    names: dict[str, str] = {}
+    for clip in merged:
+        reason = _reason_against(clip, config) or reason_against_copies(clip, same[clip.sha256])
+        if clip.clip_id in names:
+            raise CorpusError(f"two clips are named {clip.clip_id}: {names[clip.clip_id]} and {clip.path}")
+        names[clip.clip_id] = clip.path
+        if reason:
+            left_out.append(Exclusion(clip.clip_id, clip.path, "manifest", reason))
+        else:
+            kept.append(clip)
+    if not kept:
+        first = f"; the first: {left_out[0].path}: {left_out[0].reason}" if left_out else ""
+        raise CorpusError(f"no clip is left; {len(left_out)} were left out{first}")
+    return kept, left_out
+
+
+def _reason_against(clip: Clip, config: ManifestConfig) -> str:
+    if clip.emotion not in ALL_EMOTIONS:
+        return f"unknown emotion {clip.emotion!r}; manifest.merge can rename it"
+    if clip.duration_s < config.min_duration_s:
+        return f"too short: {clip.duration_s:g} s, less than manifest.min_duration_s"
+    if clip.duration_s > config.max_duration_s:
+        return f"too long: {clip.duration_s:g} s, more than manifest.max_duration_s"
+    if config.modalities == "require" and clip.modalities != "visual+acoustic":
+        return f"has {clip.modalities} only, and manifest.modalities is require"
+    return ""
+
+
+def reason_against_copies(clip: Clip, copies: Sequence[Clip]) -> str:
+    """Return why a clip cannot stay beside others of the same bytes, itself among them."""
+    if len({(it.emotion, it.speaker) for it in copies}) > 1:
+        other = next(it for it in copies if (it.emotion, it.speaker) != (clip.emotion, clip.speaker))
+        return f"the same bytes as {other.clip_id}, which has another label or speaker"
+    return "" if clip == copies[0] else f"the same bytes as {copies[0].clip_id}"

@@ -1,0 +1,3 @@
+"""The ablation table: its rows, their runs, their comparison; the stage `ablate`."""
+
+__all__ = ["comparison", "figure", "table"]

@@ -1,0 +1,3 @@
+"""Distances that pull the two modalities together: LMMD, MMD, CORAL, one a file with its paper."""
+
+__all__ = ["contract", "coral", "lmmd", "mmd", "schedule", "table"]

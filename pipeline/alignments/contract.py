@@ -1,0 +1,43 @@
+"""Pulling two modalities together: alignments behind one contract, and the weight that grows with training.
+
+An alignment is a function of two feature batches (n, D), (m, D) and their class weights (n, C), (m, C); it
+returns a scalar. A row whose class weights are all 0 is no sample: so a clip that lacks a modality takes no part.
+A table entry is a builder: called with the section's configuration, it returns the alignment.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from pipeline.base.params import Config
+from pipeline.base.registry import check_name
+
+Alignment = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+class AlignmentConfig(Config):
+    """The section `alignment`."""
+
+    name: str = "lmmd"
+    weight: float = Field(0.1, ge=0)
+    gamma: float = Field(10.0, ge=0)  # how fast the weight grows to its full size; see `progress_weight`
+    kernel_mul: float = Field(2.0, gt=1)
+    kernel_num: int = Field(5, ge=1)
+    normalise: Literal["common", "all"] = "common"
+    visual_labels: Literal["given", "predicted"] = "given"  # predicted: the probabilities that the head gives by then
+    acoustic_labels: Literal["given", "predicted"] = "given"
+    layer_weights: tuple[float, ...] = ()  # one for each aligned layer; empty: each counts 1
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        from pipeline.alignments.table import ALIGNMENTS  # here, because each is made from this configuration
+
+        return check_name(ALIGNMENTS, value, "alignment")
+
+
+def sample_mask(probs: Tensor) -> Tensor:
+    """Return 1 for each row that is a sample, 0 for one without any class weight: (n,)."""
+    return (probs.sum(1) > 0).to(probs.dtype)

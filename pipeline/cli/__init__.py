@@ -1,0 +1,1 @@
+"""The command `fdan`: its commands, `doctor`, `configure`."""

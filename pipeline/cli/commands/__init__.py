@@ -1,0 +1,1 @@
+"""The commands of `fdan`, a file each. Heavy imports stand inside functions, so that `--help` answers at once."""

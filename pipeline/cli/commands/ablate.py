@@ -1,0 +1,74 @@
+"""Compare variants of the head."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.base.errors import ParameterError, exit_with_message
+from pipeline.base.registry import suggest
+from pipeline.cli.console import console
+
+
+def ablate(
+    rows: Annotated[str, typer.Option(help="Rows of params.yaml: ablations, as in full,concat; all by default.")] = "",
+    grid: Annotated[list[str] | None, typer.Option(help="Values to cross, as in head.width=128,256.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds each fold is trained with.")] = 1,
+    csv: Annotated[Path | None, typer.Option(help="Where to write a line for every run.")] = None,
+) -> None:
+    """Train variants of the head on the cached embeddings, and compare them in pairs with the row `full`.
+
+    What was trained before, or before it was stopped, is taken from the memo.
+    """
+    with exit_with_message():
+        from pipeline.ablation.comparison import REFERENCE, compare, smallest_p
+        from pipeline.ablation.table import expand_grid, override, run_table, write_runs
+        from pipeline.base.params import read_section
+        from pipeline.evaluation.intervals import SIGNIFICANT
+        from pipeline.parallel.pool import ExecutionConfig
+        from pipeline.parallel.progress import progress_bar
+        from pipeline.training.corpus import open_corpus
+        from pipeline.training.runs import plan_ablation, read_recipe
+
+        recipe = read_recipe()
+        table = read_section("ablations", dict[str, dict[str, dict[str, Any]]])
+        wanted = [it.strip() for it in rows.split(",") if it.strip()] or ([] if grid else list(table))
+        for name in wanted:
+            if name not in table:
+                raise ParameterError(f"--rows {name}: no such row in params.yaml; {suggest(name, table)}")
+        chosen: dict[str, dict[str, dict[str, Any]]] = (
+            {REFERENCE: {}} | {name: table[name] for name in wanted} | expand_grid(grid or [])
+        )
+        chosen.pop("", None)  # the grid of nothing
+        recipes = {name: override(recipe, overrides, row=name) for name, overrides in chosen.items()}
+        corpus = open_corpus()
+        runs = plan_ablation(corpus, range(seeds))
+        tested = run_table(corpus, recipes, runs, read_section("run", ExecutionConfig))
+        with progress_bar() as bar:
+            total = len(recipes) * len(runs)
+            shown = bar.track(tested, total=total, task_id=bar.add_task("ablate", total=total, summary=""))
+            figures = write_runs(csv or Path("results/ablate.csv"), shown, corpus.classes)
+        _show_comparison(compare(figures), f"{len(runs)} runs a row, folds and seeds of {runs[0].split.protocol}")
+        if (least := smallest_p(len(runs))) >= SIGNIFICANT:
+            console.print(
+                f"With {len(runs)} runs, p cannot be less than {least:.3f}: use more --seeds.", highlight=False
+            )
+        if warning := corpus.summary().get("warning"):
+            console.print(f"Warning: {warning}.", style="bold yellow", highlight=False)
+
+
+def _show_comparison(rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    table = Table("row", title=f"UAR of the fusion, in %; {title}", title_justify="left")
+    for column in ("mean ± sd", "difference to full", "95 % interval", "p", "p, Holm"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        spread = "" if row["sd"] is None else f" ± {100 * row['sd']:.1f}"
+        tests = ["" if row[name] is None else f"{row[name]:.3f}" for name in ("p", "p_holm")]
+        low, high = row["interval_95"]
+        interval = f"{100 * low:+.1f} to {100 * high:+.1f}" if row["p"] is not None else ""
+        figures = [f"{100 * row['mean']:.1f}{spread}", f"{100 * row['difference']:+.1f}", interval]
+        table.add_row(escape(row["row"]), *figures, *tests)
+    console.print(table)

@@ -1,0 +1,45 @@
+"""The command `fdan`."""
+
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from pipeline.base.processes import relax_garbage_collection
+from pipeline.cli.commands import weights
+from pipeline.cli.commands.ablate import ablate
+from pipeline.cli.commands.configure import configure
+from pipeline.cli.commands.doctor import doctor
+from pipeline.cli.commands.info import info
+from pipeline.cli.commands.memo import memo
+from pipeline.cli.commands.predict import predict
+
+app = typer.Typer(no_args_is_help=True, help="Audio-visual speech emotion recognition on cached embeddings.")
+
+
+for command in (info, configure, doctor, ablate, predict, memo):
+    app.command()(command)
+
+
+app.add_typer(weights.app, name="weights")
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fdan {metadata.version('fdan')}")
+        raise typer.Exit
+
+
+@app.callback()
+def fdan(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say the version and leave.")
+    ] = False,
+) -> None:
+    """Audio-visual speech emotion recognition on cached embeddings."""
+
+
+def main() -> None:
+    """Run the command line."""
+    relax_garbage_collection()
+    app()

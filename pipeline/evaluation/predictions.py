@@ -1,0 +1,62 @@
+"""Honest figures: by clip, with interval, baseline, every fold, and what was left out."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.base.files import write_text
+
+MODALITIES = ("visual", "acoustic", "fused")
+ANSWERS = (*MODALITIES, "video_only", "audio_only")  # the last two: the fused one, with the other modality taken away
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one run says of one test clip: by modality, probabilities (C,), or None where the clip lacks it."""
+
+    protocol: str
+    speakers_shared: bool
+    fold: int
+    seed: int
+    clip_id: str
+    speaker: str
+    truth: int
+    probabilities: dict[str, list[float] | None]
+
+    def choice(self, modality: str) -> int:
+        """Return the most probable class; there is none where the clip lacks the modality."""
+        return int(np.argmax(self.probabilities[modality] or []))
+
+
+def write_predictions(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:
+    """Write one row for each run, clip and modality, probabilities in columns `p_<emotion>`."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    names = ["protocol", "fold", "seed", "modality", "clip_id", "speaker", "truth", "predicted"]
+    table.writerow([*names, *(f"p_{name}" for name in classes)])
+    for it in predictions:
+        for modality, values in it.probabilities.items():
+            if values is not None:
+                row = [it.protocol, it.fold, it.seed, modality, it.clip_id, it.speaker, classes[it.truth]]
+                table.writerow([*row, classes[int(np.argmax(values))], *(f"{value:.6f}" for value in values)])
+    write_text(path, text.getvalue())
+
+
+def write_confusion(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:
+    """Write truth and fused answer of each run and clip, as `dvc plots` wants them for a confusion matrix."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["truth", "predicted"])
+    for it in predictions:
+        if it.probabilities["fused"] is not None:
+            table.writerow([classes[it.truth], classes[it.choice("fused")]])
+    write_text(path, text.getvalue())
+
+
+def protocol_label(protocol: str, *, speakers_shared: bool) -> str:
+    """Return a protocol's name as it stands beside every figure of it."""
+    return protocol.replace("_", " ") + (" (speakers shared)" if speakers_shared else "")

@@ -1,0 +1,35 @@
+"""What a new head has to beat: one modality, late fusion, a linear classifier, the most frequent class."""
+
+from typing import Literal
+
+from torch import nn
+
+from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes
+from pipeline.heads.examples import Examples, Tokens
+from pipeline.heads.fdan import Encoder, feed_forward, layer_outputs
+from pipeline.heads.layers import masked_mean
+
+
+class Single(Head):
+    """One modality by itself: encoder, mean over the clip, feed-forward network, classifier."""
+
+    def __init__(self, config: HeadConfig, shapes: Shapes, *, modality: Literal["visual", "acoustic"]) -> None:
+        """Build for the modality's tokens."""
+        super().__init__()
+        self.modality = modality
+        self.encode = Encoder(getattr(shapes, modality), config)
+        self.ffn = feed_forward(config)
+        self.classify = nn.Linear(config.width, shapes.classes)
+
+    def fit(self, examples: Examples) -> None:
+        """Measure the scale of the tokens."""
+        self.encode.standardise.fit(getattr(examples, self.modality))
+
+    def forward(self, visual: Tokens, acoustic: Tokens) -> HeadOutput:
+        """Tokens of B clips to logits (B, C) of one modality."""
+        tokens = visual if self.modality == "visual" else acoustic
+        features = layer_outputs(self.ffn, masked_mean(self.encode(tokens), tokens.mask))[-1]
+        logits = self.classify(features)
+        if self.modality == "visual":
+            return HeadOutput(logits, None, [], [])
+        return HeadOutput(None, logits, [], [])

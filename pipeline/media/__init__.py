@@ -1,0 +1,3 @@
+"""Reading media with PyAV: what a file holds, frames at chosen times, sound as one channel."""
+
+__all__ = ["frames", "probe", "sound"]

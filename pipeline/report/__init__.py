@@ -1,0 +1,3 @@
+"""The report: one page with its parts, thumbnails and templates; the stage `report`."""
+
+__all__ = ["extraction_summary", "figures", "page", "thumbnails"]

@@ -1,0 +1,132 @@
+"""Sound as pictures: spectrograms behind one contract, cut into windows that know their time.
+
+A spectrogram is a function of mono float32 sound (samples,) and its rate in Hz; it returns (bands, frames) float32.
+A table entry is a builder: called with the section's configuration, it returns the spectrogram.
+"""
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import librosa
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.base.params import Config
+from pipeline.base.registry import check_name
+from pipeline.media.sound import Channels
+
+Sound = NDArray[np.float32]
+Spectrogram = Callable[[Sound, int], NDArray[np.float32]]
+DECIBELS = (-80.0, 20.0)  # what is black and white where a kind does not say otherwise
+SILENCE = 1e-10  # the power below which a cell counts as silent, -100 dB: keeps the logarithm finite
+
+
+class SpectrogramsConfig(Config):
+    """The section `spectrograms`."""
+
+    kind: str = "log_mel"
+    rate_hz: int = Field(16000, ge=1000)
+    channels: Channels = "mix"
+    fft_samples: int = Field(1024, ge=16)
+    hop_ms: float = Field(10, gt=0)
+    bands: int = Field(128, ge=8)  # rows of the image: Mel bands, cepstral coefficients, semitones or parts of them
+    fmin_hz: float = Field(50, ge=0)
+    fmax_hz: float = Field(8000, gt=0)
+    window_s: float | None = Field(1.0, gt=0)  # None: one image a clip
+    overlap: float = Field(0.5, ge=0, lt=1)
+    black: float | None = None  # the value that becomes 0 in the image, and
+    white: float | None = None  # the one that becomes 1; None: what suits the kind
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return check_name(SPECTROGRAMS, value, "spectrogram")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "SpectrogramsConfig":
+        if not self.fmin_hz < self.fmax_hz <= self.rate_hz / 2:
+            raise ValueError(
+                f"needs fmin_hz < fmax_hz <= rate_hz / 2, not {self.fmin_hz}, {self.fmax_hz}, {self.rate_hz / 2}"
+            )
+        black, white = self.range
+        if black >= white:
+            raise ValueError(f"needs black < white, not {black}, {white}")
+        return self
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The values that become 0 and 1 in the image."""
+        black, white = RANGES.get(self.kind, DECIBELS)
+        return black if self.black is None else self.black, white if self.white is None else self.white
+
+    @property
+    def hop(self) -> int:
+        """Samples between two frames."""
+        return max(1, round(self.hop_ms * self.rate_hz / 1000))
+
+    @property
+    def window_frames(self) -> int:
+        """Frames in a window; 0 where a clip is one image."""
+        return 0 if self.window_s is None else max(1, round(self.window_s * self.rate_hz / self.hop))
+
+
+def log_mel(config: SpectrogramsConfig) -> Spectrogram:
+    """Power on the Mel scale, in dB re full scale squared."""
+
+    def compute(sound: Sound, rate_hz: int) -> NDArray[np.float32]:
+        power = librosa.feature.melspectrogram(
+            y=sound,
+            sr=rate_hz,
+            n_fft=config.fft_samples,
+            hop_length=config.hop,
+            n_mels=config.bands,
+            fmin=config.fmin_hz,
+            fmax=config.fmax_hz,
+        )
+        return _decibels(power)
+
+    return compute
+
+
+def mfcc(config: SpectrogramsConfig) -> Spectrogram:
+    """Cepstral coefficients of `log_mel`: the first, loudness, is left out."""
+    mels = log_mel(config.model_copy(update={"bands": config.bands + 1}))
+
+    def compute(sound: Sound, rate_hz: int) -> NDArray[np.float32]:
+        values = librosa.feature.mfcc(S=mels(sound, rate_hz), n_mfcc=config.bands + 1)[1:]
+        return np.asarray(values, np.float32)
+
+    return compute
+
+
+def cqt(config: SpectrogramsConfig) -> Spectrogram:
+    """Power of a constant-Q transform, in dB re full scale squared: height is pitch, from fmin_hz to fmax_hz."""
+    an_octave = math.ceil(config.bands / math.log2(config.fmax_hz / config.fmin_hz))
+
+    def compute(sound: Sound, rate_hz: int) -> NDArray[np.float32]:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "n_fft=.* is too large")  # of low octaves and short clips: it is padded
+            values = librosa.cqt(
+                sound,
+                sr=rate_hz,
+                hop_length=config.hop,
+                fmin=config.fmin_hz,
+                n_bins=config.bands,
+                bins_per_octave=an_octave,
+                tuning=0,  # not that of the clip: a row is the same pitch in all of them
+                scale=False,  # a tone is as bright at any pitch
+            )
+        return _decibels(np.abs(values) ** 2)
+
+    return compute
+
+
+def _decibels(power: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    return np.asarray(10 * np.log10(np.maximum(power, SILENCE)), np.float32)
+
+
+SPECTROGRAMS: dict[str, Callable[[SpectrogramsConfig], Spectrogram]] = {"cqt": cqt, "log_mel": log_mel, "mfcc": mfcc}
+RANGES = {"cqt": (-100.0, 0.0), "log_mel": DECIBELS, "mfcc": (-100.0, 100.0)}

@@ -1,0 +1,108 @@
+"""Writing the files of `pipeline.store`: clip by clip, whole or not at all."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from pipeline.base.errors import NO_ROOM, StoreError
+from pipeline.base.files import DeferredErrors, atomic_write
+from pipeline.base.provenance import canonical, digest
+from pipeline.store.schemas import CHECKSUM, CLIP_ID, MEDIA_SHA256, WORDS, Arrays, holds_tokens, offsets_name, word_sum
+
+CHUNK_BYTES = 1 << 18
+TOKENS_CHUNK_BYTES = 1 << 22  # read one and a half times as fast as smaller ones
+
+
+class Writer:
+    """Appends clips to an open file; made by `writing`."""
+
+    def __init__(self, file: h5py.File, disk: DeferredErrors, like: Arrays) -> None:
+        """Create the columns, empty, with the types and row shapes of `like`."""
+        self._file, self._disk = file, disk
+        self._columns: dict[str, h5py.Dataset] = {}
+        self._texts: dict[str, list[str]] = {CLIP_ID: [], MEDIA_SHA256: []}
+        self._sums = {name: 0 for name in like if holds_tokens(name)}
+        self._offsets = {offsets_name(name): [0] for name in ["", *like] if f"{name}_lengths" in like or not name}
+        for name, value in like.items():
+            if name.endswith("_lengths"):
+                continue
+            row_bytes = max(1, value.dtype.itemsize * int(np.prod(value.shape[1:])))
+            chunk_bytes = TOKENS_CHUNK_BYTES if holds_tokens(name) else CHUNK_BYTES
+            self._columns[name] = file.create_dataset(
+                name,
+                shape=(0, *value.shape[1:]),
+                maxshape=(None, *value.shape[1:]),
+                dtype=value.dtype,
+                chunks=(max(1, chunk_bytes // row_bytes), *value.shape[1:]),
+                fletcher32=not holds_tokens(name),
+            )
+
+    def append(self, clip_id: str, columns: Arrays, *, media_sha256: str = "") -> None:
+        """Add a clip: columns of n rows; one with ragged rows lies flat, its rows' lengths in `<name>_lengths`.
+
+        `media_sha256` is the sha256 of its media.
+        """
+        rows = {len(columns.get(f"{name}_lengths", value)) for name, value in columns.items()}
+        if len(rows) != 1:
+            raise ValueError(f"{clip_id}: columns with different numbers of rows: {sorted(rows)}")
+        for name, value in sorted(columns.items()):  # one order of writing, or equal contents were no equal files
+            if name.endswith("_lengths"):
+                ends = self._offsets[offsets_name(name.removesuffix("_lengths"))]
+                ends.extend((ends[-1] + np.cumsum(value)).tolist())
+            else:
+                dataset = self._columns[name]
+                start = len(dataset)
+                dataset.resize(start + len(value), axis=0)
+                dataset[start:] = value
+                if name in self._sums:
+                    self._sums[name] += word_sum(value)
+        self._offsets["offsets"].append(self._offsets["offsets"][-1] + rows.pop())
+        self._texts[CLIP_ID].append(clip_id)
+        self._texts[MEDIA_SHA256].append(media_sha256)
+        if self._disk.failed:
+            raise self._disk.failed
+
+    def finish(self, attributes: Mapping[str, Any]) -> None:
+        """Write the index and the attributes; what is no text becomes JSON."""
+        for name, values in self._offsets.items():
+            self._file.create_dataset(name, data=np.asarray(values, np.int64), fletcher32=True)
+        for name, texts in self._texts.items():
+            # Of a fixed length: HDF5 keeps strings of any length where no checksum covers them.
+            fixed = np.asarray([text.encode() for text in texts] or [b""])[: len(texts)]
+            kind = h5py.string_dtype(length=max(1, fixed.dtype.itemsize))
+            self._file.create_dataset(name, data=fixed.astype(kind), maxshape=(None,), fletcher32=True)
+        for name, total in self._sums.items():
+            self._columns[name].attrs["sum"] = np.uint64(total % WORDS)
+        told = {name: value if isinstance(value, str) else canonical(value) for name, value in attributes.items()}
+        self._file.attrs.update(told | {CHECKSUM: digest(told)})
+
+
+@contextmanager
+def open_writer(path: Path, *, like: Arrays, attributes: Mapping[str, Any]) -> Iterator[Writer]:
+    """Write one file, which appears under its name when the block ends well.
+
+    `like` shows the columns (any arrays of the right type and row shape); `attributes` are read at the end.
+    """
+    for abandoned in path.parent.glob(f".*.{path.name}"):  # by a run that was killed
+        abandoned.unlink()
+    failed: OSError | None = None
+    try:
+        with atomic_write(path) as temporary, DeferredErrors(temporary, "w+b") as disk:
+            try:
+                with h5py.File(disk, "w", libver=("v110", "v110")) as file:
+                    writer = Writer(file, disk, like)
+                    yield writer
+                    writer.finish(attributes)
+            finally:
+                failed = disk.failed
+            if failed:
+                raise failed
+    except OSError as error:
+        cause = failed or error  # once a write has failed, HDF5 complains of what it then cannot read
+        if cause.errno not in NO_ROOM:
+            raise
+        raise StoreError(f"{path} cannot be written: {cause.strerror}; make room, and run the stage again") from error

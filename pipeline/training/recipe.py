@@ -1,0 +1,59 @@
+"""What a training run is made of: its recipe, its losses, what a head says, what comes of it."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pipeline.alignments.contract import AlignmentConfig
+from pipeline.base.params import Config
+from pipeline.base.registry import lookup
+from pipeline.heads.contract import Head, HeadConfig, Shapes
+from pipeline.heads.examples import Examples
+from pipeline.heads.table import HEADS
+from pipeline.training._epoch import Epoch
+
+
+class TrainConfig(Config):
+    """The section `train`."""
+
+    epochs: int = Field(40, ge=1)
+    batch_size: int = Field(32, ge=2)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.05, ge=0)
+    warmup: float = Field(0.1, ge=0, lt=1)  # the share of the steps over which the learning rate grows
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    gradient_norm: float = Field(1.0, gt=0)  # gradients are scaled down to this
+    class_weights: Literal["none", "balanced"] = "none"  # balanced: each class counts alike, however rare
+    patience: int | None = Field(None, ge=1)  # stop after so many epochs without a better UAR on validation
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that shapes a training run, but for the data and the seed."""
+
+    head: HeadConfig
+    alignment: AlignmentConfig
+    train: TrainConfig
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A head at its best epoch, and how it came there."""
+
+    head: Head
+    curve: list[Epoch]
+    best_epoch: int
+
+
+def build_head(config: HeadConfig, examples: Examples, classes: int) -> Head:
+    """Return an untrained head that fits the examples."""
+    shapes = Shapes(examples.visual.values.shape[-1], examples.acoustic.values.shape[-1], classes)
+    head: Head = lookup(HEADS, config.name, "head")(config, shapes)
+    return head
+
+
+def describe(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe as JSON-like data."""
+    return {name: getattr(recipe, name).model_dump(mode="json") for name in ("head", "alignment", "train")}

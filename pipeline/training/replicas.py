@@ -1,0 +1,250 @@
+"""Training many replicas of one architecture as one program, each with its own data, seed and settings.
+
+All that is random is drawn for each replica from its own generator, and nothing of one reaches another: who trains in
+company ends where it would have ended alone, but for the last digits of its sums. Generators are the CPU's whatever
+the device is, so that a GPU, too, changes no more than last digits.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from pipeline.alignments.contract import Alignment
+from pipeline.alignments.schedule import alignment_weights
+from pipeline.alignments.table import ALIGNMENTS
+from pipeline.base.errors import ParameterError, TrainingError
+from pipeline.base.registry import lookup
+from pipeline.heads.contract import Head
+from pipeline.heads.examples import Examples, Tokens
+from pipeline.parallel.devices import find_device
+from pipeline.training._epoch import Epoch
+from pipeline.training._stacked import Stacked, State
+from pipeline.training.answers import fused_probabilities, uar
+from pipeline.training.losses import alignment_losses, class_weights, classification_loss, learning_rates
+from pipeline.training.recipe import Recipe, Trained, build_head
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One training run: a recipe, a seed, and the places (n,) among the examples of what trains and what validates."""
+
+    recipe: Recipe
+    training: Tensor
+    validation: Tensor | None
+    seed: int
+
+
+def architecture(recipe: Recipe) -> tuple[Any, ...]:
+    """Return what replicas must have in common to be trained together."""
+    alignment = recipe.alignment.model_dump(exclude={"weight", "gamma"})
+    return str(recipe.head), str(alignment), recipe.train.epochs, recipe.train.batch_size
+
+
+def train_together(
+    examples: Examples, replicas: Sequence[Replica], *, classes: int, epochs: int = 0, device: str = "cpu"
+) -> list[Trained]:
+    """Train replicas of one architecture; return each at the epoch of its best UAR on validation, or at its last.
+
+    `epochs` replaces the recipes' number of epochs; the schedules then end there. Examples come, and heads are
+    returned, on the CPU.
+    """
+    place = find_device(device)
+    torch.set_num_threads(1)  # the same bits on every machine's number of cores; processes make use of these
+    heads = []
+    for it in replicas:
+        torch.manual_seed(it.seed)
+        heads.append(build_head(it.recipe.head, examples, classes))
+        heads[-1].fit(examples.take(it.training))
+    if not any(parameter.requires_grad for parameter in heads[0].parameters()):
+        return [Trained(head, [], 0) for head in heads]  # fitting was all
+    epochs = epochs or replicas[0].recipe.train.epochs
+    run = ReplicaBatch(examples, replicas, heads, classes=classes, epochs=epochs, device=place)
+    for epoch in range(1, run.epochs + 1):
+        if all(run.stopped):
+            break
+        run.train_epoch(epoch)
+    return run.finish()
+
+
+def _layer_weights(recipe: Recipe, layers: int) -> Tensor:
+    """Return how much each aligned layer counts (layers,)."""
+    given = recipe.alignment.layer_weights
+    if given and layers and len(given) != layers:
+        raise ParameterError(
+            f"alignment.layer_weights has {len(given)} numbers, but the head {recipe.head.name} aligns {layers} "
+            "layers; give one number for each, or none at all"
+        )
+    return torch.tensor(given) if given and layers else torch.ones(layers)
+
+
+class ReplicaBatch:
+    """The state of replicas that are being trained."""
+
+    def __init__(
+        self,
+        examples: Examples,
+        replicas: Sequence[Replica],
+        heads: Sequence[Head],
+        *,
+        classes: int,
+        epochs: int,
+        device: torch.device,
+    ) -> None:
+        recipe = replicas[0].recipe
+        self.replicas, self.heads, self.epochs, self.device = replicas, heads, epochs, device
+        self.examples, self.labels = examples.to(device), examples.labels
+        self.size = recipe.train.batch_size
+        self.align: Alignment = lookup(ALIGNMENTS, recipe.alignment.name, "alignment")(recipe.alignment)
+        self.generators = [torch.Generator().manual_seed(it.seed) for it in replicas]
+        self.stacked = Stacked(heads, device)
+        layers = self.stacked.meet(examples.take(replicas[0].training[:1].expand(self.size)).to(device))
+        self.layer_weights = _layer_weights(recipe, layers).to(device)
+        self.class_weights = torch.stack(
+            [class_weights(it.recipe.train, self.labels[it.training], classes) for it in replicas]
+        ).to(device)
+        # They share the memory of the stack.
+        self.rows = [torch.nn.Parameter(row) for row in self.stacked.rows]
+        own = [
+            {"params": [row], "weight_decay": it.recipe.train.weight_decay}
+            for row, it in zip(self.rows, replicas, strict=True)
+        ]
+        self.optimiser = torch.optim.AdamW(own, fused=True)
+        self.gradient_norms = torch.tensor([it.recipe.train.gradient_norm for it in replicas], device=device)
+        self.per_epoch = [math.ceil(len(it.training) / self.size) for it in replicas]
+        self.curves: list[list[Epoch]] = [[] for _ in replicas]
+        totals = [epochs * steps for steps in self.per_epoch]
+        self.rates = [learning_rates(it.recipe.train, total) for it, total in zip(replicas, totals, strict=True)]
+        self.shares = [alignment_weights(it.recipe.alignment, n) for it, n in zip(replicas, totals, strict=True)]
+        self.smoothing = torch.tensor([it.recipe.train.label_smoothing for it in replicas], device=device)
+        self.best = self.stacked.rows.clone()
+        self.best_epoch = [epochs] * len(replicas)
+        self.best_uar = [-1.0] * len(replicas)
+        self.stopped = [False] * len(replicas)
+
+    def train_epoch(self, epoch: int) -> None:
+        """Take every replica once through its clips, then through its validation part."""
+        self.stacked.base.train()
+        steps = max(self.per_epoch)
+        index = torch.zeros(len(self.replicas), steps * self.size, dtype=torch.int64)
+        valid = torch.zeros(index.shape, dtype=torch.bool)
+        for row, (it, generator) in enumerate(zip(self.replicas, self.generators, strict=True)):
+            if self.stopped[row]:
+                continue
+            count = len(it.training)
+            index[row, :count] = it.training[torch.randperm(count, generator=generator)]
+            valid[row, :count] = True
+        found = []
+        for number, (part, there) in enumerate(zip(index.split(self.size, 1), valid.split(self.size, 1), strict=True)):
+            found.append(self._step(part, there, epoch, number))
+        losses = torch.stack(found).cpu()  # (steps, replicas, 1 + layers)
+        scores = self._validate()
+        for row, (it, score) in enumerate(zip(self.replicas, scores, strict=True)):
+            if self.stopped[row]:
+                continue
+            cross_entropy, *alignment = losses[: self.per_epoch[row], row].mean(0).tolist()
+            self.curves[row].append(Epoch(epoch, cross_entropy, tuple(alignment), score))
+            if it.validation is None or score > self.best_uar[row]:
+                self.best_uar[row], self.best_epoch[row] = score, epoch
+                self.best[row] = self.stacked.rows[row]
+            patience = it.recipe.train.patience
+            self.stopped[row] = patience is not None and epoch - self.best_epoch[row] >= patience
+
+    def _step(self, index: Tensor, valid: Tensor, epoch: int, number: int) -> Tensor:
+        """Take one step with the clips (replicas, B) that are valid; return both losses of each, unweighted."""
+        running = valid.any(1).tolist()
+        index, valid = index.to(self.device), valid.to(self.device)
+        active = valid.any(1)
+        # Who has no batch left draws nothing: it would draw otherwise than alone.
+        idle = torch.Generator()
+        generators = [it if on else idle for it, on in zip(self.generators, running, strict=True)]
+        tokens = [part.batches(index, generators) for part in (self.examples.visual, self.examples.acoustic)]
+        visual, acoustic = ((it.values, it.times, it.mask & valid[..., None]) for it in tokens)
+        buffers = self.stacked.buffers | self.stacked.draw_noise(generators)
+        stack = self.stacked.rows.requires_grad_()
+        cross_entropy, layers = vmap(self._losses)(
+            self.stacked.named(stack),
+            buffers,
+            visual,
+            acoustic,
+            self.examples.labels[index],
+            self.smoothing,
+            self.class_weights,
+        )
+        done = [(epoch - 1) * steps + min(number, steps - 1) for steps in self.per_epoch]
+        shares = torch.stack([share[at] for share, at in zip(self.shares, done, strict=True)]).to(self.device)
+        loss = cross_entropy + shares * (layers @ self.layer_weights)
+        if not (torch.isfinite(loss) | ~active).all():
+            self._complain(cross_entropy, layers, epoch, number)
+        (grads,) = torch.autograd.grad((loss * active).sum(), stack)
+        stack.requires_grad_(False)
+        grads *= (self.gradient_norms / (grads.norm(dim=1) + 1e-6)).clamp(max=1)[:, None]
+        for row, on in enumerate(running):
+            self.rows[row].grad = grads[row] if on else None
+            self.optimiser.param_groups[row]["lr"] = float(self.rates[row][done[row]])
+        self.optimiser.step()
+        return torch.cat([cross_entropy.detach()[:, None], layers.detach()], 1)
+
+    def _losses(
+        self,
+        params: State,
+        buffers: State,
+        visual: tuple[Tensor, ...],
+        acoustic: tuple[Tensor, ...],
+        labels: Tensor,
+        smoothing: Tensor,
+        weights: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the cross-entropy () and the alignment of each layer (layers,) of one replica."""
+        batch = Examples(Tokens(*visual), Tokens(*acoustic), labels)
+        output = self.stacked.call(params, buffers, batch.visual, batch.acoustic)
+        return (
+            classification_loss(output, batch, smoothing=smoothing, weights=weights),
+            alignment_losses(output, batch, self.align, self.replicas[0].recipe.alignment),
+        )
+
+    def _complain(self, cross_entropy: Tensor, layers: Tensor, epoch: int, number: int) -> None:
+        row = int((~torch.isfinite(cross_entropy + layers.sum(1))).nonzero()[0])
+        where = [f"layer {it + 1}" for it, value in enumerate(layers[row]) if not torch.isfinite(value)]
+        raise TrainingError(
+            f"the loss is not finite at epoch {epoch}, batch {number}: cross-entropy {cross_entropy[row].item():g}, "
+            f"alignment {layers[row].tolist()}{' in ' + ', '.join(where) if where else ''}; "
+            "lower train.learning_rate or alignment.weight"
+        )
+
+    @torch.no_grad()
+    def _validate(self) -> list[float]:
+        """Return every replica's UAR on its validation part; nan without one."""
+        places = [it.validation for it in self.replicas if it.validation is not None]
+        if len(places) < len(self.replicas):
+            return [math.nan] * len(self.replicas)
+        self.stacked.base.eval()
+        index = torch.nn.utils.rnn.pad_sequence(places, batch_first=True).to(self.device)
+        # As many at a time as in training: what is larger has to be fetched from further away.
+        answers = torch.cat([self._answer(part) for part in index.split(self.size, 1)], 1).cpu()
+        return [uar(answer[: len(place)], self.labels[place]) for answer, place in zip(answers, places, strict=True)]
+
+    def _answer(self, index: Tensor) -> Tensor:
+        """Return the fused probabilities of every replica's clips at index (replicas, n): (replicas, n, C)."""
+        params = self.stacked.named(self.stacked.rows)
+        visual, acoustic = (it.batches(index)[:3] for it in (self.examples.visual, self.examples.acoustic))
+
+        def answer(params: State, buffers: State, visual: tuple[Tensor, ...], acoustic: tuple[Tensor, ...]) -> Tensor:
+            seen, heard = Tokens(*visual), Tokens(*acoustic)
+            return fused_probabilities(self.stacked.call(params, buffers, seen, heard), seen.present, heard.present)
+
+        answers: Tensor = vmap(answer)(params, self.stacked.buffers, visual, acoustic)
+        return answers
+
+    def finish(self) -> list[Trained]:
+        """Return the heads as they were at their best."""
+        for row, head in enumerate(self.heads):
+            head.load_state_dict(self.stacked.named(self.best[row]), strict=False)
+        return [
+            Trained(head, curve, epoch)
+            for head, curve, epoch in zip(self.heads, self.curves, self.best_epoch, strict=True)
+        ]

@@ -1,0 +1,157 @@
+"""The command `fdan`: the results as a table, files described, and every mistake one line and exit status 1."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from pipeline.cli.main import app
+from pipeline.evaluation.predictions import Prediction
+from pipeline.evaluation.scores import evaluate
+from pipeline.store.writer import open_writer
+
+
+def fdan(*arguments: str) -> Result:
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, arguments)
+
+
+def assert_one_line(result: Result, *words: str) -> None:
+    """Check for a failure that is told in one line."""
+    assert result.exit_code == 1
+    (line,) = result.output.splitlines()
+    assert line.startswith("error: ")
+    assert all(word in line for word in words)
+
+
+def write_file(path: Path, **attributes: Any) -> Path:
+    """Write two clips of 1 and 2 tokens of 3 numbers, as a stage writes them."""
+    like = {"tokens": np.empty((0, 3), np.float32)}
+    told = {"schema": "fdan.embeddings/5", "config": {"size_px": 64}, "fingerprint": "cafe", **attributes}
+    with open_writer(path, like=like, attributes=told) as writer:
+        for number, clip_id in enumerate(("a", "b"), 1):
+            writer.append(clip_id, {"tokens": np.zeros((number, 3), np.float32)})
+    return path
+
+
+def write_results(folder: Path, *, name: str = "folds", **changes: Any) -> None:
+    """Write metrics of four clips: the protocol `name` is right on 3 of 4, random on all."""
+    rows = [
+        Prediction(
+            protocol,
+            protocol == "random",
+            clip % 2,
+            0,
+            f"c{clip}",
+            f"s{clip}",
+            clip // 2,
+            {
+                "visual": None,
+                "acoustic": None,
+                "fused": [0.9, 0.1] if clip < said_anger else [0.1, 0.9],
+                "video_only": None,
+                "audio_only": None,
+            },
+        )
+        for protocol, said_anger in ((name, 3), ("random", 2))
+        for clip in range(4)
+    ]
+    left_out = [{"clip_id": "x", "path": "x.mp4", "stage": "corpus", "reason": "is damaged"}]
+    metrics = {"clips": 4, "left_out": left_out, "protocols": evaluate(rows, ["anger", "fear"])}
+    (folder / "results").mkdir()
+    (folder / "results" / "evaluation.json").write_text(json.dumps(metrics | changes))
+
+
+def test_without_results_info_names_the_command_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert_one_line(fdan("info"), "evaluation.json is not there", "run: dvc repro")
+
+
+def test_with_results_info_shows_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_results(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    result = fdan("info")
+    assert result.exit_code == 0
+    assert "4 clips, 1 left out; test parts, in %" in result.output
+    cells = [
+        [cell.strip() for cell in line.strip("│").split("│")] for line in result.output.splitlines() if "│" in line
+    ]
+    by_protocol = {row[0]: row[1:] for row in cells}
+    folds = by_protocol["folds"]  # by hand: anger 2 of 2, fear 1 of 2; always saying one emotion is right on half
+    assert (folds[0], folds[1], folds[2], folds[4]) == ("fused", "75.0", "75.0", "50.0")
+    assert by_protocol["random (speakers shared)"] == ["fused", "100.0", "100.0", "100.0 to 100.0", "50.0"]
+    assert "Warning" not in result.output
+    assert f"Report: {tmp_path / 'results' / 'report.html'}" in result.output
+
+
+def test_info_repeats_the_warning_of_random_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_results(tmp_path, warning="random backbone weights")
+    monkeypatch.chdir(tmp_path)
+    assert "Warning: random backbone weights." in fdan("info").output
+
+
+def test_a_path_or_name_with_brackets_is_shown_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "[bold]"
+    folder.mkdir()
+    write_results(folder, name="[red]")
+    monkeypatch.chdir(folder)
+    output = fdan("info").output
+    assert "[red]" in output
+    assert f"Report: {folder / 'results' / 'report.html'}" in output
+
+
+def test_info_describes_a_file_of_the_pipeline(tmp_path: Path) -> None:
+    result = fdan("info", str(write_file(tmp_path / "visual.h5", weights={"name": "/m/[v2]/x.pth [/bold]"})))
+    assert result.exit_code == 0
+    told = dict(line.split(": ", 1) for line in result.output.splitlines())
+    assert told["clips"] == "2"
+    assert (told["schema"], told["fingerprint"], told["tokens"]) == ("fdan.embeddings/5", "cafe", "3 x 3")
+    assert told["config"] == "{'size_px': 64}"
+    assert told["weights"] == "{'name': '/m/[v2]/x.pth [/bold]'}"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
+def test_a_truncated_file_is_one_line_with_the_stage_to_run_again(tmp_path: Path, share: float) -> None:
+    path = write_file(tmp_path / "visual.h5")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    words = "visual.h5 is damaged or no HDF5 file", "run: dvc repro --force --single-item embed_faces"
+    assert_one_line(fdan("info", str(path)), *words)
+
+
+def test_what_is_no_file_of_the_pipeline_is_one_line(tmp_path: Path) -> None:
+    assert_one_line(fdan("info", str(tmp_path / "faces.h5")), "faces.h5 is not there", "--single-item faces")
+    assert_one_line(fdan("info", str(tmp_path)), f"{tmp_path} is damaged or no HDF5 file")
+    other = write_file(tmp_path / "other.h5", schema="somebody.else/1")
+    assert_one_line(fdan("info", str(other)), "other.h5 has the schema 'somebody.else/1'")
+
+
+def test_without_a_command_and_on_demand_the_help_lists_the_commands() -> None:
+    for result in (fdan(), fdan("--help")):
+        assert "info" in result.output
+    assert fdan("--help").exit_code == 0
+    assert fdan("inof").exit_code == 2
+
+
+def test_the_console_script_ends_with_one_line_on_the_error_stream_and_status_1(tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("fdan")
+    done = subprocess.run([script, "info"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: results/evaluation.json is not there; run: dvc repro\n"
+
+
+def test_the_help_is_there_without_loading_what_is_heavy() -> None:
+    code = "import sys, pipeline.cli; sys.exit(bool({'torch', 'h5py', 'sklearn', 'librosa', 'av'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"clips": 3, "left_out": []}'])
+def test_results_that_are_damaged_are_one_line(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("results").mkdir()
+    Path("results/evaluation.json").write_text(text)
+    assert_one_line(fdan("info"), "evaluation.json is damaged or of another version", "run: dvc repro --force evaluate")

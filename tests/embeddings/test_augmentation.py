@@ -1,0 +1,97 @@
+"""Views: other pictures of the same clip, its own and the same each time, seen in training and nowhere else."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_clip
+
+from pipeline.embeddings._augmentation import vary_faces, vary_spectrograms, view
+from pipeline.embeddings.backbones import BackboneConfig
+from pipeline.embeddings.tokens import SOURCES, embed_clip, empty_tokens
+from pipeline.store.features import FeatureStore
+from pipeline.store.schemas import EMBEDDINGS, Arrays
+from pipeline.store.writer import open_writer
+from pipeline.training.corpus import load_examples
+
+CONFIG = BackboneConfig(weights="random", size_px=64, views=3)
+
+
+def test_faces_are_varied_alike_within_a_clip_and_stay_pictures() -> None:
+    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    batch = torch.cat([picture, picture])
+    different = 0
+    for seed in range(8):
+        varied = view(batch, vary_faces, seed=seed)
+        assert torch.equal(varied[0], varied[1])
+        assert varied.min() >= 0
+        assert varied.max() <= 1
+        different += not torch.equal(varied, batch)
+    assert different == 8
+
+
+def test_masks_silence_some_neighbouring_bands_and_frames_and_touch_nothing_else() -> None:
+    batch = torch.rand(5, 1, 40, 60, generator=torch.Generator().manual_seed(0)) + 0.1
+    varied = view(batch, vary_spectrograms, seed=4)
+    silent = varied == 0
+    assert torch.equal(varied[~silent], batch[~silent])
+    for picture in silent[:, 0]:
+        bands, frames = picture.all(1), picture.all(0)
+        assert torch.equal(picture, bands[:, None] | frames[None])
+        assert bands.sum() <= 6
+        assert frames.sum() <= 9
+        for line in (bands, frames):
+            places = line.nonzero().ravel().tolist()
+            assert places == list(range(places[0], places[0] + len(places))) if places else True
+    assert silent.any()
+    assert not torch.equal(silent[0], silent[1])
+
+
+def rows(level: float) -> dict[str, object]:
+    ramp = np.linspace(0, level, 64 * 64, dtype=np.float32).reshape(64, 64)
+    return {"windows": [ramp, ramp[::-1]], "times": np.asarray([0.5, 1.0], np.float32)}
+
+
+def test_a_clips_views_lie_beside_its_tokens_and_are_the_same_whenever_they_are_made() -> None:
+    torch.manual_seed(1)
+    first = embed_clip(rows(0.9), source=SOURCES["mels"], config=CONFIG)
+    torch.manual_seed(2)
+    again = embed_clip(rows(0.9), source=SOURCES["mels"], config=CONFIG)
+    assert first.keys() == {"tokens", "view_1", "view_2", "times"} == empty_tokens(SOURCES["mels"], CONFIG).keys()
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, again[name])
+    assert np.abs(first["view_1"] - first["tokens"]).max() > 1e-3
+    assert np.abs(first["view_1"] - first["view_2"]).max() > 1e-3
+    plain = embed_clip(rows(0.9), source=SOURCES["mels"], config=CONFIG.model_copy(update={"views": 1}))
+    np.testing.assert_array_equal(plain["tokens"], first["tokens"])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    """Clip c of 20 has the token c, and as its views c + 100 and c + 200."""
+    names = ("tokens", "view_1", "view_2")
+    columns = {name: np.empty((0, 1), np.float32) for name in names}
+    like: Arrays = {**columns, "times": np.empty(0, np.float32)}
+    with open_writer(tmp_path / "a.h5", like=like, attributes={"schema": EMBEDDINGS}) as writer:
+        for clip in range(20):
+            views: Arrays = {name: np.full((1, 1), clip + 100 * n, np.float32) for n, name in enumerate(names)}
+            writer.append(f"clip{clip:02}", {**views, "times": np.zeros(1, np.float32)})
+    return FeatureStore(tmp_path / "a.h5")
+
+
+def test_training_draws_each_view_as_often_and_whatever_is_tested_is_the_clip_itself(store: FeatureStore) -> None:
+    clips = [make_clip(clip_id) for clip_id in store]
+    examples = load_examples(clips, ["anger"], store, store).take(torch.arange(19, -1, -1))
+    assert examples.visual.values.ravel().tolist() == list(range(19, -1, -1))
+    index = torch.arange(20).expand(300, -1)
+    generators = [torch.Generator().manual_seed(seed) for seed in range(300)]
+    draws = examples.visual.batches(index, generators).values[..., 0, 0]
+    assert torch.equal(draws % 100, examples.visual.values.ravel().expand(300, -1))
+    shares = [(draws // 100 == number).double().mean().item() for number in range(3)]
+    assert shares == pytest.approx([1 / 3] * 3, abs=0.03)
+    again = examples.visual.batches(index[:1], [torch.Generator().manual_seed(0)]).values[..., 0, 0]
+    assert torch.equal(again[0], draws[0])  # whoever else draws
+    both = examples.acoustic.batches(index, generators).values[..., 0, 0]
+    assert not torch.equal(both, draws)  # the modalities draw by themselves
+    assert store["clip07"].values.tolist() == [[7.0]]

@@ -1,0 +1,269 @@
+"""Backbones: frozen, honest about their weights, and equal to the plain network of torchvision."""
+
+import re
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models import ResNet34_Weights, get_model, get_model_weights
+from torchvision.models import resnet34 as plain_resnet34
+
+from pipeline.base.errors import ParameterError, WeightsError
+from pipeline.base.files import file_sha256
+from pipeline.base.params import check
+from pipeline.embeddings import backbones
+from pipeline.embeddings.backbones import BACKBONES, BackboneConfig, describe_weights, load_backbone
+from pipeline.embeddings.engines import embed, release_models
+from pipeline.embeddings.tokens import SOURCES, embed_clip, empty_tokens
+from pipeline.media.frames import encode_jpeg
+from pipeline.weights.files import WeightFile
+
+SMALL = BackboneConfig(weights="random", size_px=64)
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+def reference(images: torch.Tensor, state: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The last feature map (B, D, h, w) of torchvision's own network, unfolded, with its own normalisation."""
+    network = plain_resnet34(weights=None).eval()
+    network.load_state_dict(state)
+    preset = ResNet34_Weights.IMAGENET1K_V1.transforms()
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (preset.mean, preset.std))
+    features = torch.nn.Sequential(*list(network.children())[:-2])
+    with torch.inference_mode():
+        return features((images - mean) / std)
+
+
+@pytest.fixture(scope="module")
+def state_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state dict of the right shape, its batch norms not the identity, so that folding them can go wrong."""
+    torch.manual_seed(1)
+    network = plain_resnet34(weights=None)
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            if "running" in name or ("bn" in name and value.is_floating_point()):
+                value.copy_(0.5 + torch.rand_like(value))
+    path = tmp_path_factory.mktemp("weights") / "resnet34-test.pth"
+    torch.save(network.state_dict(), path)
+    return path
+
+
+FAMILIES = (  # one small network of each
+    "alexnet",
+    "convnext_tiny",
+    "densenet121",
+    "efficientnet_b0",
+    "googlenet",
+    "inception_v3",
+    "maxvit_t",
+    "mnasnet0_5",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "regnet_y_400mf",
+    "resnext50_32x4d",
+    "shufflenet_v2_x0_5",
+    "squeezenet1_1",
+    "swin_t",
+    "vgg11_bn",
+    "vit_b_32",
+)
+# Where torchvision's classifier is one matrix behind the pooled map, that matrix turns our token into its answer.
+LAST_LAYER = {
+    "densenet121": "classifier",
+    "efficientnet_b0": "classifier.1",
+    "mnasnet0_5": "classifier.1",
+    "mobilenet_v2": "classifier.1",
+    "regnet_y_400mf": "fc",
+    "resnext50_32x4d": "fc",
+    "shufflenet_v2_x0_5": "fc",
+}
+
+
+def test_every_network_of_torchvision_that_has_weights_of_imagenet_is_there_with_its_checksum() -> None:
+    assert len(BACKBONES) > 70
+    assert {re.sub(r"[0-9a-f]{8,10}", "", file.sha256) for file in backbones.WEIGHT_FILES.values()} == {""}
+
+
+@pytest.mark.parametrize("name", ["resnet34", *FAMILIES])
+def test_every_family_of_networks_keeps_the_contract(name: str) -> None:
+    size_px = 224 if name in ("vit_b_32", "maxvit_t", "inception_v3") else 96
+    config = BackboneConfig(backbone=name, weights="random", size_px=size_px, tokens="grid", grid=2, seed=3)
+    images = torch.rand(2, 3, size_px, size_px, generator=torch.Generator().manual_seed(0))
+    tokens = embed(images, config)
+    assert tokens.shape[:2] == (2, 4)
+    assert tokens.dtype == torch.float32
+    assert not load_backbone(config, "cpu").training
+    assert not any(parameter.requires_grad for parameter in load_backbone(config, "cpu").parameters())
+    # A grey image gives the same tokens as its three equal channels.
+    grey = images[:, :1]
+    expected = embed(grey.expand(-1, 3, -1, -1), config)
+    assert (embed(grey, config) - expected).abs().max() < 1e-3 * expected.abs().max()
+    if name in LAST_LAYER:
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            plain = get_model(name, weights=None).eval()
+        preset = get_model_weights(name)["IMAGENET1K_V1"].transforms()
+        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (preset.mean, preset.std))
+        pooled = embed(images, config.model_copy(update={"tokens": "pooled"}))[:, 0]
+        with torch.inference_mode():
+            expected = plain((images - mean) / std)
+            torch.testing.assert_close(plain.get_submodule(LAST_LAYER[name])(pooled), expected, rtol=1e-3, atol=1e-3)
+    release_models()
+
+
+def test_a_network_is_built_once_for_its_description_and_its_tokens() -> None:
+    config = BackboneConfig(weights="random", size_px=64)
+    release_models()
+    describe_weights(config)
+    embed(torch.zeros(1, 3, 64, 64), config)
+    assert load_backbone.cache_info().misses == 1
+
+
+def test_a_size_that_the_network_cannot_take_is_said_in_one_line() -> None:
+    with pytest.raises(ParameterError, match=r"inception_v3 cannot take images of size_px = 32; it was made for 299"):
+        load_backbone(BackboneConfig(backbone="inception_v3", weights="random", size_px=32), "cpu")
+
+
+def test_tokens_are_the_pooled_features_of_the_plain_network(images: torch.Tensor, state_file: Path) -> None:
+    config = BackboneConfig(weights=str(state_file), size_px=64)
+    expected = reference(images, torch.load(state_file, weights_only=True)).mean((2, 3))
+    torch.testing.assert_close(embed(images, config)[:, 0], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_grid_holds_the_map_row_by_row(images: torch.Tensor, state_file: Path) -> None:
+    config = BackboneConfig(weights=str(state_file), size_px=64, tokens="grid", grid=2)
+    expected = reference(images, torch.load(state_file, weights_only=True))  # (3, 512, 2, 2)
+    tokens = embed(images, config)
+    assert tokens.shape == (3, 4, 512)
+    torch.testing.assert_close(tokens[:, 1], expected[:, :, 0, 1], rtol=1e-3, atol=1e-3)
+
+
+def test_random_weights_follow_their_seed_and_leave_the_global_generator_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    prints = [
+        describe_weights(SMALL.model_copy(update={"seed": seed, "grid": grid}))["sha256"]
+        for seed, grid in [(1, 3), (1, 4), (2, 3)]
+    ]
+    assert prints[0] == prints[1] != prints[2]
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_published_weights_are_fetched_and_verified(
+    state_file: Path, images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = partial(SimpleHTTPRequestHandler, directory=str(state_file.parent))
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/{state_file.name}"
+        right = file_sha256(state_file)
+        config = BackboneConfig(weights="imagenet", size_px=64, seed=77)
+        monkeypatch.setitem(backbones.WEIGHT_FILES, "resnet34", WeightFile(url=address, sha256="0" * 8))
+        with pytest.raises(WeightsError, match=rf"resnet34-test.pth.*{right}"):
+            load_backbone(config, "cpu")
+        monkeypatch.setitem(backbones.WEIGHT_FILES, "resnet34", WeightFile(url=address, sha256=right[:8]))
+        tokens = embed(images, config)
+        server.shutdown()
+    torch.testing.assert_close(tokens, embed(images, BackboneConfig(weights=str(state_file), size_px=64)))
+
+
+def test_weights_that_are_no_state_dict_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"not weights")
+    with pytest.raises(WeightsError, match=r"weights.pth is no state dict"):
+        load_backbone(BackboneConfig(weights=str(path)), "cpu")
+    with pytest.raises(WeightsError, match="no such file; give a state dict, imagenet or random"):
+        load_backbone(BackboneConfig(weights=str(tmp_path / "absent.pth")), "cpu")
+    torch.save({"fc.weight": torch.zeros(2, 2)}, path)
+    with pytest.raises(WeightsError, match=r"weights.pth does not fit resnet34"):
+        load_backbone(BackboneConfig(weights=str(path), seed=3), "cpu")
+
+
+def test_a_mistyped_backbone_lists_the_names() -> None:
+    with pytest.raises(ParameterError, match=r"embed_faces.backbone.*did you mean 'resnet34'"):
+        check({"backbone": "resnet43"}, BackboneConfig, where="params.yaml: embed_faces")
+
+
+@pytest.mark.parametrize(("there", "said"), [(0, "no cuda device here"), (1, "1 cuda device here")])
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, there: int, said: str) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    with pytest.raises(ParameterError, match=rf"run\.device = 'cuda:1': torch finds {said}; there is cpu"):
+        load_backbone(SMALL, "cuda:1")
+
+
+def test_a_clips_tokens_lie_image_by_image_with_their_times() -> None:
+    config = SMALL.model_copy(update={"tokens": "grid", "grid": 2})
+    pictures = [np.full((64, 64, 3), level, np.uint8) for level in (0, 120, 255)]
+    rows: dict[str, Any] = {
+        "crops": [encode_jpeg(picture) for picture in pictures],
+        "times": np.asarray([0.1, 0.2, 0.3], np.float32),
+    }
+    result = embed_clip(rows, source=SOURCES["faces"], config=config)
+    assert result["tokens"].shape == (12, 512)
+    np.testing.assert_allclose(result["times"], np.repeat(rows["times"], 4))
+    second = {"crops": rows["crops"][1:2], "times": rows["times"][1:2]}
+    alone = embed_clip(second, source=SOURCES["faces"], config=config)
+    np.testing.assert_allclose(result["tokens"][4:8], alone["tokens"], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("source", "name"), [("faces", "crops"), ("mels", "windows")])
+def test_a_clip_without_pictures_has_no_tokens_of_the_right_width(source: str, name: str) -> None:
+    result = embed_clip({name: [], "times": np.empty(0, np.float32)}, source=SOURCES[source], config=SMALL)
+    assert {key: value.shape for key, value in result.items()} == {"tokens": (0, 512), "times": (0,)}
+    assert empty_tokens(SOURCES[source], SMALL)["tokens"].dtype == np.float32
+
+
+def test_a_backbone_of_ones_own_is_one_word_and_sees_three_channels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_backbone.py").write_text(
+        "import torch\n"
+        "class Mean(torch.nn.Module):\n"
+        "    def forward(self, images):\n"
+        "        return images.mean((2, 3))[:, None]\n"
+        "def build(config):\n"
+        "    return Mean()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = BackboneConfig(backbone="own_backbone:build", weights="random", size_px=32)
+    rows = {"windows": [np.full((9, 9), 0.25, np.float32)], "times": np.zeros(1, np.float32)}
+    assert embed_clip(rows, source=SOURCES["mels"], config=config)["tokens"].tolist() == [[0.25] * 3]
+
+
+def test_columns_of_a_window_are_tokens_that_know_their_time(state_file: Path) -> None:
+    config = BackboneConfig(weights=str(state_file), size_px=64, tokens="columns")  # a map of 2 x 2
+    window = np.zeros((64, 64), np.float32)
+    window[32:] = 0.7  # it sounds in the second half
+    rows = {"windows": [window], "times": np.asarray([3.0], np.float32), "durations": np.asarray([1.0], np.float32)}
+    result = embed_clip(rows, source=SOURCES["mels"], config=config)
+    np.testing.assert_allclose(result["times"], [2.75, 3.25])
+    image = torch.from_numpy(window[:, ::-1].T.copy()).expand(1, 3, -1, -1)
+    expected = reference(image, torch.load(state_file, weights_only=True))[0].mean(1).T  # (2 columns, 512)
+    np.testing.assert_allclose(result["tokens"], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_spectrogram_images_have_low_bands_below_and_time_rightwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+
+    def embed(images: torch.Tensor, _: BackboneConfig, **__: str) -> torch.Tensor:
+        seen.append(images)
+        return torch.zeros(len(images), 1, 512)
+
+    monkeypatch.setattr("pipeline.embeddings.tokens.embed", embed)
+    window = np.zeros((100, 128), np.float32)
+    window[:25, :32] = 1  # the first quarter of the time, the lowest quarter of the bands
+    embed_clip({"windows": [window], "times": np.zeros(1, np.float32)}, source=SOURCES["mels"], config=SMALL)
+    (image,) = seen[0]
+    assert image.shape == (1, 64, 64)
+    assert image[0, 50:, :14].min() > 0.9
+    assert image[0, :46].max() == image[0, :, 18:].max() == 0

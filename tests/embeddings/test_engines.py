@@ -1,0 +1,124 @@
+"""Engines: other arithmetic, the same tokens; and int8 only after it has proved itself."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.base.errors import ParameterError, PipelineError
+from pipeline.base.params import check
+from pipeline.embeddings.backbones import BackboneConfig
+from pipeline.embeddings.engines import embed, load_engine
+from pipeline.embeddings.int8 import measure_fidelity, prepare, quantise
+from pipeline.embeddings.tokens import SOURCES
+from pipeline.store.reader import Reader
+from pipeline.store.schemas import PICTURES, Arrays
+from pipeline.store.writer import open_writer
+
+SMALL = BackboneConfig(weights="random", size_px=64)
+OPENVINO = SMALL.model_copy(update={"engine": "openvino"})
+INT8 = OPENVINO.model_copy(update={"precision": "int8"})
+
+
+def pictures(count: int, seed: int, channels: int = 3) -> torch.Tensor:
+    """Smooth noise (count, channels, 64, 64) in 0..1."""
+    noise = torch.rand(count, channels, 8, 8, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.interpolate(noise, (64, 64), mode="bilinear")
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+def test_openvino_gives_the_tokens_of_torch_for_any_number_of_images(channels: int) -> None:
+    pytest.importorskip("openvino")
+    for count in (1, 5):
+        images = pictures(count, count, channels)
+        exact = embed(images, SMALL)
+        assert (embed(images, OPENVINO) - exact).abs().max() < 1e-4 * exact.abs().max()
+
+
+def test_half_precision_stays_near_and_is_not_the_same() -> None:
+    images = pictures(4, 0)
+    exact, near = embed(images, SMALL), embed(images, SMALL.model_copy(update={"precision": "bf16"}))
+    assert near.dtype == torch.float32
+    fidelity = measure_fidelity(exact, near)
+    assert 0.99 < fidelity.lowest < 1 - 1e-9
+
+
+def test_int8_is_measured_on_images_that_it_has_not_seen_and_kept() -> None:
+    pytest.importorskip("nncf")
+    calibration, held_out = pictures(32, 1), pictures(16, 2)
+    made = quantise(INT8, calibration, held_out)
+    assert made.fidelity.tokens == 16
+    assert made.fidelity.share >= 0.99
+    near = embed(held_out, INT8, model=made.model)
+    exact = embed(held_out, SMALL)
+    assert measure_fidelity(exact, near).lowest == pytest.approx(made.fidelity.lowest, abs=1e-4)
+    assert measure_fidelity(exact, near).lowest < 1 - 1e-9
+    times = {path: path.stat().st_mtime_ns for path in Path(made.model).parent.iterdir()}
+    assert quantise(INT8, calibration, held_out) == made
+    assert {path: path.stat().st_mtime_ns for path in Path(made.model).parent.iterdir()} == times
+    assert quantise(INT8, pictures(32, 3), held_out).model != made.model
+
+
+def test_int8_that_is_too_far_off_stops_with_the_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("nncf")
+    monkeypatch.setattr("pipeline.embeddings.int8.COSINE", 0.9999999)
+    with pytest.raises(PipelineError, match=r"resnet34 in int8: .* of 16 held-out tokens .* so set precision: fp32"):
+        quantise(INT8, pictures(16, 1), pictures(16, 2))
+
+
+def test_fidelity_counts_the_tokens_that_are_near_enough() -> None:
+    exact = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 2.0]], [[0.0, 1.0]]])
+    near = torch.tensor([[[2.0, 0.0]], [[1.0, 0.1]], [[0.0, 2.0]], [[1.0, 1.0]]])
+    fidelity = measure_fidelity(exact, near)
+    assert fidelity.tokens == 4
+    assert fidelity.share == 0.75  # cosines 1, 0.99504, 1, 0.707
+    assert fidelity.lowest == pytest.approx(np.sqrt(0.5))
+
+
+def test_the_corpus_calibrates_and_other_clips_of_it_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def note(config: BackboneConfig, calibration: torch.Tensor, held_out: torch.Tensor) -> Any:
+        seen.update(calibration=calibration, held_out=held_out)
+        raise InterruptedError
+
+    monkeypatch.setattr("pipeline.embeddings.int8.quantise", note)
+    source = SOURCES["mels"]
+    like: Arrays = {
+        "times": np.empty(0, np.float32),
+        "windows": np.empty((0, 8), np.float32),
+        "windows_lengths": np.empty(0, np.int64),
+    }
+    with open_writer(tmp_path / "s.h5", like=like, attributes={"schema": PICTURES[source.modality]}) as writer:
+        for number in range(6):  # clip n has n windows of the level n / 10
+            level = np.full((4 * number, 8), number / 10, np.float32)
+            rows = {"times": np.zeros(number, np.float32), "windows": level, "windows_lengths": np.full(number, 4)}
+            writer.append(f"clip{number}", rows)
+    with pytest.raises(InterruptedError):
+        prepare(Reader(tmp_path / "s.h5", schema=PICTURES[source.modality]), source, INT8)
+    levels = {name: sorted(np.round(images.mean((1, 2, 3)).numpy() * 10).tolist()) for name, images in seen.items()}
+    assert levels["calibration"] == [1] * 1 + [3] * 3 + [5] * 5
+    assert levels["held_out"] == [2] * 2 + [4] * 4
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "words"),
+    [
+        ("torch", "int8", "the engine torch computes in fp32 or bf16, not in int8"),
+        ("openvino", "bf16", "the engine openvino computes in fp32 or int8, not in bf16"),
+        ("onnx", "fp32", "'torch' or 'openvino'"),
+    ],
+)
+def test_what_an_engine_cannot_do_is_said_before_anything_is_computed(engine: str, precision: str, words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        check({"engine": engine, "precision": precision}, BackboneConfig, where="embed_faces")
+
+
+def test_an_engine_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    load_engine.cache_clear()
+    with pytest.raises(ParameterError, match=r"engine: openvino cannot be loaded .*pip install '\.\[openvino\]'"):
+        embed(pictures(1, 0), OPENVINO)

@@ -1,0 +1,147 @@
+"""Faces: the detectors' contract, the choice among several faces, and the geometry of a crop."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import write_media
+from numpy.typing import NDArray
+from skimage.data import astronaut
+
+from pipeline.base.errors import ClipError, ExcludedClipError, ParameterError
+from pipeline.faces.crops import NO_FACES, FacesConfig, crop, detect, extract_faces
+from pipeline.media.frames import decode_jpeg, encode_jpeg
+
+
+@pytest.fixture(scope="module")
+def portrait() -> NDArray[np.uint8]:
+    """The astronaut, her face in the middle of 256 x 256."""
+    return np.asarray(astronaut()[0:256, 96:352], np.uint8)
+
+
+def test_a_crop_shows_what_lies_in_the_box_with_its_margin() -> None:
+    y, x = np.mgrid[0:100, 0:200]
+    frame = np.stack([x, y, 0 * x], -1).astype(np.uint8)
+    # A box of 40 with a margin of a quarter is 60 wide: 20..80 by 10..70, drawn at 120, two pixels a pixel.
+    image = crop(frame, np.asarray([30, 20, 70, 60, 1], np.float32), margin=0.25, size_px=120)
+    assert image.shape == (120, 120, 3)
+    columns, rows = image[60, :, 0], image[:, 60, 1]
+    np.testing.assert_allclose(columns[1:-1], np.linspace(20 - 0.25, 80 - 0.75, 120)[1:-1], atol=1)
+    np.testing.assert_allclose(rows[1:-1], np.linspace(10 - 0.25, 70 - 0.75, 120)[1:-1], atol=1)
+
+
+def test_a_crop_beyond_the_frame_repeats_its_edge() -> None:
+    frame = np.full((50, 50, 3), 200, np.uint8)
+    image = crop(frame, np.asarray([-30, -30, 10, 10, 1], np.float32), margin=0.5, size_px=64)
+    assert (image == 200).all()
+
+
+def test_what_runs_askew_is_level_in_a_turned_crop_and_the_box_keeps_its_centre() -> None:
+    frame = np.zeros((200, 200, 3), np.uint8)
+    cv2.line(frame, (70, 80), (130, 120), (255, 255, 255), 3)  # through the box's centre, downwards to the right
+    angle = float(np.degrees(np.arctan2(40, 60)))
+    image = crop(frame, np.asarray([60, 60, 140, 140, 1], np.float32), margin=0, size_px=80, angle=angle)
+    rows, columns = np.nonzero(image[..., 0] > 128)
+    assert rows.mean() == pytest.approx(40, abs=1)
+    assert columns.mean() == pytest.approx(40, abs=1)
+    assert rows.std() < 2
+    assert columns.std() > 15
+
+
+def test_shrinking_averages_instead_of_aliasing() -> None:
+    stripes = np.zeros((400, 400, 3), np.uint8)
+    stripes[:, ::2] = 255
+    image = crop(stripes, np.asarray([0, 0, 400, 400, 1], np.float32), margin=0, size_px=50)
+    assert np.abs(image.astype(int) - 127).max() < 40
+
+
+def film(path: Path, frames: list[NDArray[np.uint8]]) -> Path:
+    return write_media(path, frames=np.stack(frames))
+
+
+def test_frames_of_the_person_are_kept_with_their_times_and_short_gaps_filled(
+    tmp_path: Path, portrait: NDArray[np.uint8]
+) -> None:
+    blank = np.full_like(portrait, 127)
+    path = film(tmp_path / "a.mp4", [blank] * 4 + [portrait] * 2 + [blank] + [portrait] * 3)
+    result = extract_faces(path, FacesConfig(frames_per_clip=10, size_px=64, fill_gaps=1))
+    np.testing.assert_allclose(result["times"], np.arange(3, 10) / 25, atol=1e-6)
+    assert result["sources"].tolist() == [1, 0, 0, 1, 0, 0, 0]
+    assert result["found"].tolist() == [0, 1, 1, 0, 1, 1, 1]
+    images = [decode_jpeg(file) for file in np.split(result["crops"], np.cumsum(result["crops_lengths"])[:-1])]
+    assert [image.shape for image in images] == [(64, 64, 3)] * 7
+    x1, y1, x2, y2 = (round(float(value)) for value in result["boxes"][1][:4])
+    assert abs(int(images[1].mean()) - int(portrait[y1:y2, x1:x2].mean())) < 30
+
+
+def test_a_clip_without_a_face_has_no_rows_or_the_whole_frame_or_is_left_out(
+    tmp_path: Path, portrait: NDArray[np.uint8]
+) -> None:
+    wide = np.pad(np.full_like(portrait, 127), ((0, 0), (0, 64), (0, 0)))
+    path = film(tmp_path / "a.mp4", [wide] * 4)
+    result = extract_faces(path, FacesConfig())
+    assert {name: value.shape for name, value in result.items()} == {name: it.shape for name, it in NO_FACES.items()}
+    result = extract_faces(path, FacesConfig(no_face="whole_frame", size_px=64))
+    assert result["sources"].tolist() == [2] * 4
+    assert result["boxes"].tolist() == [[0, 0, 320, 256, 0]] * 4
+    first = decode_jpeg(result["crops"][: result["crops_lengths"][0]])
+    assert (first[:, :40] > 100).all()  # all of the frame, its black right fifth too
+    assert (first[:, -8:] < 40).all()
+    with pytest.raises(ExcludedClipError, match=r"faces\.no_face is exclude"):
+        extract_faces(path, FacesConfig(no_face="exclude"))
+
+
+def test_a_picture_too_small_for_a_face_is_said_so(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", [np.zeros((8, 8, 3), np.uint8)] * 2)
+    with pytest.raises(ClipError, match="8 x 8 pixels is too small for a face"):
+        extract_faces(path, FacesConfig())
+
+
+def test_a_detector_from_elsewhere_is_one_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, portrait: NDArray[np.uint8]
+) -> None:
+    (tmp_path / "detector_elsewhere.py").write_text(
+        "import numpy as np\n"
+        "def build(config):\n"
+        "    return lambda frames: [np.asarray([[10, 20, 110, 120, 1]], np.float32)] * len(frames)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = FacesConfig(detector="detector_elsewhere:build", frames_per_clip=2)
+    result = extract_faces(film(tmp_path / "a.mp4", [portrait] * 2), config)
+    assert result["boxes"].tolist() == [[10, 20, 110, 120, 1]] * 2
+
+
+def test_eyes_are_levelled_by_a_detector_that_sees_them_and_by_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, portrait: NDArray[np.uint8]
+) -> None:
+    (tmp_path / "eyed_detector.py").write_text(
+        "import numpy as np\n"
+        "def build(config):\n"
+        "    row = [[10, 20, 110, 120, 1, 40, 50, 80, 90]]\n"
+        "    return lambda frames: [np.asarray(row, np.float32)] * len(frames)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = film(tmp_path / "a.mp4", [portrait] * 2)
+    config = FacesConfig(detector="eyed_detector:build", frames_per_clip=2, align="eyes")
+    assert extract_faces(path, config)["angles"].tolist() == pytest.approx([45, 45])
+    assert extract_faces(path, config)["boxes"].shape == (2, 5)
+    assert extract_faces(path, config.model_copy(update={"align": "none"}))["angles"].tolist() == [0, 0]
+    with pytest.raises(ParameterError, match="cascade does not: blazeface"):
+        extract_faces(path, FacesConfig(align="eyes"))
+
+
+def test_the_cascade_follows_a_face_that_moves(portrait: NDArray[np.uint8]) -> None:
+    moved = np.pad(portrait, ((20, 0), (30, 0), (0, 0)), mode="edge")[:256, :256]
+    before, after = (boxes[0] for boxes in detect(np.stack([portrait, moved]), FacesConfig()))
+    assert ((after - before)[[0, 2]]).mean() == pytest.approx(30, abs=6)
+    assert ((after - before)[[1, 3]]).mean() == pytest.approx(20, abs=6)
+
+
+def test_the_crops_of_ravdess_stay_under_a_gigabyte(portrait: NDArray[np.uint8]) -> None:
+    grain = np.random.default_rng(0).normal(0, 6, (512, 512, 3))  # of a film in poor light: it costs most
+    frame = np.clip(cv2.resize(portrait, (512, 512)) + grain, 0, 255).astype(np.uint8)
+    seen = crop(frame, np.asarray([170, 120, 350, 320, 1], np.float32), margin=0.25, size_px=224)
+    kept = encode_jpeg(seen)
+    assert 1440 * 16 * len(kept) < 1e9
+    assert np.abs(decode_jpeg(kept) - seen.astype(float)).mean() < 4  # of 255: less than the grain

@@ -1,0 +1,67 @@
+"""Tracks: the person whom a clip is about, through gaps and past passers-by."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.faces.tracks import DETECTED, FILLED, overlap, track_person
+
+
+def box(x: float, y: float, side: float, score: float = 1) -> tuple[float, ...]:
+    return x, y, x + side, y + side, score
+
+
+def frames(*faces: list[tuple[float, ...]]) -> list[NDArray[np.float32]]:
+    return [np.asarray(rows, np.float32).reshape(-1, 5) for rows in faces]
+
+
+def track(detected: list[NDArray[np.float32]], gap: int = 2) -> tuple[list[int], NDArray[np.float32], list[int]]:
+    found = track_person(detected, width_px=300, height_px=200, gap=gap)
+    return found.frames.tolist(), found.boxes, found.sources.tolist()
+
+
+def test_a_face_that_moves_is_followed_past_one_that_is_larger_for_a_moment() -> None:
+    detected = frames(*([box(100 + 5 * n, 60, 60)] for n in range(8)))
+    detected[3] = np.concatenate([detected[3], frames([box(5, 5, 90)])[0]])
+    numbers, boxes, sources = track(detected)
+    assert (numbers, sources) == (list(range(8)), [DETECTED] * 8)
+    np.testing.assert_allclose(boxes[:, 0], 100 + 5 * np.arange(8))
+
+
+@pytest.mark.parametrize(
+    ("other", "why"), [(box(0, 0, 60), "centre"), (box(20, 60, 40), "size"), (box(190, 60, 60, 0.3), "score")]
+)
+def test_of_two_who_stay_the_larger_more_central_surer_one_is_chosen(other: tuple[float, ...], why: str) -> None:
+    detected = frames(*([other, box(110, 60, 60, 0.9)] for _ in range(5)))
+    _, boxes, _ = track(detected)
+    np.testing.assert_allclose(boxes[:, 0], 110, err_msg=why)
+
+
+def test_short_gaps_are_filled_between_the_neighbours_and_at_the_ends() -> None:
+    detected = frames([], [box(100, 60, 60)], [], [box(108, 60, 60)], [], [], [], [], [])
+    numbers, boxes, sources = track(detected)
+    assert numbers == [0, 1, 2, 3, 4, 5]
+    assert sources == [FILLED, DETECTED, FILLED, DETECTED, FILLED, FILLED]
+    np.testing.assert_allclose(boxes[:, 0], [100, 100, 104, 108, 108, 108])
+    assert boxes[:, 4].tolist() == [0, 1, 0, 1, 0, 0]
+    assert track(detected, gap=0)[0] in ([1], [3])
+    assert track(detected, gap=1)[0] == [0, 1, 2, 3, 4]
+
+
+def test_a_long_gap_ends_a_track_and_a_jump_begins_another() -> None:
+    long_gap = frames([box(100, 60, 60)], [], [], [], [box(100, 60, 60)], [box(100, 60, 60)])
+    assert track(long_gap)[0] == [2, 3, 4, 5]
+    jump = frames([box(100, 60, 60)], [box(220, 120, 60)], [box(220, 120, 60)], [box(220, 120, 60)])
+    assert track(jump, gap=0)[0] == [1, 2, 3]
+
+
+def test_no_face_is_no_track() -> None:
+    numbers, boxes, sources = track(frames([], [], []))
+    assert (numbers, boxes.shape, sources) == ([], (0, 5), [])
+
+
+def test_overlap_is_intersection_over_union() -> None:
+    one, other, away = frames([box(0, 0, 10), box(5, 0, 10), box(10, 0, 10)])[0]
+    assert overlap(one, other) == pytest.approx(50 / 150)
+    assert overlap(one, one) == 1
+    assert overlap(one, away) == 0

@@ -1,0 +1,133 @@
+"""Spectrograms: pitch and level where they belong, and windows that know their time."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+from conftest import write_media
+from numpy.typing import NDArray
+from scipy.signal import stft
+
+from pipeline.base.errors import ParameterError
+from pipeline.base.params import check
+from pipeline.spectrograms.kinds import SPECTROGRAMS, SpectrogramsConfig
+from pipeline.spectrograms.windows import extract_windows, window_spans
+
+RATE_HZ = 16000
+
+
+def tone(hertz: float, seconds: float, level: float = 0.5) -> NDArray[np.float32]:
+    return (level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * RATE_HZ)) / RATE_HZ)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", sorted(SPECTROGRAMS))
+def test_every_spectrogram_keeps_the_contract(name: str) -> None:
+    config = SpectrogramsConfig(kind=name)
+    values = SPECTROGRAMS[name](config)(tone(440, 1), RATE_HZ)
+    assert values.dtype == np.float32
+    assert values.shape == (config.bands, 1 + RATE_HZ // config.hop)
+    assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("hertz", [200.0, 1000.0, 4000.0])
+def test_a_tone_lights_up_the_band_of_its_pitch(hertz: float) -> None:
+    config = SpectrogramsConfig()
+    values = SPECTROGRAMS["log_mel"](config)(tone(hertz, 1), RATE_HZ)
+    centres = librosa.mel_frequencies(n_mels=config.bands + 2, fmin=config.fmin_hz, fmax=config.fmax_hz)[1:-1]
+    assert values[:, 20:-20].mean(1).argmax() == pytest.approx(np.abs(centres - hertz).argmin(), abs=1)
+
+
+def test_the_power_of_every_band_is_that_of_an_independent_transform() -> None:
+    config = SpectrogramsConfig()
+    sound = np.random.default_rng(0).normal(0, 0.1, RATE_HZ).astype(np.float32)
+    values = SPECTROGRAMS["log_mel"](config)(sound, RATE_HZ)
+    _, _, z = stft(sound, RATE_HZ, nperseg=1024, noverlap=1024 - config.hop, boundary=None, padded=False)
+    power = np.abs(z * np.hanning(1025)[:-1].sum()) ** 2  # SciPy divides by the window's sum
+    bands = librosa.filters.mel(sr=RATE_HZ, n_fft=1024, n_mels=128, fmin=50, fmax=8000) @ power
+    # librosa's first frames reach beyond the start; its frame i is centred on sample i·hop, SciPy's on 512 + i·hop.
+    shift = 512 / config.hop
+    assert shift == pytest.approx(3.2)
+    np.testing.assert_allclose(values[:, 10:-10].mean(), 10 * np.log10(bands[:, 7:-7]).mean(), atol=0.1)
+
+
+def test_ten_times_the_amplitude_is_twenty_decibels_more() -> None:
+    compute = SPECTROGRAMS["log_mel"](SpectrogramsConfig())
+    quiet, loud = compute(tone(440, 1, 0.05), RATE_HZ), compute(tone(440, 1, 0.5), RATE_HZ)
+    assert loud.max() - quiet.max() == pytest.approx(20, abs=0.01)
+
+
+def windows(path: Path, config: SpectrogramsConfig) -> list[NDArray[np.float32]]:
+    result = extract_windows(path, config)
+    return np.split(result["windows"], np.cumsum(result["windows_lengths"])[:-1])
+
+
+def test_a_window_shows_what_sounds_at_its_time(tmp_path: Path) -> None:
+    # A second at 500 Hz, then one at 3000 Hz.
+    path = write_media(tmp_path / "a.wav", sound=np.concatenate([tone(500, 1), tone(3000, 1)]))
+    config = SpectrogramsConfig(window_s=0.5, overlap=0.0)
+    times = extract_windows(path, config)["times"]
+    np.testing.assert_allclose(times, [0.25, 0.75, 1.25, 1.75], atol=0.02)
+    bands = [int(window.mean(0).argmax()) for window in windows(path, config)]
+    centres = librosa.mel_frequencies(n_mels=130, fmin=50, fmax=8000)[1:-1]
+    np.testing.assert_allclose(centres[bands], [500, 500, 3000, 3000], rtol=0.05)
+
+
+def test_windows_begin_and_end_with_the_clip_and_overlap_as_asked() -> None:
+    spans = window_spans(250, length=100, overlap=0.5)
+    assert spans == [(0, 100), (50, 150), (100, 200), (150, 250)]
+    for length, overlap in [(100, 0.0), (100, 0.5), (30, 0.75)]:
+        spans = window_spans(317, length=length, overlap=overlap)
+        assert spans[0][0] == 0
+        assert spans[-1][1] == 317
+        assert {stop - start for start, stop in spans} == {length}
+        steps = [after[0] - before[0] for before, after in pairwise(spans)]
+        assert max(steps) - min(steps) <= 1
+        assert np.mean(steps) == pytest.approx(length * (1 - overlap), rel=0.35)
+
+
+def test_a_short_clip_is_one_window_filled_up_with_silence(tmp_path: Path) -> None:
+    path = write_media(tmp_path / "a.wav", sound=tone(1000, 0.3))
+    (window,) = windows(path, SpectrogramsConfig())
+    assert window.shape == (100, 128)
+    assert window[:25].max() > 0.5
+    assert (window[40:] == 0).all()
+
+
+def test_one_image_a_clip(tmp_path: Path) -> None:
+    path = write_media(tmp_path / "a.wav", sound=tone(1000, 2.3))
+    (window,) = windows(path, SpectrogramsConfig(window_s=None))
+    assert len(window) == pytest.approx(231, abs=1)
+
+
+def test_silence_is_black_and_finite(tmp_path: Path) -> None:
+    (window,) = windows(
+        write_media(tmp_path / "a.wav", sound=np.zeros(RATE_HZ // 50, np.float32)), SpectrogramsConfig()
+    )
+    assert (window == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"fmax_hz": 9000}, "fmin_hz < fmax_hz <= rate_hz / 2"),
+        ({"black": 30}, "black < white, not 30.0, 20.0"),
+        ({"overlap": 1.0}, "less than 1"),
+        ({"kind": "log_mell"}, "did you mean 'log_mel'"),
+        ({"n_mels": 64}, "valid: bands, black, channels, fft_samples"),
+    ],
+)
+def test_impossible_parameters_are_refused_in_words(change: dict[str, object], words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        check(change, SpectrogramsConfig, where="spectrograms")
+
+
+def test_a_spectrogram_of_the_wrong_height_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_spectrogram.py").write_text(
+        "import numpy as np\ndef build(config):\n    return lambda sound, rate: np.zeros((7, 9), np.float32)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = write_media(tmp_path / "a.wav", sound=tone(440, 1))
+    with pytest.raises(ParameterError, match=r"shape \(7, 9\)"):
+        extract_windows(path, SpectrogramsConfig(kind="own_spectrogram:build"))

@@ -1,0 +1,203 @@
+"""Replicas that train together: each as if it were alone, by the textbook's optimiser."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pipeline.alignments.contract import AlignmentConfig
+from pipeline.alignments.schedule import alignment_weights
+from pipeline.alignments.table import ALIGNMENTS
+from pipeline.base.errors import TrainingError
+from pipeline.heads.contract import HeadConfig, HeadOutput, Shapes
+from pipeline.heads.examples import Examples, Tokens
+from pipeline.heads.fdan import FdanHead
+from pipeline.heads.table import HEADS
+from pipeline.training.answers import predict, uar
+from pipeline.training.losses import alignment_losses, classification_loss, learning_rates
+from pipeline.training.recipe import Recipe, TrainConfig, Trained, build_head
+from pipeline.training.replicas import Replica, architecture, train_together
+
+RECIPE = Recipe(
+    HeadConfig(width=16, attention_heads=2, dropout=0.3),
+    AlignmentConfig(weight=0.5),
+    TrainConfig(epochs=6, batch_size=8, learning_rate=0.01),
+)
+
+
+def examples(count: int, *, views: int = 0) -> Examples:
+    """Three classes that both modalities show, padded tokens, some clips that lack a modality."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(count) % 3
+
+    def modality(longest: int, absent: int) -> Tokens:
+        values = torch.randn(count, longest, 8, generator=generator)
+        values[:, :, :3] += 1.5 * torch.nn.functional.one_hot(labels, 3)[:, None]
+        lengths = torch.randint(1, longest + 1, (count,), generator=generator)
+        lengths[absent::11] = 0
+        copies = torch.randn(views, count, longest, 8, generator=generator) if views else None
+        times = torch.rand(count, longest, generator=generator)
+        return Tokens(values, times, torch.arange(longest) < lengths[:, None], copies)
+
+    return Examples(modality(5, 3), modality(3, 7), labels)
+
+
+def replicas(recipes: list[Recipe], count: int) -> list[Replica]:
+    """Replicas with other data, other numbers of clips and batches, and other seeds."""
+    made = []
+    for number, recipe in enumerate(recipes):
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(number))
+        trained = count - 20 - 9 * number  # the last batch is never full, and not always there
+        made.append(Replica(recipe, order[:trained], order[trained : trained + 12 + number], seed=number))
+    return made
+
+
+def variants(recipe: Recipe) -> list[Recipe]:
+    """Recipes of one architecture that differ in all that replicas of one program may differ in."""
+    other = TrainConfig(
+        epochs=6,
+        batch_size=8,
+        learning_rate=0.02,
+        weight_decay=0.3,
+        warmup=0.3,
+        label_smoothing=0.0,
+        gradient_norm=0.1,
+        class_weights="balanced",
+        patience=2,
+    )
+    return [recipe, replace(recipe, alignment=AlignmentConfig(weight=0.0)), replace(recipe, train=other)]
+
+
+def assert_alike(together: Trained, alone: Trained, data: Examples, replica: Replica) -> None:
+    assert together.curve[0].cross_entropy == pytest.approx(alone.curve[0].cross_entropy, abs=1e-5)
+    assert together.curve[0].alignment == pytest.approx(alone.curve[0].alignment, abs=1e-5)
+    assert replica.validation is not None
+    assert [it.validation_uar for it in together.curve] == pytest.approx(
+        [it.validation_uar for it in alone.curve], abs=1e-4
+    )
+    assert together.best_epoch == alone.best_epoch
+    part = data.take(replica.validation)
+    for name, values in predict(together.head, part).items():
+        torch.testing.assert_close(values, predict(alone.head, part)[name], atol=1e-4, rtol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", sorted(HEADS))
+def test_a_replica_in_company_ends_where_it_ends_alone(name: str) -> None:
+    data = examples(80, views=2 if name == "fdan" else 0)
+    recipe = replace(RECIPE, head=RECIPE.head.model_copy(update={"name": name}))
+    members = replicas(variants(recipe), 80)
+    together = train_together(data, members, classes=3)
+    for result, member in zip(together, members, strict=True):
+        (alone,) = train_together(data, [member], classes=3)
+        assert (result.curve == []) == (name in ("linear", "majority"))
+        if result.curve:
+            assert_alike(result, alone, data, member)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
+@pytest.mark.parametrize("name", sorted(HEADS))
+def test_a_gpu_changes_last_digits_only(name: str) -> None:
+    data = examples(80, views=2 if name == "fdan" else 0)
+    members = replicas(variants(replace(RECIPE, head=RECIPE.head.model_copy(update={"name": name}))), 80)
+    there, here = (train_together(data, members, classes=3, device=device) for device in ("cuda", "cpu"))
+    for result, expected in zip(there, here, strict=True):
+        for epoch, same in zip(result.curve[:1], expected.curve[:1], strict=True):
+            assert epoch.cross_entropy == pytest.approx(same.cross_entropy, abs=1e-4)
+            assert epoch.alignment == pytest.approx(same.alignment, abs=1e-4)
+        for answer, values in predict(result.head, data).items():
+            torch.testing.assert_close(values, predict(expected.head, data)[answer], atol=0.02, rtol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", sorted(ALIGNMENTS))
+def test_every_alignment_can_be_computed_for_many_at_once(name: str) -> None:
+    data = examples(60)
+    recipe = replace(RECIPE, alignment=AlignmentConfig(name=name, weight=0.5))
+    members = replicas([recipe, recipe], 60)
+    together = train_together(data, members, classes=3)
+    for result, member in zip(together, members, strict=True):
+        assert_alike(result, train_together(data, [member], classes=3)[0], data, member)
+        assert (min(result.curve[-1].alignment) > 0) == (name != "none")
+
+
+class Scaled(FdanHead):
+    """A head of one's own with a number and a cube among its parameters."""
+
+    def __init__(self, config: HeadConfig, shapes: Shapes) -> None:
+        """Start both at other values than 0 and 1, which would hide mistakes."""
+        super().__init__(config, shapes)
+        self.number = torch.nn.Parameter(torch.tensor(0.7))
+        self.cube = torch.nn.Parameter(torch.rand(2, 1, shapes.classes))
+
+    def forward(self, visual: Tokens, acoustic: Tokens) -> HeadOutput:
+        """Move the visual answer by both."""
+        output = super().forward(visual, acoustic)
+        assert output.visual is not None
+        return output._replace(visual=output.visual * self.number + self.cube.sum((0, 1)))
+
+
+def test_parameters_of_any_shape_are_trained_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(HEADS, "scaled", Scaled)
+    data = examples(60)
+    recipe = replace(RECIPE, head=RECIPE.head.model_copy(update={"name": "scaled"}))
+    members = replicas([recipe, recipe], 60)
+    for result, member in zip(train_together(data, members, classes=3), members, strict=True):
+        assert_alike(result, train_together(data, [member], classes=3)[0], data, member)
+        assert result.head.state_dict()["number"] != 0.7
+
+
+def test_a_training_is_torchs_own_adamw_on_clipped_gradients() -> None:
+    data = examples(40)
+    settings = TrainConfig(epochs=4, batch_size=64, learning_rate=0.01, weight_decay=0.3, gradient_norm=3)
+    recipe = replace(RECIPE, head=RECIPE.head.model_copy(update={"dropout": 0}), train=settings)
+    (result,) = train_together(data, [Replica(recipe, torch.arange(40), None, seed=0)], classes=3)
+
+    torch.manual_seed(0)
+    head = build_head(recipe.head, data, 3)
+    head.fit(data)
+    optimiser = torch.optim.AdamW(head.parameters(), weight_decay=0.3)
+    align = ALIGNMENTS["lmmd"](recipe.alignment)
+    clipped = []
+    for rate, share in zip(learning_rates(settings, 4), alignment_weights(recipe.alignment, 4), strict=True):
+        output = head(data.visual, data.acoustic)
+        loss = classification_loss(output, data, smoothing=0.1, weights=torch.ones(3))
+        loss = loss + share * alignment_losses(output, data, align, recipe.alignment).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        clipped.append(bool(torch.nn.utils.clip_grad_norm_(head.parameters(), 3) > 3))
+        optimiser.param_groups[0]["lr"] = float(rate)
+        optimiser.step()
+    assert set(clipped) == {True, False}
+    for name, value in head.state_dict().items():
+        torch.testing.assert_close(result.head.state_dict()[name], value, atol=1e-5, rtol=1e-4)
+
+
+def test_replicas_learn() -> None:
+    data = examples(240)
+    gentle = AlignmentConfig(weight=0.1)
+    longer = replace(RECIPE, alignment=gentle, train=RECIPE.train.model_copy(update={"epochs": 25}))
+    members = replicas([longer] * 3, 240)
+    for result, member in zip(train_together(data, members, classes=3), members, strict=True):
+        assert member.validation is not None
+        part = data.take(member.training)
+        assert uar(predict(result.head, part)["fused"], part.labels) > 0.8
+        assert result.curve[-1].cross_entropy < 0.7 * result.curve[0].cross_entropy
+
+
+def test_a_loss_that_is_not_finite_names_epoch_batch_and_layer() -> None:
+    data = examples(60)
+    hot = replace(RECIPE, train=RECIPE.train.model_copy(update={"learning_rate": 1e30}))
+    with pytest.raises(TrainingError, match=r"not finite at epoch 1, batch 1: .* in layer 1, layer 2; lower train"):
+        train_together(data, replicas([RECIPE, hot], 60), classes=3)
+
+
+def test_what_shapes_the_program_is_the_architecture_and_what_does_not_is_not() -> None:
+    alike = {architecture(it) for it in variants(RECIPE)}
+    assert len(alike) == 1
+    others = [
+        replace(RECIPE, head=RECIPE.head.model_copy(update={"width": 32})),
+        replace(RECIPE, alignment=AlignmentConfig(name="coral")),
+        replace(RECIPE, alignment=AlignmentConfig(kernel_num=3)),
+        replace(RECIPE, train=RECIPE.train.model_copy(update={"batch_size": 16})),
+        replace(RECIPE, train=RECIPE.train.model_copy(update={"epochs": 7})),
+    ]
+    assert not alike & {architecture(it) for it in others}

@@ -1,0 +1,218 @@
+"""Training: it learns what is there, alike from alike seeds, and stops in words when it cannot go on."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from alone import train
+from sklearn.utils.class_weight import compute_class_weight
+
+from pipeline.alignments.contract import AlignmentConfig
+from pipeline.alignments.lmmd import lmmd
+from pipeline.alignments.table import ALIGNMENTS
+from pipeline.base.errors import ParameterError, TrainingError
+from pipeline.heads.contract import HeadConfig, HeadOutput
+from pipeline.heads.examples import Examples, Tokens
+from pipeline.training.answers import predict, uar
+from pipeline.training.losses import alignment_losses, class_weights, classification_loss, learning_rates
+from pipeline.training.recipe import Recipe, TrainConfig, build_head
+
+RECIPE = Recipe(
+    HeadConfig(width=16, attention_heads=2, dropout=0.1),
+    AlignmentConfig(weight=0.1),
+    TrainConfig(epochs=20, batch_size=16, learning_rate=0.01),
+)
+
+
+def examples(count: int, *, seed: int, shift: float = 1.5, noise: float = 1.0) -> Examples:
+    """Three classes; each modality tells one pair of them apart, so that only both together tell all three."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 3
+
+    def modality(special: int, tokens: int) -> Tokens:
+        values = noise * torch.randn(count, tokens, 8, generator=generator)
+        values[:, :, 0] += shift * (labels == special)[:, None]
+        return Tokens(
+            values, torch.rand(count, tokens, generator=generator), torch.ones(count, tokens, dtype=torch.bool)
+        )
+
+    return Examples(modality(0, 4), modality(1, 3), labels)
+
+
+def without(tokens: Tokens, rows: slice) -> Tokens:
+    mask = tokens.mask.clone()
+    mask[rows] = False
+    return tokens._replace(mask=mask)
+
+
+def test_fusion_learns_what_neither_modality_knows_alone() -> None:
+    trained = train(RECIPE, examples(90, seed=0), examples(45, seed=1), classes=3, seed=0)
+    test = examples(300, seed=2)
+    figures = {name: uar(values, test.labels) for name, values in predict(trained.head, test).items()}
+    assert figures["fused"] > 0.75  # who knows one modality only cannot tell two classes apart: 2/3 at the very best
+    assert trained.curve[-1].cross_entropy < trained.curve[0].cross_entropy
+
+
+def test_a_seed_fixes_every_number_and_another_changes_them() -> None:
+    runs = [train(RECIPE, examples(30, seed=0), examples(15, seed=1), classes=3, seed=seed) for seed in (3, 3, 4)]
+    states = [torch.cat([value.flatten() for value in run.head.state_dict().values()]) for run in runs]
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])
+    assert runs[0].curve == runs[1].curve
+
+
+def test_the_head_is_that_of_the_best_epoch_on_validation() -> None:
+    validation = examples(45, seed=1)
+    trained = train(RECIPE, examples(30, seed=0), validation, classes=3, seed=0)
+    best = max(row.validation_uar for row in trained.curve)
+    assert trained.curve[trained.best_epoch - 1].validation_uar == best
+    assert uar(predict(trained.head, validation)["fused"], validation.labels) == pytest.approx(best)
+
+
+def test_without_validation_the_last_of_the_epochs_asked_for_is_taken() -> None:
+    trained = train(RECIPE, examples(30, seed=0), None, classes=3, seed=0, epochs=4)
+    assert (trained.best_epoch, len(trained.curve)) == (4, 4)
+    assert math.isnan(trained.curve[-1].validation_uar)
+
+
+def test_the_scale_of_the_tokens_is_measured_on_the_training_part_alone() -> None:
+    training, validation = examples(30, seed=0), examples(15, seed=1)
+    loud = replace(validation, visual=validation.visual._replace(values=validation.visual.values * 1000))
+    heads = [train(RECIPE, training, it, classes=3, seed=0, epochs=1).head for it in (validation, loud)]
+    means = [head.state_dict()["encode_visual.standardise.mean"] for head in heads]
+    assert torch.equal(means[0], means[1])
+    torch.testing.assert_close(means[0], training.visual.values.mean((0, 1)))
+
+
+def test_training_survives_clips_that_lack_a_modality_and_predicts_them() -> None:
+    whole = examples(60, seed=0)
+    partial = replace(
+        whole, visual=without(whole.visual, slice(0, 10)), acoustic=without(whole.acoustic, slice(10, 20))
+    )
+    trained = train(RECIPE, partial, examples(15, seed=1), classes=3, seed=0)
+    probabilities = predict(trained.head, partial)
+    assert torch.isnan(probabilities["visual"][:10]).all()
+    assert torch.isnan(probabilities["acoustic"][10:20]).all()
+    torch.testing.assert_close(probabilities["fused"].sum(1), torch.ones(60))
+    torch.testing.assert_close(probabilities["fused"][:10], probabilities["acoustic"][:10])
+
+
+def test_a_missing_modality_takes_no_part_in_the_losses() -> None:
+    generator = torch.Generator().manual_seed(0)
+    layers = [torch.randn(4, 5, generator=generator) for _ in range(2)]
+    logits = torch.randn(4, 3, generator=generator)
+    output = HeadOutput(logits, torch.randn(4, 3, generator=generator), layers[:1], layers[1:])
+    batch = examples(4, seed=0)
+    batch = replace(batch, visual=without(batch.visual, slice(0, 1)))
+    wild = output._replace(
+        visual=logits.index_fill(0, torch.tensor([0]), 50.0),
+        visual_layers=[layers[0].index_fill(0, torch.tensor([0]), 50.0)],
+    )
+
+    def distance(a: torch.Tensor, b: torch.Tensor, wa: torch.Tensor, wb: torch.Tensor) -> torch.Tensor:
+        return (a * wa.sum(1, keepdim=True)).sum() - (b * wb.sum(1, keepdim=True)).sum() + wa.sum() + wb.sum()
+
+    for loss in (
+        lambda it: classification_loss(it, batch, smoothing=0.1, weights=torch.tensor([1.0, 2.0, 3.0])),
+        lambda it: alignment_losses(it, batch, distance, AlignmentConfig()),
+    ):
+        torch.testing.assert_close(loss(output), loss(wild))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weights", [torch.ones(3), torch.tensor([0.5, 1.0, 4.0])])
+def test_cross_entropy_is_torchs_summed_over_modalities(weights: torch.Tensor, smoothing: float) -> None:
+    batch = examples(6, seed=0)
+    logits = [torch.randn(6, 3) for _ in range(3)]
+    each = [
+        torch.nn.functional.cross_entropy(it, batch.labels, weight=weights, label_smoothing=smoothing) for it in logits
+    ]
+    for output, parts in (
+        (HeadOutput(logits[0], logits[1], [], []), each[:2]),
+        (HeadOutput(None, logits[1], [], [], fused=logits[2]), each[1:]),
+    ):
+        loss = classification_loss(output, batch, smoothing=smoothing, weights=weights)
+        torch.testing.assert_close(loss, torch.stack(parts).sum())
+
+
+def test_the_learning_rate_grows_linearly_and_falls_along_a_cosine() -> None:
+    rates = learning_rates(TrainConfig(learning_rate=0.1, warmup=0.2), 20)
+    assert rates[:4].tolist() == pytest.approx([0.025, 0.05, 0.075, 0.1])
+    assert [float(rates[step]) for step in (4, 12)] == pytest.approx([0.1, 0.05])
+    assert 0 < rates[-1] < 0.001
+    assert learning_rates(TrainConfig(learning_rate=0.1, warmup=0), 3)[0] == pytest.approx(0.1)
+
+
+def test_balanced_classes_weigh_as_scikit_learn_weighs_them() -> None:
+    labels = torch.tensor([0, 0, 0, 0, 0, 2, 2, 3])
+    balanced = class_weights(TrainConfig(class_weights="balanced"), labels, 4)
+    expected = compute_class_weight("balanced", classes=np.array([0, 2, 3]), y=labels.numpy())
+    torch.testing.assert_close(balanced[[0, 2, 3]], torch.tensor(expected, dtype=torch.float32))
+    assert class_weights(TrainConfig(), labels, 4).tolist() == [1, 1, 1, 1]
+
+
+def test_patience_stops_after_so_many_epochs_without_a_better_one() -> None:
+    data = examples(30, seed=0), examples(15, seed=1)
+    longest = train(RECIPE, *data, classes=3, seed=0)
+    patient = replace(RECIPE, train=RECIPE.train.model_copy(update={"patience": 3}))
+    stopped = train(patient, *data, classes=3, seed=0)
+    assert len(stopped.curve) == stopped.best_epoch + 3 < len(longest.curve)
+    assert stopped.curve == longest.curve[: len(stopped.curve)]  # it only ends earlier
+    best = max(row.validation_uar for row in stopped.curve)
+    assert uar(predict(stopped.head, data[1])["fused"], data[1].labels) == pytest.approx(best)
+
+
+def test_predicted_labels_are_the_probabilities_that_the_head_gives() -> None:
+    batch = examples(6, seed=0)
+    output = HeadOutput(torch.randn(6, 3), torch.randn(6, 3), [torch.randn(6, 4)], [torch.randn(6, 4)])
+    config = AlignmentConfig(visual_labels="given", acoustic_labels="predicted")
+    truth = torch.nn.functional.one_hot(batch.labels, 3).float()
+    assert output.visual_layers and output.acoustic is not None
+    expected = lmmd(output.visual_layers[0], output.acoustic_layers[0], truth, output.acoustic.softmax(1))
+    found = alignment_losses(output, batch, ALIGNMENTS["lmmd"](config), config)
+    torch.testing.assert_close(found, expected[None])
+    given = alignment_losses(output, batch, ALIGNMENTS["lmmd"](config), AlignmentConfig())
+    assert not torch.isclose(found, given)
+
+
+def test_each_layer_counts_as_much_as_its_weight() -> None:
+    data = examples(30, seed=0), examples(15, seed=1)
+
+    def end(**alignment: Any) -> torch.Tensor:
+        recipe = replace(RECIPE, alignment=AlignmentConfig(gamma=1, **alignment))
+        return torch.cat([it.flatten() for it in train(recipe, *data, classes=3, seed=0).head.state_dict().values()])
+
+    torch.testing.assert_close(end(weight=0.5), end(weight=0.125, layer_weights=(4.0, 4.0)))
+    assert torch.equal(end(weight=0.0), end(weight=0.3, layer_weights=(0.0, 0.0)))
+    assert not torch.allclose(end(weight=0.3, layer_weights=(0.0, 1.0)), end(weight=0.3, layer_weights=(1.0, 0.0)))
+    with pytest.raises(ParameterError, match=r"layer_weights has 3 numbers, but the head fdan aligns 2 layers"):
+        end(layer_weights=(1.0, 1.0, 1.0))
+
+
+def test_one_modality_alone_is_the_answer_as_if_the_other_were_not_there() -> None:
+    trained = train(RECIPE, examples(60, seed=0), examples(15, seed=1), classes=3, seed=0)
+    test = examples(9, seed=2)
+    deaf = replace(test, acoustic=without(test.acoustic, slice(None)))
+    told, expected = predict(trained.head, test), predict(trained.head, deaf)
+    torch.testing.assert_close(told["video_only"], expected["fused"])
+    assert torch.isnan(expected["audio_only"]).all()
+    assert not torch.allclose(told["video_only"], told["visual"])  # which has attended to the sound
+    visual = build_head(HeadConfig(name="visual"), test, 3)
+    assert torch.isnan(predict(visual, test)["audio_only"]).all()
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_place() -> None:
+    broken = examples(30, seed=0)
+    broken.visual.values[0, 0, 0] = float("inf")
+    recipe = replace(RECIPE, alignment=AlignmentConfig(name="none"))
+    with pytest.raises(TrainingError, match=r"not finite at epoch 1, batch \d.*lower train.learning_rate"):
+        train(recipe, broken, None, classes=3, seed=0)
+
+
+def test_uar_is_the_mean_of_the_recalls() -> None:
+    labels = torch.tensor([0, 0, 0, 1])
+    always_zero = torch.tensor([[1.0, 0.0, 0.0]]).expand(4, 3)
+    assert uar(always_zero, labels) == 0.5

@@ -1,0 +1,234 @@
+"""The pipeline as a user meets it: `dvc repro` in a fresh copy of the repository, on a small sample corpus."""
+
+import csv
+import json
+import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+from conftest import write_media
+from workspace import Workspace, ran
+
+from data_manifest.manifest.clips import Clip, Exclusion, read_rows
+from pipeline.media.probe import probe
+from pipeline.media.sound import read_audio
+
+EXTRACTION = {"render@sample", "corpus@sample", "manifest", "faces", "spectrograms", "embed_faces", "embed_mels"}
+LEARNING = {"train", "evaluate", "ablate", "report"}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace in which everything has been built, in one process."""
+    workspace = Workspace(tmp_path_factory.mktemp("built"), scheduler="synchronous")
+    assert workspace.repro() == EXTRACTION | LEARNING
+    return workspace
+
+
+def test_everything_that_was_promised_is_there(built: Workspace) -> None:
+    clips = read_rows(built.folder / "data/manifest.csv", Clip)
+    assert len(clips) == 4 * 7
+    with h5py.File(built.folder / "data/embeddings/acoustic.h5") as file:
+        assert [name.decode() for name in file["clip_id"]] == [
+            it.clip_id for it in clips if "acoustic" in it.modalities
+        ]
+    metrics = json.loads((built.folder / "results/evaluation.json").read_text())
+    assert list(metrics["protocols"]) == ["speaker_folds", "random"]
+    assert "random backbone weights" in metrics["warning"]
+    with (built.folder / "results/predictions.csv").open() as file:
+        tested = {(row["protocol"], row["clip_id"]) for row in csv.DictReader(file) if row["modality"] == "fused"}
+    assert tested == {(protocol, it.clip_id) for protocol in metrics["protocols"] for it in clips}
+    stages = {"faces", "spectrograms", "evaluate", "ablate", "report"}
+    figures = sorted((built.folder / "results/figures").glob("*/*.png"))
+    assert {path.parent.name for path in figures} == stages
+    for path in figures:
+        assert path.read_bytes().startswith(b"\x89PNG")
+        assert b"<svg" in path.with_suffix(".svg").read_bytes()
+    assert "Random backbone weights" in (built.folder / "results/report.html").read_text()
+
+
+def test_a_clip_is_predicted_as_the_pipeline_predicted_it(built: Workspace) -> None:
+    with (built.folder / "results/predictions.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if (row["protocol"], row["fold"]) == ("speaker_folds", "0")]
+    paths = {clip.clip_id: f"data/sample/{clip.path}" for clip in read_rows(built.folder / "data/manifest.csv", Clip)}
+    asked = list(dict.fromkeys(row["clip_id"] for row in rows))[:3]
+    model = "models/folds/speaker_folds-0-0.safetensors"
+    result = built.run("fdan", "predict", *(paths[clip_id] for clip_id in asked), "--model", model, "--json", "-")
+    assert result.stderr == ""  # no word of other code or other weights
+    for clip_id, answer in zip(asked, json.loads(result.stdout), strict=True):
+        for kind, probabilities in answer["probabilities"].items():
+            (row,) = (it for it in rows if (it["clip_id"], it["modality"]) == (clip_id, kind))
+            assert probabilities == pytest.approx({name: float(row[f"p_{name}"]) for name in probabilities}, abs=1e-5)
+
+
+def test_a_second_build_reruns_nothing_and_a_third_elsewhere_gives_the_same_lock(
+    built: Workspace, tmp_path: Path
+) -> None:
+    assert built.repro() == set()
+    other = Workspace(tmp_path, scheduler="processes", workers=2)
+    other.repro()
+    assert (other.folder / "dvc.lock").read_bytes() == (built.folder / "dvc.lock").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("params", "changed"),
+    [
+        ({"head": {"dropout": 0.1}}, LEARNING),
+        ({"train": {"epochs": 4}}, LEARNING),
+        ({"spectrograms": {"bands": 64}}, {"spectrograms", "report"}),
+        ({"faces": {"margin": 0.1}}, {"faces", "report"}),
+        ({"run": {"workers": 1, "max_failures": 0.5}}, set()),
+    ],
+)
+def test_a_change_concerns_its_stage_and_what_shows_or_follows_it(
+    built: Workspace, params: dict[str, Any], changed: set[str]
+) -> None:
+    with built.changed(params):
+        status = json.loads(built.run("dvc", "status", "--json").stdout)
+    assert set(status) == changed
+
+
+def test_an_experiment_on_the_head_touches_no_media(built: Workspace) -> None:
+    result = built.run("dvc", "exp", "run", "-S", "head.dropout=0.5")
+    assert ran(result) == LEARNING
+
+
+def test_experiments_elsewhere_find_the_memo(built: Workspace, tmp_path: Path) -> None:
+    with built.changed({"faces": {"margin": 0.1}}):  # computed once, by hand: DVC itself knows nothing of it
+        assert built.run(sys.executable, "-m", "stages.faces").returncode == 0
+        assert built.run(sys.executable, "-m", "stages.embed", "faces").returncode == 0
+    built.run("dvc", "checkout", "--force")
+    before = built.extracted()
+    for where, dropout in (("--temp", 0.1), ("--queue", 0.2)):
+        told = ("-S", "faces.margin=0.1", "-S", f"head.dropout={dropout}", "embed_faces")
+        assert built.run("dvc", "exp", "run", where, *told, XDG_CACHE_HOME=str(tmp_path)).returncode == 0
+    assert built.run("dvc", "exp", "run", "--run-all", XDG_CACHE_HOME=str(tmp_path)).returncode == 0
+    assert built.extracted() == before
+    assert not list(tmp_path.rglob("*.entry"))  # nor in the place where the memo is by default
+    shown = json.loads(built.run("dvc", "exp", "show", "--json").stdout)
+    assert json.dumps(shown).count('"margin": 0.1') >= 2
+
+
+OWN_DETECTOR = """
+from pipeline.faces.detectors import cascade
+
+def build(config):
+    found = cascade(config)
+    return lambda frames: [boxes[:1] for boxes in found(frames)]
+"""
+
+
+def test_back_to_an_earlier_detector_nothing_is_computed_and_no_stage_takes_the_others_faces(built: Workspace) -> None:
+    faces = built.folder / "data/faces.h5"
+    first, before = faces.read_bytes(), built.extracted()
+    films = sum("visual" in clip.modalities for clip in read_rows(built.folder / "data/manifest.csv", Clip))
+    (built.folder / "own_detector.py").write_text(OWN_DETECTOR)
+    with built.changed({"faces": {"detector": "own_detector:build"}}):
+        assert built.run(sys.executable, "-m", "stages.faces").returncode == 0
+    other = built.extracted()
+    assert len(other) == len(before) + films
+    refused = built.run(sys.executable, "-m", "stages.report")
+    assert refused.returncode == 1
+    assert "error: data/faces.h5 is not the file that the embeddings were made from; run: dvc repro" in refused.stderr
+    assert built.run(sys.executable, "-m", "stages.faces").returncode == 0
+    assert (faces.read_bytes(), built.extracted()) == (first, other)
+    built.run("dvc", "checkout", "--force")
+
+
+def test_builds_of_two_experiments_at_the_same_time_share_one_memo(built: Workspace, tmp_path: Path) -> None:
+    shared = tmp_path / "memo"
+    places = [Workspace(tmp_path / name, cache=shared, scheduler="processes", workers=2) for name in "ab"]
+    places[1].change({"spectrograms": {"bands": 64}})
+    with ThreadPoolExecutor(2) as threads:
+        ran_there = list(threads.map(lambda place: place.repro("embed_faces", "embed_mels"), places))
+    assert ran_there == [EXTRACTION] * 2
+    for name in ("faces.h5", "spectrograms.h5", "embeddings/visual.h5", "embeddings/acoustic.h5"):
+        alone, one, other = ((place.folder / "data" / name).read_bytes() for place in (built, *places))
+        assert alone == one
+        assert (alone == other) == ("faces" in name or "visual" in name)
+    entries = [path.name for path in (built.cache / "memo/embed_faces").rglob("*.entry")]
+    assert {path.name for path in (shared / "memo/embed_faces").rglob("*.entry")} <= {*entries}
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"faces": {"detectr": "cascade"}}, "params.yaml: faces.detectr: unknown key; did you mean 'detector'?"),
+        ({"spectrograms": {"rate_hz": -1}}, "params.yaml: spectrograms.rate_hz = -1: "),
+        ({"corpora": {"sample": {"root": "nowhere"}}}, "nowhere"),
+    ],
+)
+def test_a_mistake_in_the_parameters_is_one_line_and_changes_nothing(
+    built: Workspace, params: dict[str, Any], words: str
+) -> None:
+    stage = {"spectrograms": "spectrograms", "corpora": "corpus@sample"}.get(next(iter(params)), "faces")
+    outputs = {path: path.read_bytes() for path in (built.folder / "data").glob("*.h5")}
+    with built.changed(params):
+        result = built.run("dvc", "repro", "--single-item", stage)
+    assert result.returncode != 0
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list((built.folder / "data").glob(".*.h5"))
+    built.run("dvc", "checkout", "--force")
+    assert {path: path.read_bytes() for path in outputs} == outputs
+
+
+def test_a_store_that_was_cut_short_is_named_with_the_stage_to_run_again(built: Workspace) -> None:
+    path = built.folder / "data/embeddings/visual.h5"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    result = built.run(sys.executable, "-m", "stages.train")
+    path.write_bytes(whole)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("error: data/embeddings/visual.h5 is damaged")
+    assert "embed_faces" in result.stderr
+
+
+def test_a_users_own_folder_of_clips_is_a_corpus_and_a_broken_clip_is_left_out(built: Workspace) -> None:
+    own = built.folder / "own corpus"
+    for clip in sorted((built.folder / "data/sample").glob("*/*.mp4")):
+        speaker, emotion, number = clip.stem.split("_")
+        (own / emotion).mkdir(parents=True, exist_ok=True)
+        shutil.copy(clip, own / emotion / f"{speaker}_{number}.mp4")
+    broken = sorted(own.rglob("*.mp4"))[3]
+    broken.write_bytes(broken.read_bytes()[:3000])
+    with built.changed(
+        {"corpora": {"mine": {"adapter": "folder", "root": "own corpus"}}}, removing=["corpora.sample", "render.sample"]
+    ):
+        assert built.repro("manifest") == {"corpus@mine", "manifest"}
+    clips = read_rows(built.folder / "data/manifest.csv", Clip)
+    left_out = read_rows(built.folder / "data/exclusions.csv", Exclusion)
+    assert len(clips) == 27
+    assert [(row.path, row.stage) for row in left_out] == [(broken.relative_to(own).as_posix(), "corpus")]
+    assert "cannot be decoded" in left_out[0].reason
+
+
+def test_a_corpus_of_sound_alone_goes_all_the_way_by_its_official_parts(built: Workspace, tmp_path: Path) -> None:
+    rows = []
+    for clip in sorted((built.folder / "data/sample").glob("*/*.mp4")):
+        speaker, emotion, _ = clip.stem.split("_")
+        if probe(clip).has_audio:
+            sound = write_media(tmp_path / f"{clip.stem}.wav", sound=read_audio(clip, rate_hz=16000))
+            part = {"s01": "test", "s02": "dev"}.get(speaker, "train")
+            rows.append({"path": sound.name, "emotion": emotion, "speaker": speaker, "split": part})
+    with (tmp_path / "clips.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+    params = {
+        "corpora": {"heard": {"adapter": "csv", "root": str(tmp_path)}},
+        "protocols": {"parts": {"kind": "official"}},
+    }
+    gone = ["corpora.sample", "render.sample", "protocols.speaker_folds", "protocols.random"]
+    with built.changed(params, removing=gone):
+        built.repro()
+    metrics = json.loads((built.folder / "results/evaluation.json").read_text())
+    assert metrics["protocols"].keys() == {"parts"}
+    assert metrics["protocols"]["parts"].keys() >= {"acoustic", "fused"}
+    assert "visual" not in metrics["protocols"]["parts"]
+    assert metrics["protocols"]["parts"]["clips"] == sum(row["split"] == "test" for row in rows)
+    assert metrics["protocols"]["parts"]["speakers_shared"] is False
