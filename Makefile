@@ -24,7 +24,7 @@ test-fast: .venv/installed
 # The branches of the library that the tests run, worker processes included.
 coverage: .venv/installed
 	coverage erase
-	coverage run --parallel-mode -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 	coverage combine --quiet
 	coverage report
 
