@@ -1,4 +1,4 @@
-"""Which clips the sample corpus has: a pure function of its configuration."""
+"""The clips of the sample corpus: a pure function of its configuration."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -10,28 +10,28 @@ from pydantic import Field
 from pipeline.base.params import Config
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
-# The two flawed recordings every corpus has, placed where even the smallest configuration contains them.
+# Two clips with a missing modality; even the smallest configuration contains both.
 SILENT_CLIP = "s02/s02_disgust_1.mp4"
-EMPTY_CLIP = "s01/s01_surprise_1.mp4"
-HIDDEN_SHARE = 0.04
+FACELESS_CLIP = "s01/s01_surprise_1.mp4"
+OCCLUDED_SHARE = 0.04
 
-Obstacle = Literal["none", "turned", "covered"]
+Occlusion = Literal["none", "turned", "covered"]
 
 
 class Stream(IntEnum):
-    """Independent sources of chance; the numbers enter the seeds, so they must never be reused."""
+    """Independent random streams. The numbers are part of the seeds, so never change or reuse one."""
 
-    OBSTACLE = 1
-    PERSON = 2
+    OCCLUSION = 1
+    SPEAKER = 2
     STYLE = 3
     SENTENCE = 4
-    ACTING = 5
+    EXPRESSION = 5
     VOICE = 6
     CAMERA = 7
 
 
 class SampleConfig(Config):
-    """An entry of the section `render`: how large the sample corpus is, and which one of all possible ones."""
+    """An entry of the section `render`: the size and the seed of the sample corpus."""
 
     speakers: int = Field(default=10, ge=2, le=99)
     utterances: int = Field(default=3, ge=1, le=99)
@@ -47,24 +47,24 @@ class Utterance:
     emotion: str
     sentence: str
     seed: int
-    number: int
+    speaker_number: int
     take: int
-    audible: bool = True
-    present: bool = True
-    obstacle: Obstacle = "none"
+    has_audio: bool = True
+    has_face: bool = True
+    occlusion: Occlusion = "none"
 
-    def generator(self, stream: Stream) -> np.random.Generator:
-        """Chance that belongs to this clip alone."""
-        return generator(self.seed, stream, self.number, EMOTIONS.index(self.emotion), self.take)
+    def random_generator(self, stream: Stream) -> np.random.Generator:
+        """Return a random generator for one stream of this clip."""
+        return random_generator(self.seed, stream, self.speaker_number, EMOTIONS.index(self.emotion), self.take)
 
 
-def generator(seed: int, stream: Stream, *numbers: int) -> np.random.Generator:
-    """A random generator that depends on nothing but these integers."""
+def random_generator(seed: int, stream: Stream, *numbers: int) -> np.random.Generator:
+    """Return a random generator that depends only on these integers."""
     return np.random.default_rng(np.random.SeedSequence([seed, int(stream), *numbers]))
 
 
 def plan(config: SampleConfig) -> list[Utterance]:
-    """The whole corpus, sorted by path; a larger configuration only adds clips."""
+    """Return all utterances, sorted by path; a larger configuration only adds clips."""
     clips = [
         _utterance(config.seed, number, emotion, take)
         for number in range(1, config.speakers + 1)
@@ -77,23 +77,23 @@ def plan(config: SampleConfig) -> list[Utterance]:
 def _utterance(seed: int, number: int, emotion: str, take: int) -> Utterance:
     speaker = f"s{number:02d}"
     path = f"{speaker}/{speaker}_{emotion}_{take}.mp4"
-    present = path != EMPTY_CLIP
+    has_face = path != FACELESS_CLIP
     return Utterance(
         path=path,
         speaker=speaker,
         emotion=emotion,
         sentence=f"k{take}",
         seed=seed,
-        number=number,
+        speaker_number=number,
         take=take,
-        audible=path != SILENT_CLIP,
-        present=present,
-        obstacle=_obstacle(seed, number, emotion, take) if present else "none",
+        has_audio=path != SILENT_CLIP,
+        has_face=has_face,
+        occlusion=_draw_occlusion(seed, number, emotion, take) if has_face else "none",
     )
 
 
-def _obstacle(seed: int, number: int, emotion: str, take: int) -> Obstacle:
-    rng = generator(seed, Stream.OBSTACLE, number, EMOTIONS.index(emotion), take)
-    if rng.random() >= HIDDEN_SHARE:
+def _draw_occlusion(seed: int, number: int, emotion: str, take: int) -> Occlusion:
+    rng = random_generator(seed, Stream.OCCLUSION, number, EMOTIONS.index(emotion), take)
+    if rng.random() >= OCCLUDED_SHARE:
         return "none"
     return "turned" if rng.random() < 0.5 else "covered"
