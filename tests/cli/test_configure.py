@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_tiny
+from conftest import write_short_media
 from ruamel.yaml import YAML
 from typer.testing import CliRunner, Result
 
@@ -39,7 +39,7 @@ def params() -> dict[str, Any]:
 
 def ravdess(*names: str) -> Path:
     for name in names:
-        write_tiny(Path("media") / name)
+        write_short_media(Path("media") / name)
     return Path("media").resolve()
 
 
@@ -68,7 +68,7 @@ def test_configure_says_what_it_found_and_points_the_parameters_at_it() -> None:
 def test_a_folder_that_holds_no_emotion_is_refused_and_the_parameters_stay() -> None:
     before = Path("params.yaml").read_bytes()
     for name in ("1001_DFA_ANG_XX.wav", "1001_DFA_DIS_XX.wav"):
-        write_tiny(Path("media/AudioWAV") / name)
+        write_short_media(Path("media/AudioWAV") / name)
     result = fdan("configure", "folder", "--root", "media")
     assert result.exit_code == 1
     assert "2 clips, and none has an emotion of the pipeline: they are labelled audiowav" in " ".join(
@@ -103,7 +103,7 @@ def test_what_cannot_be_understood_is_one_line(arguments: tuple[str, ...], words
 def test_ten_files_with_one_reason_are_one_line() -> None:
     for actor in range(1001, 1011):
         for suffix in (".wav", ".mp3"):
-            write_tiny(Path("media") / f"{actor}_DFA_ANG_XX{suffix}")
+            write_short_media(Path("media") / f"{actor}_DFA_ANG_XX{suffix}")
     result = fdan("configure", "crema_d", "--root", "media")
     assert "10 files left out: the audio is taken" in result.output
     assert result.output.count("the audio is taken") == 1
@@ -166,7 +166,7 @@ def test_a_corpus_of_nothing_but_pointers_is_refused_and_says_what_to_run() -> N
 
 
 def test_a_file_that_stands_in_for_a_spoiled_one_is_counted_as_what_it_is() -> None:
-    write_tiny(Path("media/1001_DFA_ANG_XX.mp3"))
+    write_short_media(Path("media/1001_DFA_ANG_XX.mp3"))
     Path("media/1001_DFA_ANG_XX.wav").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     result = fdan("configure", "crema_d", "--root", "media")
     assert result.exit_code == 0
@@ -247,7 +247,7 @@ def test_doctor_tells_of_the_weights_that_level_eyes() -> None:
 def test_doctor_tries_the_protocols_on_the_manifest() -> None:
     for speaker in "ab":
         for emotion in ("anger", "fear"):
-            write_tiny(Path("films") / emotion / f"{speaker}_1.wav")
+            write_short_media(Path("films") / emotion / f"{speaker}_1.wav")
     fdan("configure", "mine", "--adapter", "folder", "--root", "films")
     assert list(read_section("protocols", dict[str, ProtocolConfig])) == ["random"]  # too few speakers for folds
     config = CorpusConfig(adapter="folder", root="films")

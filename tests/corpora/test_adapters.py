@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SHARED, make_clip, write_tiny
+from conftest import SHARED, make_clip, write_short_media
 
 from data_manifest.corpora.adapters import CORPORA, CorpusConfig, scan
 from data_manifest.corpora.contract import Findings
@@ -61,8 +61,8 @@ def test_savee_in_all_three_layouts(tmp_path: Path) -> None:
         "a02.wav",
         "AudioData/DC/x01.wav",
     ):
-        write_tiny(tmp_path / path)
-    write_tiny(tmp_path / "AudioVisualClip/KL/h07.avi", sound=False)
+        write_short_media(tmp_path / path)
+    write_short_media(tmp_path / "AudioVisualClip/KL/h07.avi", sound=False)
     clips, reasons, notes = probe(tmp_path, "savee")
     assert rows(clips, *BASIC) == {
         "savee/DC/a01": (
@@ -120,19 +120,19 @@ def test_meld_with_parts_extras_and_damaged_clips(tmp_path: Path) -> None:
         (38, 4, "Joey", "joy", "…"),
         (9, 9, "Joey", "sadness", "x"),
     )
-    write_tiny(train / "dia0_utt0.mp4", layout="5.1", rate_hz=48000)
-    write_tiny(train / "dia0_utt1.mp4")
+    write_short_media(train / "dia0_utt0.mp4", layout="5.1", rate_hz=48000)
+    write_short_media(train / "dia0_utt1.mp4")
     (train / "dia125_utt3.mp4").write_bytes(b"broken")
-    write_tiny(train / "dia309_utt0.mp4")
-    write_tiny(train / "dia7_utt7.mp4")
-    write_tiny(dev / "dia110_utt7.mp4")
-    write_tiny(dev / "dia2_utt0.mp4")
-    write_tiny(test / "dia125_utt3.mp4")
-    write_tiny(test / "dia38_utt4.mp4")
+    write_short_media(train / "dia309_utt0.mp4")
+    write_short_media(train / "dia7_utt7.mp4")
+    write_short_media(dev / "dia110_utt7.mp4")
+    write_short_media(dev / "dia2_utt0.mp4")
+    write_short_media(test / "dia125_utt3.mp4")
+    write_short_media(test / "dia38_utt4.mp4")
     (test / "dia9_utt9.mp4").touch()
-    write_tiny(test / "final_videos_testdia0_utt0.mp4")
-    write_tiny(test / "._dia0_utt1.mp4")  # macOS creates such files
-    write_tiny(tmp_path / "dia3_utt3.mp4")
+    write_short_media(test / "final_videos_testdia0_utt0.mp4")
+    write_short_media(test / "._dia0_utt1.mp4")  # macOS creates such files
+    write_short_media(tmp_path / "dia3_utt3.mp4")
     clips, reasons, notes = probe(tmp_path, "meld")
     assert rows(clips, "speaker", "emotion", "split", "sentence") == {
         "meld/train/Phoebe/dia0_utt0": ("meld/Phoebe", "happiness", "train", "oh my god, he’s lost it."),
@@ -157,7 +157,7 @@ def test_meld_with_parts_extras_and_damaged_clips(tmp_path: Path) -> None:
 
 
 def test_missing_meld_table_is_reported_with_the_searched_folder(tmp_path: Path) -> None:
-    write_tiny(tmp_path / "root/train_splits/dia0_utt0.mp4")
+    write_short_media(tmp_path / "root/train_splits/dia0_utt0.mp4")
     with pytest.raises(CorpusError, match=r"train_sent_emo\.csv not found below .*root; set options\.tables"):
         scan_root(tmp_path / "root", "meld")
     (tmp_path / "tables").mkdir()
@@ -181,10 +181,10 @@ def test_ravdess_uses_one_file_per_trial(tmp_path: Path) -> None:
         "Actor_03/01-01-09-01-01-01-03.mp4",
         "Actor_25/03-01-03-01-01-01-25.wav",
     ):
-        write_tiny(tmp_path / path)
-    write_tiny(tmp_path / "Video_Speech_Actor_01/Actor_01/02-01-05-02-01-01-01.mp4", sound=False)
-    write_tiny(tmp_path / "Actor_24/02-01-08-01-01-01-24.mp4", sound=False)
-    write_tiny(tmp_path / "Actor_05/03-01-01-01-01-01-05.wav", layout="stereo")
+        write_short_media(tmp_path / path)
+    write_short_media(tmp_path / "Video_Speech_Actor_01/Actor_01/02-01-05-02-01-01-01.mp4", sound=False)
+    write_short_media(tmp_path / "Actor_24/02-01-08-01-01-01-24.mp4", sound=False)
+    write_short_media(tmp_path / "Actor_05/03-01-01-01-01-01-05.wav", layout="stereo")
     clips, reasons, notes = probe(tmp_path, "ravdess")
     assert rows(clips, *BASIC) == {
         "ravdess/01/01-05-02-01-01-01": (
@@ -267,8 +267,8 @@ def test_crema_d_prefers_wav_and_skips_unfetched_files(tmp_path: Path) -> None:
         "VideoFlash/1076_MTI_SAD_XX.flv",
         "VideoFlash/2001_MTI_SAD_XX.flv",
     ):
-        write_tiny(tmp_path / path)
-    write_tiny(tmp_path / "VideoFlash/1002_IEO_HAP_HI.flv", sound=False)
+        write_short_media(tmp_path / path)
+    write_short_media(tmp_path / "VideoFlash/1002_IEO_HAP_HI.flv", sound=False)
     (tmp_path / "AudioWAV/1003_TIE_NEU_XX.wav").write_bytes(POINTER)
     (tmp_path / "VideoFlash/1004_MTI_SAD_XX.flv").write_bytes(POINTER)
     (tmp_path / "VideoFlash/1005_MTI_FEA_XX.flv").write_bytes(POINTER)
@@ -354,7 +354,7 @@ def test_enterface_is_labelled_by_folders(tmp_path: Path) -> None:
         "subject 2/sadness/s2_sa_1.avi",
         "loose.avi",
     ):
-        write_tiny(tmp_path / path)
+        write_short_media(tmp_path / path)
     clips, reasons, notes = probe(tmp_path, "enterface")
     assert rows(clips, "speaker", "emotion", "sentence", "modalities") == {
         "enterface/11/anger.1": ("enterface/11", "anger", "1", "visual+acoustic"),
@@ -378,7 +378,7 @@ def test_enterface_is_labelled_by_folders(tmp_path: Path) -> None:
 
 def test_emodb_is_audio_only_and_boredom_can_be_merged(tmp_path: Path) -> None:
     for name in ("03a01Fa", "08b10Wb", "16a07La", "03a01"):
-        write_tiny(tmp_path / f"wav/{name}.wav", rate_hz=16000)
+        write_short_media(tmp_path / f"wav/{name}.wav", rate_hz=16000)
     clips, reasons, notes = probe(tmp_path, "emodb")
     assert rows(clips, "speaker", "emotion", "sentence", "modalities") == {
         "emodb/03/03a01Fa": ("emodb/03", "happiness", "a01", "acoustic"),
@@ -488,12 +488,12 @@ def write_one_row_table(root: Path, part: str) -> None:
 def test_video_is_preferred_to_audio_extracted_from_it(tmp_path: Path) -> None:
     meld, ravdess, enterface = (tmp_path / name for name in ("meld", "ravdess", "enterface"))
     for path in ("audio/train_splits/dia0_utt0.wav", "train/train_splits/dia0_utt0.mp4"):
-        write_tiny(meld / path)
+        write_short_media(meld / path)
     write_one_row_table(meld, "train")
     for path in ("Audio/01-01-05-01-01-01-01.wav", "Video/01-01-05-01-01-01-01.mp4"):
-        write_tiny(ravdess / path)
+        write_short_media(ravdess / path)
     for path in ("a.wav", "s1_an_1.avi"):
-        write_tiny(enterface / "subject 1/anger/sentence 1" / path)
+        write_short_media(enterface / "subject 1/anger/sentence 1" / path)
     for root in (meld, ravdess, enterface):
         findings = scan_root(root, root.name)
         assert [Path(it.path).suffix in (".mp4", ".avi") for it in findings.candidates] == [True]
@@ -502,14 +502,14 @@ def test_video_is_preferred_to_audio_extracted_from_it(tmp_path: Path) -> None:
 
 def test_unreadable_file_is_replaced_by_another_of_the_same_performance(tmp_path: Path) -> None:
     ravdess, crema = tmp_path / "ravdess", tmp_path / "crema_d"
-    write_tiny(ravdess / "03-01-05-01-01-01-01.wav")
-    write_tiny(ravdess / "03-01-04-01-01-01-02.wav")
+    write_short_media(ravdess / "03-01-05-01-01-01-01.wav")
+    write_short_media(ravdess / "03-01-04-01-01-01-02.wav")
     (ravdess / "01-01-05-01-01-01-01.mp4").touch()
     clips, reasons, _ = probe(ravdess, "ravdess")
     assert sorted(clip.path for clip in clips.values()) == ["03-01-04-01-01-01-02.wav", "03-01-05-01-01-01-01.wav"]
     assert reasons == {"01-01-05-01-01-01-01.mp4": "zero bytes"}
     for suffix in (".flv", ".mp3"):
-        write_tiny(crema / f"1001_DFA_ANG_XX{suffix}")
+        write_short_media(crema / f"1001_DFA_ANG_XX{suffix}")
     (crema / "1001_DFA_ANG_XX.wav").write_bytes(POINTER)
     clips, reasons, _ = probe(crema, "crema_d")
     (clip,) = clips.values()
@@ -519,7 +519,7 @@ def test_unreadable_file_is_replaced_by_another_of_the_same_performance(tmp_path
 
 def test_two_entries_of_one_corpus_share_their_speakers(tmp_path: Path) -> None:
     for vocal in ("01", "02"):
-        write_tiny(tmp_path / f"01-{vocal}-05-01-01-01-01.mp4")
+        write_short_media(tmp_path / f"01-{vocal}-05-01-01-01-01.mp4")
     clips: list[Clip] = []
     for name, vocal in (("spoken", "speech"), ("sung", "song")):
         config = CorpusConfig(adapter="ravdess", root=str(tmp_path), options={"vocal": vocal})
@@ -541,15 +541,15 @@ def test_files_of_one_performance_are_recognised_by_name_in_any_folder(one: str,
 
 
 def test_unexpected_clips_and_missing_parts_are_noted(tmp_path: Path) -> None:
-    write_tiny(tmp_path / "savee/DC/a77.wav")
+    write_short_media(tmp_path / "savee/DC/a77.wav")
     assert "SAVEE: 1 unexpected clips: DC/a77" in scan_root(tmp_path / "savee", "savee").notes
     for sentence in (1, 4):
-        write_tiny(tmp_path / f"e/subject 23/happiness/sentence {sentence}/s23_ha_{sentence}.avi")
+        write_short_media(tmp_path / f"e/subject 23/happiness/sentence {sentence}/s23_ha_{sentence}.avi")
     (note,) = scan_root(tmp_path / "e", "enterface").notes
     assert note.startswith("eNTERFACE'05: 2 of 1287 clips; missing:")
-    write_tiny(tmp_path / "e/subject 23/happiness/sentence 5/s23_ha_5.avi")
+    write_short_media(tmp_path / "e/subject 23/happiness/sentence 5/s23_ha_5.avi")
     assert "subject 23 happiness sentence 5" in scan_root(tmp_path / "e", "enterface").notes[1]
-    write_tiny(tmp_path / "m/test_splits/output_repeated_splits_test/dia0_utt0.mp4")
+    write_short_media(tmp_path / "m/test_splits/output_repeated_splits_test/dia0_utt0.mp4")
     write_one_row_table(tmp_path / "m", "test")
     notes = scan_root(tmp_path / "m", "meld").notes
     assert "MELD: none of the 9989 train utterances" in notes
@@ -558,7 +558,7 @@ def test_unexpected_clips_and_missing_parts_are_noted(tmp_path: Path) -> None:
 
 def test_second_copy_of_emodb_is_left_out(tmp_path: Path) -> None:
     for folder in ("wav", "wav16k"):
-        write_tiny(tmp_path / folder / "03a01Fa.wav")
+        write_short_media(tmp_path / folder / "03a01Fa.wav")
     findings = scan_root(tmp_path, "emodb")
     assert [it.path for it in findings.candidates] == ["wav/03a01Fa.wav"]
     assert findings.left_out == {"wav16k/03a01Fa.wav": "the same clip as wav/03a01Fa.wav"}
