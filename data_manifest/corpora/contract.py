@@ -1,4 +1,4 @@
-"""What an adapter returns, `Findings` of `Candidate` clips, and helpers to build it from file names alone."""
+"""The adapters' contract: `Findings` made of `Candidate` clips, and helpers to build them from file names."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence

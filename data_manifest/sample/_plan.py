@@ -66,7 +66,7 @@ def random_generator(seed: int, stream: Stream, *numbers: int) -> np.random.Gene
 def plan(config: SampleConfig) -> list[Utterance]:
     """Return all utterances, sorted by path; a larger configuration only adds clips."""
     clips = [
-        _utterance(config.seed, number, emotion, take)
+        _make_utterance(config.seed, number, emotion, take)
         for number in range(1, config.speakers + 1)
         for emotion in EMOTIONS
         for take in range(1, config.utterances + 1)
@@ -74,7 +74,7 @@ def plan(config: SampleConfig) -> list[Utterance]:
     return sorted(clips, key=lambda clip: clip.path)
 
 
-def _utterance(seed: int, number: int, emotion: str, take: int) -> Utterance:
+def _make_utterance(seed: int, number: int, emotion: str, take: int) -> Utterance:
     speaker = f"s{number:02d}"
     path = f"{speaker}/{speaker}_{emotion}_{take}.mp4"
     has_face = path != FACELESS_CLIP

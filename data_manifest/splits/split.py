@@ -40,7 +40,7 @@ class Split:
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         for name, part in parts.items():
             if not part:
-                raise CorpusError(f"fold {self.fold}: the {name} part is empty; too few clips or speakers")
+                raise CorpusError(f"fold {self.fold}: the {name} part is empty: there are too few clips or speakers")
         for what, key in ALWAYS_DISJOINT.items():
             self._require_disjoint(what, key)
         if not self.speakers_shared:

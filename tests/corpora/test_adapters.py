@@ -432,14 +432,14 @@ def test_real_meld_tables_give_the_published_counts(tmp_path: Path) -> None:
     bad = [path for path, reason in findings.left_out.items() if reason.startswith("known bad")]
     assert (len(findings.candidates), len(bad), findings.notes) == (9989 + 1109 + 2610 - 5, 5, [])
     order = ("neutral", "happiness", "surprise", "anger", "sadness", "disgust", "fear")
-    known = {
+    published = {
         "train": (4710, 1743, 1205, 1109, 683, 271, 268),
         "dev": (470, 163, 150, 153, 111, 22, 40),
         "test": (1256, 402, 281, 345, 208, 68, 50),
     }
     counts = Counter((it.split, it.emotion) for it in findings.candidates)
     expected = Counter(
-        {(part, emotion): n for part, row in known.items() for emotion, n in zip(order, row, strict=True)}
+        {(part, emotion): n for part, row in published.items() for emotion, n in zip(order, row, strict=True)}
     )
     assert sum((expected - counts).values()) == 5
     assert not counts - expected

@@ -75,7 +75,7 @@ def any_corpus(draw: st.DrawFn) -> list[Clip]:
 
 
 @st.composite
-def balanced(draw: st.DrawFn, kind: str) -> tuple[list[Clip], ProtocolConfig]:
+def balanced_corpus(draw: st.DrawFn, kind: str) -> tuple[list[Clip], ProtocolConfig]:
     """A corpus in which all speakers show all emotions equally often, large enough for the protocol."""
     config = draw(protocols(kind))
     assert config.kind in ("speaker_folds", "random")
@@ -151,7 +151,7 @@ def test_given_groups_are_the_test_parts(clips: list[Clip], numbers: list[int]) 
 
 
 @QUICK
-@given(st.sampled_from(["speaker_folds", "random"]).flatmap(balanced))
+@given(st.sampled_from(["speaker_folds", "random"]).flatmap(balanced_corpus))
 def test_balanced_corpus_can_always_be_split(corpus: tuple[list[Clip], ProtocolConfig]) -> None:
     clips, config = corpus
     for split in make_splits(clips, "any", config):
@@ -160,7 +160,7 @@ def test_balanced_corpus_can_always_be_split(corpus: tuple[list[Clip], ProtocolC
 
 
 @QUICK
-@given(st.sampled_from(["speaker_folds", "random"]).flatmap(balanced), st.randoms())
+@given(st.sampled_from(["speaker_folds", "random"]).flatmap(balanced_corpus), st.randoms())
 def test_order_of_clips_does_not_matter(corpus: tuple[list[Clip], ProtocolConfig], random: Any) -> None:
     clips, config = corpus
     shuffled = random.sample(clips, len(clips))
