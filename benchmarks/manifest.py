@@ -9,8 +9,8 @@ from unittest.mock import patch
 
 from benchmarks.figures import Figure, single
 from data_manifest.corpora.adapters import CorpusConfig
-from data_manifest.corpora.probing import probe_corpus, write_media
-from data_manifest.manifest.clips import Clip, Exclusion, ManifestConfig, assemble, read_rows, write_rows
+from data_manifest.corpora.probing import probe_corpus, write_media_table
+from data_manifest.manifest.clips import Clip, Exclusion, ManifestConfig, build_manifest, read_rows, write_rows
 from data_manifest.splits.protocols import RandomFolds, SpeakerFolds, make_splits
 from pipeline.media.probe import MediaInfo
 from pipeline.parallel.pool import ExecutionConfig
@@ -55,8 +55,8 @@ def _manifest(root: Path, folder: Path) -> list[Clip]:
     config = CorpusConfig(adapter="folder", root=str(root))
     found = probe_corpus("many", config, ExecutionConfig(scheduler="synchronous"))
     write_rows(folder / "clips.csv", found.clips, Clip)
-    write_media(folder / "media.csv", found.media)
-    kept, left_out = assemble(read_rows(folder / "clips.csv", Clip), found.exclusions, ManifestConfig())
+    write_media_table(folder / "media.csv", found.media)
+    kept, left_out = build_manifest(read_rows(folder / "clips.csv", Clip), found.exclusions, ManifestConfig())
     write_rows(folder / "manifest.csv", kept, Clip)
     write_rows(folder / "exclusions.csv", left_out, Exclusion)
     return kept

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from data_manifest.corpora.adapters import CorpusConfig
-from data_manifest.corpora.probing import probe_corpus, write_media
+from data_manifest.corpora.probing import probe_corpus, write_media_table
 from data_manifest.manifest.clips import Clip, Exclusion, write_rows
 from pipeline.base.params import read_section
 from pipeline.parallel.pool import ExecutionConfig
@@ -22,7 +22,7 @@ def main() -> None:
     folder = Path("data/corpora") / name
     write_rows(folder / "clips.csv", found.clips, Clip)
     write_rows(folder / "exclusions.csv", found.exclusions, Exclusion)
-    write_media(folder / "media.csv", found.media)
+    write_media_table(folder / "media.csv", found.media)
     for note in found.notes:
         log.warning("%s", note)
     log.info("%s: %d clips, %d files left out", name, len(found.clips), len(found.exclusions))

@@ -9,7 +9,7 @@ from data_manifest.manifest.clips import (
     Clip,
     Exclusion,
     ManifestConfig,
-    assemble,
+    build_manifest,
     read_rows,
     write_rows,
 )
@@ -25,7 +25,7 @@ def main() -> None:
     folders = [Path("data/corpora") / name for name in sorted(corpus_roots())]
     clips = [clip for folder in folders for clip in read_rows(folder / "clips.csv", Clip)]
     exclusions = [row for folder in folders for row in read_rows(folder / "exclusions.csv", Exclusion)]
-    kept, left_out = assemble(clips, exclusions, read_section("manifest", ManifestConfig))
+    kept, left_out = build_manifest(clips, exclusions, read_section("manifest", ManifestConfig))
     write_rows(MANIFEST, kept, Clip)
     write_rows(EXCLUSIONS, left_out, Exclusion)
     log.info("%d clips in %s, %d left out in %s", len(kept), MANIFEST, len(left_out), EXCLUSIONS)

@@ -1,4 +1,4 @@
-"""What tests share: media synthesised on the spot, clips of a manifest, embeddings."""
+"""Shared test helpers: synthesised media, manifest clips, and an isolated cache."""
 
 import os
 import zlib
@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 from data_manifest.manifest.clips import Clip
 from pipeline.base.provenance import ROOT
 
-os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # a test that fills the disk would leave half a file for all others
-os.environ["COLUMNS"] = "300"  # tables are read line by line; set before the command line's console is made
-SHARED = Path(os.environ.get("FDAN_SHARED") or ROOT.parent / "shared")  # real labels, clips and weights, where they are
-QUICK = settings(max_examples=40, deadline=None)  # a machine may be busy
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # a test that fills the disk could leave truncated bytecode
+os.environ["COLUMNS"] = "300"  # keeps table rows on one line; set before the console is created
+SHARED = Path(os.environ.get("FDAN_SHARED") or ROOT.parent / "shared")  # real labels, clips and weights, if available
+QUICK = settings(max_examples=40, deadline=None)  # the machine may be busy
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests of the whole pipeline: they take as long as all others, which run beside them."""
+    """Run the end-to-end tests first: they take as long as all others, which run in parallel."""
     items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _isolated_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep tests away from the user's memo and weights."""
     monkeypatch.setenv("FDAN_CACHE", str(tmp_path / "cache"))
 
@@ -43,11 +43,11 @@ def write_media(
     rate_hz: int = 16000,
     layout: str = "mono",
 ) -> Path:
-    """Write frames (n, height, width, 3) and sound ([channels,] samples) in -1..1, as the suffix usually holds."""
+    """Write frames (n, height, width, 3) and audio ([channels,] samples) in -1..1, with codecs chosen by suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     video_codec, audio_codec = CODECS.get(path.suffix, ("libx264", "aac"))
     with av.open(str(path), "w") as container:
-        # A container's streams must all be there before the first packet.
+        # All streams must be added before the first packet.
         video = container.add_stream(video_codec, rate=fps) if frames is not None else None
         audio = container.add_stream(audio_codec, rate=rate_hz, layout=layout) if sound is not None else None
         if isinstance(video, av.VideoStream) and frames is not None:
@@ -65,24 +65,24 @@ def write_media(
     return path
 
 
-def write_tiny(path: Path, *, film: bool = True, sound: bool = True, **options: Any) -> Path:
-    """Write the least real media of the suffix's kind, with bytes of its own for every path: 0.2 s."""
+def write_short_media(path: Path, *, video: bool = True, sound: bool = True, **options: Any) -> Path:
+    """Write 0.2 s of media in the suffix's format, with different bytes for every path."""
     seed = zlib.crc32(str(path).encode())
     frames = np.random.default_rng(seed).integers(0, 256, (5, 32, 32, 3), np.uint8)
     rate_hz = options.setdefault("rate_hz", 48000 if path.suffix == ".wav" else 44100)
     tone = np.sin(np.arange(rate_hz // 5) * (0.01 + seed / 2**32 / 5)).astype(np.float32)
-    with_film = film and path.suffix not in (".wav", ".mp3")
-    return write_media(path, frames=frames if with_film else None, sound=tone if sound else None, **options)
+    has_video = video and path.suffix not in (".wav", ".mp3")
+    return write_media(path, frames=frames if has_video else None, sound=tone if sound else None, **options)
 
 
 @pytest.fixture
 def grey_levels() -> NDArray[np.uint8]:
-    """25 frames (25, 64, 64, 3); frame i is 10·i bright all over, so a frame tells its own number."""
+    """Return 25 frames (25, 64, 64, 3); every value of frame i is 10·i, which identifies the frame."""
     return np.broadcast_to(np.arange(25, dtype=np.uint8)[:, None, None, None] * 10, (25, 64, 64, 3)).copy()
 
 
 def make_clip(clip_id: str, **changes: str | float) -> Clip:
-    """Return a clip with sound and picture, named and filed by its id."""
+    """Return a clip with video and audio whose path and checksum are made from its id."""
     values: dict[str, str | float] = {
         "clip_id": clip_id,
         "corpus": "test",

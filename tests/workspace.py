@@ -1,4 +1,4 @@
-"""A small copy of the repository, built as a user builds it."""
+"""A small copy of the repository in which tests run the pipeline as a user does."""
 
 import json
 import os
@@ -27,6 +27,7 @@ SMALL = {
 
 
 def merge(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Merge nested parameters into `old`; the section `ablations` is replaced."""
     for name, value in new.items():
         if isinstance(value, dict) and isinstance(old.get(name), dict) and name != "ablations":
             merge(old[name], value)
@@ -34,14 +35,14 @@ def merge(old: dict[str, Any], new: dict[str, Any]) -> None:
             old[name] = value
 
 
-def ran(result: subprocess.CompletedProcess[str]) -> set[str]:
-    """Return the stages that a successful run of DVC has executed."""
+def executed_stages(result: subprocess.CompletedProcess[str]) -> set[str]:
+    """Return the stages that DVC executed; the run must have succeeded."""
     assert result.returncode == 0, result.stdout + result.stderr
     return {line.split("'")[1] for line in result.stdout.splitlines() if line.startswith("Running stage")}
 
 
 class Workspace:
-    """A copy of the repository's files, with a git history of its own, a small sample and a memo of its own."""
+    """A copy of the repository with a separate git history, a small sample corpus and a separate memo."""
 
     def __init__(self, folder: Path, *, cache: Path | None = None, **run: Any) -> None:
         self.folder, self.cache = folder, cache or folder / ".memo"
@@ -56,44 +57,46 @@ class Workspace:
             if (ROOT / name).is_file() and name not in ("dvc.lock", "results/metrics.json"):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
-        self.change({**SMALL, "run": run})
+        self.change_params({**SMALL, "run": run})
         identity = ["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"]
         for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "start"]):
             subprocess.run(["git", *command], cwd=folder, check=True)
 
-    def change(self, params: dict[str, Any], *, removing: Sequence[str] = ()) -> None:
-        """Merge `params` into the file, some keys (`section.key`) taken out first."""
+    def change_params(self, params: dict[str, Any], *, removing: Sequence[str] = ()) -> None:
+        """Remove some keys (`section.key`) from `params.yaml`, then merge `params` into it."""
         current = YAML(typ="safe").load(self.folder / "params.yaml")
         for name in removing:
             section, _, key = name.partition(".")
             del current[section][key]
         merge(current, params)
-        (self.folder / "params.yaml").write_text(json.dumps(current, indent=2))  # JSON is YAML, in the order given
+        (self.folder / "params.yaml").write_text(
+            json.dumps(current, indent=2)
+        )  # JSON is YAML and keeps the order
 
     @contextmanager
-    def changed(self, params: dict[str, Any], *, removing: Sequence[str] = ()) -> Iterator[None]:
-        """Change the parameters for the length of a block."""
+    def changed_params(self, params: dict[str, Any], *, removing: Sequence[str] = ()) -> Iterator[None]:
+        """Change the parameters within a `with` block."""
         before = (self.folder / "params.yaml").read_bytes()
-        self.change(params, removing=removing)
+        self.change_params(params, removing=removing)
         yield
         (self.folder / "params.yaml").write_bytes(before)
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a console script of this environment in the workspace."""
+        """Run a command of this environment in the workspace."""
         scripts = str(Path(sys.executable).parent)
         environment = {
             **os.environ,
             "FDAN_CACHE": str(self.cache),
             "PATH": scripts + os.pathsep + os.environ["PATH"],
-            "PYTHONPATH": str(self.folder),  # the copy's code, wherever the project is installed from
+            "PYTHONPATH": str(self.folder),  # import the copy's code, not the installed project's
             **environment,
         }
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
 
-    def extracted(self) -> set[str]:
-        """Return the names of the memo's entries that took media to compute."""
+    def extraction_entries(self) -> set[str]:
+        """Return the names of the memo entries that were computed from media."""
         return {path.name for path in (self.cache / "memo").glob("*/**/*.entry") if "ablate" not in path.parts}
 
     def repro(self, *target: str) -> set[str]:
-        """Run `dvc repro`; return the stages that ran."""
-        return ran(self.run("dvc", "repro", *target))
+        """Run `dvc repro`; return the executed stages."""
+        return executed_stages(self.run("dvc", "repro", *target))

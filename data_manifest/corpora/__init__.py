@@ -1,15 +1,15 @@
-"""Corpora on disk: the adapters' contract, one adapter a file, label tables, probing; the stage `corpus`."""
+"""Corpora on disk: the adapters' contract, one adapter per file, label tables, probing; the stage `corpus`."""
 
 __all__ = [
     "adapters",
+    "contract",
     "crema_d",
+    "csv_table",
     "emodb",
     "enterface",
-    "findings",
     "folder",
     "meld",
     "probing",
     "ravdess",
     "savee",
-    "table",
 ]

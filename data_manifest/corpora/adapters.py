@@ -1,7 +1,7 @@
-"""Corpora on disk: an adapter says which files are clips and how they are labelled.
+"""The table of corpus adapters. An adapter decides which files are clips and labels them.
 
-An adapter is a function of a root folder and the corpus's options; it returns `Findings`. It looks at names and
-tables only, never into the media.
+It is a function of a root folder and the corpus's options that returns `Findings`. It reads file names and tables,
+but never opens media.
 """
 
 import os
@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from data_manifest.corpora import crema_d, emodb, enterface, folder, meld, ravdess, savee, table
-from data_manifest.corpora.findings import Candidate, Findings
+from data_manifest.corpora import crema_d, csv_table, emodb, enterface, folder, meld, ravdess, savee
+from data_manifest.corpora.contract import Candidate, Findings
 from pipeline.base.errors import CorpusError, ParameterError
 from pipeline.base.params import Config
 from pipeline.base.registry import check_name, lookup
@@ -31,64 +31,65 @@ class CorpusConfig(Config):
 
     @field_validator("adapter")
     @classmethod
-    def _known(cls, value: str) -> str:
+    def _check_adapter(cls, value: str) -> str:
         return check_name(CORPORA, value, "corpus adapter")
 
 
 CORPORA: dict[str, Adapter] = {
     "crema_d": crema_d.find,
-    "csv": table.find,
+    "csv": csv_table.find,
     "emodb": emodb.find,
     "enterface": enterface.find,
     "folder": folder.find,
     "meld": meld.find,
     "ravdess": ravdess.find,
-    "sample": table.find,
+    "sample": csv_table.find,
     "savee": savee.find,
 }
 PUBLISHED = CORPORA.keys() - {"csv", "folder", "sample"}
 
 
 def speaker_namespace(corpus: str, adapter: str) -> str:
-    """Return whose speakers an entry's are: of a published corpus there may be two entries, with the same people."""
+    """Return the prefix of an entry's speaker ids; two entries of one published corpus share their speakers."""
     return adapter if adapter in PUBLISHED else corpus
 
 
 def scan(name: str, config: CorpusConfig) -> Findings:
-    """Return what the adapter finds below the corpus's root; raise where that is not the corpus."""
+    """Return the adapter's findings; raise if the root is missing or contains no clip of the corpus."""
     if not re.fullmatch(r"[\w-]+", name):
-        raise ParameterError(f"corpora.{name}: a corpus's name is made of letters, digits, _ and -")
+        raise ParameterError(f"corpora.{name}: use only letters, digits, _ and - in a corpus's name")
     root = Path(config.root)
-    if not os.path.isdir(root):  # noqa: PTH112 - a Path raises where it may not look
-        raise CorpusError(f"corpora.{name}.root: no folder {config.root!r}; say where the corpus lies")
+    if not os.path.isdir(root):  # noqa: PTH112 - Path.is_dir raises without permission
+        raise CorpusError(f"corpora.{name}.root: no folder {config.root!r}; set it to the folder of the corpus")
     try:
         findings: Findings = lookup(CORPORA, config.adapter, "corpus adapter")(root, config.options)
     except ParameterError as error:
         raise ParameterError(f"corpora.{name}.{error}") from error
     if not findings.candidates:
-        raise CorpusError(f"corpora.{name}.root: {_instead(root, config.adapter, findings)}")
-    _refuse_twins(name, findings.candidates)
+        raise CorpusError(f"corpora.{name}.root: {_describe_contents(root, config.adapter, findings)}")
+    _refuse_duplicate_ids(name, findings.candidates)
     return findings
 
 
-def _instead(root: Path, adapter: str, findings: Findings) -> str:
-    """Return what was looked for, and what was found instead."""
-    looked_for = f"; looked for {findings.expected_names}" if findings.expected_names else ""
+def _describe_contents(root: Path, adapter: str, findings: Findings) -> str:
+    """Return the expected file names and what the root contains instead."""
+    expected = f"; looked for {findings.expected_names}" if findings.expected_names else ""
     reasons = [f"{path} ({reason})" for path, reason in sorted(findings.left_out.items())]
     if reasons:
-        found = f"found {len(reasons)} media files that are none: {shorten(reasons)}"
+        contents = f"left out {len(reasons)} media files: {shorten(reasons)}"
     else:
         names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir())
-        found = f"found no media files; there are {shorten(names)}" if names else "the folder is empty"
-    return f"'{root}' holds no clip that {adapter!r} knows{looked_for}; {found}"
+        contents = f"found no media files, only {shorten(names)}" if names else "the folder is empty"
+    return f"'{root}' contains no clip of {adapter!r}{expected}; {contents}"
 
 
-def _refuse_twins(corpus: str, candidates: Sequence[Candidate]) -> None:
-    seen: dict[str, str] = {}
+def _refuse_duplicate_ids(corpus: str, candidates: Sequence[Candidate]) -> None:
+    paths: dict[str, str] = {}
     for candidate in candidates:
         clip_id = candidate.clip_id(corpus)
-        if clip_id in seen:
+        if clip_id in paths:
             raise CorpusError(
-                f"corpora.{corpus}: two files make one clip {clip_id!r}: {seen[clip_id]} and {candidate.path}"
+                f"corpora.{corpus}: two clips have the id {clip_id!r}: {paths[clip_id]} and {candidate.path}; "
+                "rename one file"
             )
-        seen[clip_id] = candidate.path
+        paths[clip_id] = candidate.path

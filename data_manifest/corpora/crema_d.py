@@ -1,7 +1,7 @@
-"""CREMA-D: 91 actors, six emotions (no surprise), 7442 clips; labelled by what was acted, or by what people voted.
+"""CREMA-D: 91 actors, six emotions (no surprise), 7442 clips; labelled by the acted or by the voted emotion.
 
-Files are named `1001_DFA_ANG_XX.flv`, `.wav` and `.mp3`; film and sound of one name are one clip, and the WAV is the
-sound: some FLV files have none.
+Files are named `1001_DFA_ANG_XX.flv`, `.wav` and `.mp3`. Video and audio of one name are one clip. The audio is taken
+from the WAV file, because some FLV files have none.
 """
 
 import re
@@ -11,16 +11,16 @@ from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from data_manifest.corpora._labels import read_labels, untracked
-from data_manifest.corpora.findings import (
+from data_manifest.corpora._labels import note_untracked_tables, read_labels
+from data_manifest.corpora.contract import (
     VIDEO_SUFFIXES,
     Candidate,
     Findings,
+    add_unless_known_bad,
+    choose_video_and_audio,
     count_note,
-    exclude_known_bad,
     file_suffix,
     media_files,
-    pair,
 )
 from pipeline.base.params import Config, check
 
@@ -36,7 +36,7 @@ KNOWN_BAD = {
     "1076_MTI_NEU_XX": "a fraction of a second",
     "1076_MTI_SAD_XX": "an error picture and silence",
     "1064_TIE_SAD_XX": "has no duration",
-    "1064_IEO_DIS_MD": "a minute that holds all emotions",
+    "1064_IEO_DIS_MD": "a minute long, with all emotions",
 }
 
 
@@ -44,12 +44,12 @@ class CremaOptions(Config):
     """The options of the adapter."""
 
     labels: Literal["acted", "voted"] = "acted"
-    vote: Literal["MultiModalVote", "FaceVote", "VoiceVote"] = "MultiModalVote"  # of what people saw, heard, or both
-    tables: str = ""  # the folder of summaryTable.csv; empty: it is looked for below the root
+    vote: Literal["MultiModalVote", "FaceVote", "VoiceVote"] = "MultiModalVote"  # by raters of video, audio or both
+    tables: str = ""  # the folder of summaryTable.csv; empty: search below the root
 
 
 def find(root: Path, options: Mapping[str, Any]) -> Findings:
-    """Return CREMA-D's clips with the labels asked for."""
+    """Return CREMA-D's clips, labelled as `options` ask."""
     config = check(dict(options), CremaOptions, where="options")
     findings = Findings(expected_names="1001_DFA_ANG_XX.flv, .wav or .mp3")
     performances: dict[str, list[str]] = defaultdict(list)
@@ -57,12 +57,12 @@ def find(root: Path, options: Mapping[str, Any]) -> Findings:
         if NAME.fullmatch(stem := PurePosixPath(path).stem):
             performances[stem].append(path)
         else:
-            findings.left_out[path] = "its name is not one of CREMA-D's"
+            findings.left_out[path] = "not a CREMA-D file name"
     votes: dict[str, str] = {}
     if config.labels == "voted" and performances:
         rows = read_labels(root, "summaryTable.csv", ("FileName", config.vote), folder=config.tables)
         votes = {row["FileName"]: row[config.vote] for row in rows}
-        findings.notes += untracked(root, config.tables)
+        findings.notes += note_untracked_tables(root, config.tables)
     candidates = []
     for name, paths in performances.items():
         speaker, sentence, acted, _ = name.split("_")
@@ -72,19 +72,19 @@ def find(root: Path, options: Mapping[str, Any]) -> Findings:
             reason = f"no label: the vote is a tie, {vote}" if vote else "no label: not in summaryTable.csv"
             findings.left_out |= dict.fromkeys(paths, reason)
             continue
-        path, sound, surplus = pair(paths)
+        path, audio, surplus = choose_video_and_audio(paths)
         findings.left_out |= surplus
-        spares = tuple(other for other in surplus if file_suffix(other) not in VIDEO_SUFFIXES)
-        clip = Candidate(path, emotion, speaker, sentence=sentence, audio_path=sound, fallbacks=spares, name=name)
+        fallbacks = tuple(other for other in surplus if file_suffix(other) not in VIDEO_SUFFIXES)
+        clip = Candidate(path, emotion, speaker, sentence=sentence, audio_path=audio, fallbacks=fallbacks, name=name)
         candidates.append(clip)
-    exclude_known_bad(candidates, KNOWN_BAD, findings)
-    findings.notes += count_note("CREMA-D", "clips", _recorded(), performances)
+    add_unless_known_bad(findings, candidates, KNOWN_BAD)
+    findings.notes += count_note("CREMA-D", "clips", _expected_clips(), performances)
     return findings
 
 
-def _recorded() -> set[str]:
-    """Return the names of all 7442 clips. Strength varies in the first sentence only, and never of neutral."""
+def _expected_clips() -> set[str]:
+    """Return the names of all 7442 clips. Intensity varies only in the first sentence, and not for neutral."""
     first = product(ACTORS, SENTENCES[:1], set(ACTED) - {"NEU"}, ("LO", "MD", "HI"))
     others = product(ACTORS, SENTENCES[1:], ACTED, ("XX",))
-    every = (*first, *others, *product(ACTORS, SENTENCES[:1], ("NEU",), ("XX",)))
-    return {"_".join(map(str, parts)) for parts in every} - NEVER_RECORDED
+    takes = (*first, *others, *product(ACTORS, SENTENCES[:1], ("NEU",), ("XX",)))
+    return {"_".join(map(str, parts)) for parts in takes} - NEVER_RECORDED

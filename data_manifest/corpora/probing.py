@@ -1,4 +1,4 @@
-"""From what an adapter found to clips: every file is read once, whole, and decoded once from end to end."""
+"""Turn an adapter's findings into clips: hash every file once and decode it once from start to end."""
 
 import csv
 import io
@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from data_manifest.corpora.adapters import CorpusConfig, scan, speaker_namespace
-from data_manifest.corpora.findings import Candidate
+from data_manifest.corpora.contract import Candidate
 from data_manifest.manifest.checksums import media_checksums
-from data_manifest.manifest.clips import Clip, Exclusion, clip_sha256, reason_against_copies
+from data_manifest.manifest.clips import Clip, Exclusion, clip_sha256, duplicate_reason
 from pipeline.base.files import write_text
 from pipeline.media.probe import MediaInfo, probe, probe_arrays
 from pipeline.memo.extraction import ClipJob, ExtractionSummary, Step, extract
@@ -24,83 +24,83 @@ POINTER_BYTES = 1024  # a pointer is never larger
 
 
 @dataclass(frozen=True)
-class Probed:
-    """A corpus as it lies on disk."""
+class ProbedCorpus:
+    """The clips of a corpus after probing, with the properties of their media."""
 
     clips: list[Clip]
     exclusions: list[Exclusion]
-    media: dict[str, MediaInfo]  # by path: every file that could be decoded
-    notes: list[str]  # oddities, one line each
+    media: dict[str, MediaInfo]  # by path, for every file that could be decoded
+    notes: list[str]  # warnings, one line each
 
 
-def probe_corpus(name: str, config: CorpusConfig, run: ExecutionConfig) -> Probed:
-    """Return the corpus's clips, and the files that are none, with the reason."""
+def probe_corpus(name: str, config: CorpusConfig, run: ExecutionConfig) -> ProbedCorpus:
+    """Return the corpus's clips, and an exclusion with a reason for every other media file."""
     root = Path(config.root).absolute()  # workers may run in another folder
     findings = scan(name, config)
     candidates = [use_fallback_files(root, candidate) for candidate in findings.candidates]
     wanted = {path for candidate in candidates for path in candidate.files}
-    reasons = {path: why for path, why in findings.left_out.items() if path not in wanted}
+    reasons = {path: reason for path, reason in findings.left_out.items() if path not in wanted}
     replaced = {path for it in findings.candidates for path in it.files} - wanted
     reasons |= {path: unreadable_reason(root / path) for path in replaced}
-    spoilt = {path: reason for path in sorted(wanted) if (reason := unreadable_reason(root / path))}
-    whole = sorted(wanted - spoilt.keys())
-    contents = dict(
-        zip(whole, media_checksums([root / path for path in whole], title=f"read {name}").values(), strict=True)
+    unreadable = {path: reason for path in sorted(wanted) if (reason := unreadable_reason(root / path))}
+    readable = sorted(wanted - unreadable.keys())
+    checksums = dict(
+        zip(readable, media_checksums([root / path for path in readable], title=f"read {name}").values(), strict=True)
     )
-    media, undecodable = _probe(root, contents, run, title=f"probe {name}")
-    reasons |= spoilt | undecodable
+    media, undecodable = _probe_files(root, checksums, run, title=f"probe {name}")
+    reasons |= unreadable | undecodable
     clips: list[Clip] = []
-    lost: dict[str, str] = {}  # path of a clip that is none: the id that it would have had
+    excluded_ids: dict[str, str] = {}  # by path, the ids of candidates without usable media
     for candidate in candidates:
-        clip = _clip(name, speaker_namespace(name, config.adapter), candidate, contents, media)
+        clip = _make_clip(name, speaker_namespace(name, config.adapter), candidate, checksums, media)
         if clip:
             clips.append(clip)
-            idle = set(candidate.files) - {clip.path, clip.audio_path} - reasons.keys()
+            unused = set(candidate.files) - {clip.path, clip.audio_path} - reasons.keys()
         else:
-            lost |= dict.fromkeys(candidate.files, candidate.clip_id(name))
-            idle = set(candidate.files) - reasons.keys()
-        reasons |= {path: "holds no picture" if path == candidate.path else "holds no sound" for path in idle}
-    clips, copies = _without_copies(clips, contents)
-    exclusions = copies + [
-        Exclusion(lost.get(path, f"{name}/{path}"), path, STAGE, why) for path, why in reasons.items()
+            excluded_ids |= dict.fromkeys(candidate.files, candidate.clip_id(name))
+            unused = set(candidate.files) - reasons.keys()
+        reasons |= {path: "contains no video" if path == candidate.path else "contains no audio" for path in unused}
+    clips, duplicates = _remove_duplicates(clips, checksums)
+    exclusions = duplicates + [
+        Exclusion(excluded_ids.get(path, f"{name}/{path}"), path, STAGE, reason) for path, reason in reasons.items()
     ]
-    return Probed(clips, exclusions, media, findings.notes)
+    return ProbedCorpus(clips, exclusions, media, findings.notes)
 
 
 def use_fallback_files(root: Path, candidate: Candidate) -> Candidate:
-    """Return the candidate, spare files in the place of spoiled ones."""
-    for spare in candidate.fallbacks:
+    """Return the candidate with unreadable files replaced by its fallbacks."""
+    for fallback in candidate.fallbacks:
         if candidate.audio_path and unreadable_reason(root / candidate.audio_path):
-            candidate = replace(candidate, audio_path=spare)
+            candidate = replace(candidate, audio_path=fallback)
         elif not candidate.audio_path and unreadable_reason(root / candidate.path):
-            candidate = replace(candidate, path=spare)
+            candidate = replace(candidate, path=fallback)
     return candidate
 
 
-def _without_copies(clips: Sequence[Clip], contents: Mapping[str, str]) -> tuple[list[Clip], list[Exclusion]]:
-    """Leave out clips that share a file's bytes with another: `assemble` knows only those that share all."""
-    owners: dict[str, list[Clip]] = defaultdict(list)
+def _remove_duplicates(clips: Sequence[Clip], checksums: Mapping[str, str]) -> tuple[list[Clip], list[Exclusion]]:
+    """Leave out clips that share one file's bytes with another; `build_manifest` compares whole clips only."""
+    clips_by_checksum: dict[str, list[Clip]] = defaultdict(list)
     for clip in sorted(clips, key=lambda clip: clip.clip_id):
-        for each in {contents[path] for path in clip.files}:
-            owners[each].append(clip)
+        for checksum in {checksums[path] for path in clip.files}:
+            clips_by_checksum[checksum].append(clip)
     reasons: dict[str, str] = {}
-    for sharing in owners.values():
-        for clip in sharing:
-            if reason := reason_against_copies(clip, sharing):
+    for copies in clips_by_checksum.values():
+        for clip in copies:
+            if reason := duplicate_reason(clip, copies):
                 reasons.setdefault(clip.clip_id, reason)
     left_out = [Exclusion(it.clip_id, it.path, STAGE, reasons[it.clip_id]) for it in clips if it.clip_id in reasons]
     return [clip for clip in clips if clip.clip_id not in reasons], left_out
 
 
 def unreadable_reason(path: Path) -> str:
-    """Return why a file cannot hold media, or nothing; only its size and first bytes are looked at."""
+    """Return why a file cannot contain media, or ""; only its size and first bytes are checked."""
     try:
         size = path.stat().st_size
         if size >= POINTER_BYTES:
             return "" if os.access(path, os.R_OK) else "cannot be read: permission denied"
         start = path.read_bytes()[: len(POINTER)]
     except FileNotFoundError:
-        return "a link to nothing" if path.is_symlink() else "not there"
+        return "a broken link" if path.is_symlink() else "missing"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     if start == POINTER:
@@ -108,26 +108,26 @@ def unreadable_reason(path: Path) -> str:
     return "" if size else "zero bytes"
 
 
-def _probe(
-    root: Path, contents: Mapping[str, str], run: ExecutionConfig, *, title: str
+def _probe_files(
+    root: Path, checksums: Mapping[str, str], run: ExecutionConfig, *, title: str
 ) -> tuple[dict[str, MediaInfo], dict[str, str]]:
-    """Return by path what lies in each file, and why others cannot be decoded."""
-    jobs = [ClipJob(path, content, partial(Path, root, path)) for path, content in contents.items()]
-    tally = ExtractionSummary(title, len(jobs))
+    """Return the properties of each file by path, and the reasons why other files cannot be decoded."""
+    jobs = [ClipJob(path, checksum, partial(Path, root, path)) for path, checksum in checksums.items()]
+    summary = ExtractionSummary(title, len(jobs))
     with Pool(run) as pool:
         step = Step("probe", probe_arrays, probe, params={}, libraries=("av",), hardware=pool.hardware)
-        media = {path: MediaInfo.from_arrays(arrays) for path, arrays in extract(jobs, step, tally, pool=pool)}
-    return media, tally.failures
+        media = {path: MediaInfo.from_arrays(arrays) for path, arrays in extract(jobs, step, summary, pool=pool)}
+    return media, summary.failures
 
 
-def _clip(
-    corpus: str, people: str, candidate: Candidate, contents: Mapping[str, str], media: Mapping[str, MediaInfo]
+def _make_clip(
+    corpus: str, namespace: str, candidate: Candidate, checksums: Mapping[str, str], media: Mapping[str, MediaInfo]
 ) -> Clip | None:
-    """Return the clip as its files allow: a file that is spoiled, or lacks what it should hold, does without."""
+    """Return the clip with the modalities that its files contain, or None if they contain none."""
     files = [path for path in candidate.files if path in media]
-    film = next((path for path in files[:1] if path == candidate.path and media[path].has_video), "")
-    sound = next((path for path in reversed(files) if media[path].has_audio), "")
-    used = [path for path in (film, sound) if path]
+    video = next((path for path in files[:1] if path == candidate.path and media[path].has_video), "")
+    audio = next((path for path in reversed(files) if media[path].has_audio), "")
+    used = [path for path in (video, audio) if path]
     if not used:
         return None
     distinct = list(dict.fromkeys(used))
@@ -136,18 +136,18 @@ def _clip(
         corpus=corpus,
         path=distinct[0],
         audio_path="".join(distinct[1:]),
-        speaker=f"{people}/{candidate.speaker}",
+        speaker=f"{namespace}/{candidate.speaker}",
         emotion=candidate.emotion,
         split=candidate.split,
         sentence=candidate.sentence,
-        modalities="+".join(name for name, path in (("visual", film), ("acoustic", sound)) if path),
+        modalities="+".join(name for name, path in (("visual", video), ("acoustic", audio)) if path),
         duration_s=max(media[path].duration_s for path in distinct),
-        sha256=clip_sha256([contents[path] for path in distinct]),
+        sha256=clip_sha256([checksums[path] for path in distinct]),
     )
 
 
-def write_media(path: Path, media: Mapping[str, MediaInfo]) -> None:
-    """Write what lies in each file: frames, frame rate, geometry, sampling rate, channels."""
+def write_media_table(path: Path, media: Mapping[str, MediaInfo]) -> None:
+    """Write a CSV file with one row per media file and one column per field of `MediaInfo`."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["path", *(column.name for column in fields(MediaInfo))])

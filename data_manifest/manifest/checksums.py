@@ -1,4 +1,4 @@
-"""The sha256 of media files, with a bar: those of a corpus that was never read take minutes."""
+"""The sha256 of media files, with a progress bar: the first reading of a corpus takes minutes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +9,10 @@ from pipeline.parallel.progress import progress_bar
 
 def media_checksums(paths: Sequence[Path], *, title: str) -> dict[Path, str]:
     """Return the sha256 of each file's bytes."""
-    found = {}
+    checksums = {}
     with progress_bar() as bar:
         task = bar.add_task(title, total=len(paths), summary="")
-        for path, digest in zip(paths, cached_sha256(paths), strict=True):
-            found[path] = digest
+        for path, checksum in zip(paths, cached_sha256(paths), strict=True):
+            checksums[path] = checksum
             bar.advance(task)
-    return found
+    return checksums

@@ -1,4 +1,4 @@
-"""The manifest's contract: which clips there are, what is known of each, and which were left out, and why."""
+"""The manifest: the clips with their labels, and the exclusions with their reasons."""
 
 import csv
 import io
@@ -19,8 +19,9 @@ from pipeline.base.params import Config
 from pipeline.base.registry import suggest
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
-ALL_EMOTIONS = (*EMOTIONS, "calm", "contempt", "excitement")  # the last ones are known to some corpora only
-PERFORMANCES = {  # names that tell what was recorded, wherever they stand: the corpus keeps it in several files
+ALL_EMOTIONS = (*EMOTIONS, "calm", "contempt", "excitement")  # only some corpora have the last three
+# These corpora publish one performance in several files. Its id is part of each file's name.
+PERFORMANCE_PATTERNS = {
     "ravdess": re.compile(r"(?<!\d)0[123](-0[12]-0[1-8]-0[12]-0[12]-0[12]-\d\d)(?!\d)"),
     "crema_d": re.compile(r"(?<!\d)(1\d{3}_[A-Z]{3}_(?:ANG|DIS|FEA|HAP|NEU|SAD)_(?:LO|MD|HI|XX))(?![A-Z])"),
 }
@@ -35,10 +36,10 @@ class Clip:
     clip_id: str
     corpus: str
     path: str
-    audio_path: str  # where the sound lies in a file of its own
+    audio_path: str  # a separate audio file, or ""
     speaker: str
     emotion: str
-    split: str  # the official part, where the corpus has parts
+    split: str  # the official part, if the corpus has any
     sentence: str
     modalities: str  # "visual", "acoustic" or "visual+acoustic"
     duration_s: float
@@ -46,28 +47,28 @@ class Clip:
 
     @property
     def files(self) -> list[str]:
-        """The paths of its media, one or two."""
+        """The paths of the clip's one or two media files."""
         return [path for path in (self.path, self.audio_path) if path]
 
     @property
-    def sound(self) -> str:
-        """The path of the file that holds the sound."""
+    def audio_source(self) -> str:
+        """The path of the file that contains the audio."""
         return self.audio_path or self.path
 
     @property
     def performance(self) -> str:
-        """What was recorded, by the names of its files, whichever corpus they are listed in; else the clip itself."""
+        """The id of the recorded performance: the same for all its files, in any corpus; `clip_id` if unknown."""
         return _performance(self.path, self.audio_path) or self.clip_id
 
 
-def clip_sha256(sums: Sequence[str]) -> str:
-    """Return what a clip's `sha256` is when its files have these."""
-    return sums[0] if len(sums) == 1 else sha256("".join(sums).encode()).hexdigest()
+def clip_sha256(checksums: Sequence[str]) -> str:
+    """Return the `sha256` of a clip from those of its one or two files."""
+    return checksums[0] if len(checksums) == 1 else sha256("".join(checksums).encode()).hexdigest()
 
 
-@cache  # every fold of every protocol asks again
+@cache  # called for every fold of every protocol
 def _performance(path: str, audio_path: str) -> str:
-    for corpus, name in PERFORMANCES.items():
+    for corpus, name in PERFORMANCE_PATTERNS.items():
         if match := name.search(path) or name.search(audio_path):
             return f"{corpus}/{match[1]}"
     return ""
@@ -87,13 +88,13 @@ class ManifestConfig(Config):
     """The section `manifest`."""
 
     merge: dict[str, str] = Field(default_factory=dict)  # e.g. calm: neutral
-    modalities: Literal["keep", "require"] = "keep"  # require leaves out clips that lack sound or picture
+    modalities: Literal["keep", "require"] = "keep"  # require leaves out clips without audio or video
     min_duration_s: float = Field(0.04, ge=0)
-    max_duration_s: float = Field(120, gt=0)  # an utterance is not that long: what is was cut wrongly
+    max_duration_s: float = Field(120, gt=0)  # a longer clip was probably cut wrongly
 
     @field_validator("merge")
     @classmethod
-    def _into_known(cls, value: dict[str, str]) -> dict[str, str]:
+    def _check_targets(cls, value: dict[str, str]) -> dict[str, str]:
         for label in value.values():
             check_emotion(label)
         return value
@@ -119,59 +120,59 @@ def read_rows(path: Path, kind: type[Row]) -> list[Row]:
             reader = csv.DictReader(file)
             if reader.fieldnames != names:
                 raise StoreError(f"{path} has the columns {reader.fieldnames}, not {names}; run: dvc repro manifest")
-            return [kind(**_typed(row, f"{path}, line {reader.line_num}")) for row in reader]
+            return [kind(**_convert_row(row, f"{path}, line {reader.line_num}")) for row in reader]
     except FileNotFoundError:
-        raise StoreError(f"{path} is not there; run: dvc repro manifest") from None
+        raise StoreError(f"{path} not found; run: dvc repro manifest") from None
 
 
-def _typed(row: dict[str, Any], where: str) -> dict[str, Any]:
+def _convert_row(row: dict[str, Any], where: str) -> dict[str, Any]:
     try:
-        if None in row or None in row.values():  # what the reader makes of too many values, and of too few
-            raise ValueError("it has another number of values than there are columns")
+        if None in row or None in row.values():  # DictReader uses None for surplus and missing values
+            raise ValueError("the number of values differs from the number of columns")
         return row | {"duration_s": float(row["duration_s"])} if "duration_s" in row else row
     except ValueError as error:
         raise StoreError(f"{where}: {error}; run: dvc repro --force --single-item manifest") from error
 
 
 def check_emotion(label: str) -> None:
-    """Raise where the pipeline knows no such emotion."""
+    """Raise if the label is not an emotion of the pipeline."""
     if label not in ALL_EMOTIONS:
         raise ParameterError(f"unknown emotion {label!r}; {suggest(label, ALL_EMOTIONS)}")
 
 
-def assemble(
+def build_manifest(
     clips: Sequence[Clip], exclusions: Sequence[Exclusion], config: ManifestConfig
 ) -> tuple[list[Clip], list[Exclusion]]:
-    """Return the manifest and the exclusions of all corpora together: labels merged, clips filtered.
+    """Merge labels and filter the clips of all corpora; return the manifest and all exclusions.
 
-    Every clip that comes in goes out in exactly one of the two. Of clips with the same bytes one stays, or none
-    where their labels differ: else the same recording could be in two parts of a split.
+    Every clip is in exactly one of the two lists. Of clips with the same bytes, one is kept, or none if their labels or
+    speakers differ: otherwise one recording could be in two parts of a split.
     """
     labels = {clip.emotion for clip in clips}
     for label in sorted(config.merge.keys() - labels - set(ALL_EMOTIONS)):
         raise CorpusError(f"manifest.merge: no clip is labelled {label!r}; {suggest(label, labels)}")
     merged = [replace(it, emotion=config.merge[it.emotion]) if it.emotion in config.merge else it for it in clips]
-    same: dict[str, list[Clip]] = defaultdict(list)
+    copies: dict[str, list[Clip]] = defaultdict(list)
     for clip in sorted(merged, key=lambda clip: clip.clip_id):
-        same[clip.sha256].append(clip)
+        copies[clip.sha256].append(clip)
     kept, left_out = [], list(exclusions)
-    names: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for clip in merged:
-        reason = _reason_against(clip, config) or reason_against_copies(clip, same[clip.sha256])
-        if clip.clip_id in names:
-            raise CorpusError(f"two clips are named {clip.clip_id}: {names[clip.clip_id]} and {clip.path}")
-        names[clip.clip_id] = clip.path
+        reason = _filter_reason(clip, config) or duplicate_reason(clip, copies[clip.sha256])
+        if clip.clip_id in paths:
+            raise CorpusError(f"two clips have the id {clip.clip_id!r}: {paths[clip.clip_id]} and {clip.path}")
+        paths[clip.clip_id] = clip.path
         if reason:
             left_out.append(Exclusion(clip.clip_id, clip.path, "manifest", reason))
         else:
             kept.append(clip)
     if not kept:
         first = f"; the first: {left_out[0].path}: {left_out[0].reason}" if left_out else ""
-        raise CorpusError(f"no clip is left; {len(left_out)} were left out{first}")
+        raise CorpusError(f"the manifest is empty: {len(left_out)} clips were left out{first}")
     return kept, left_out
 
 
-def _reason_against(clip: Clip, config: ManifestConfig) -> str:
+def _filter_reason(clip: Clip, config: ManifestConfig) -> str:
     if clip.emotion not in ALL_EMOTIONS:
         return f"unknown emotion {clip.emotion!r}; manifest.merge can rename it"
     if clip.duration_s < config.min_duration_s:
@@ -179,12 +180,12 @@ def _reason_against(clip: Clip, config: ManifestConfig) -> str:
     if clip.duration_s > config.max_duration_s:
         return f"too long: {clip.duration_s:g} s, more than manifest.max_duration_s"
     if config.modalities == "require" and clip.modalities != "visual+acoustic":
-        return f"has {clip.modalities} only, and manifest.modalities is require"
+        return f"only {clip.modalities}, but manifest.modalities is require"
     return ""
 
 
-def reason_against_copies(clip: Clip, copies: Sequence[Clip]) -> str:
-    """Return why a clip cannot stay beside others of the same bytes, itself among them."""
+def duplicate_reason(clip: Clip, copies: Sequence[Clip]) -> str:
+    """Return why a clip is left out among `copies`, all clips with the same bytes (including it), or ""."""
     if len({(it.emotion, it.speaker) for it in copies}) > 1:
         other = next(it for it in copies if (it.emotion, it.speaker) != (clip.emotion, clip.speaker))
         return f"the same bytes as {other.clip_id}, which has another label or speaker"

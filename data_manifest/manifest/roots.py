@@ -1,4 +1,4 @@
-"""Where the media of each corpus lie."""
+"""The root folders of the corpora."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from pipeline.base.params import read_section
 
 
 class CorpusRoot(BaseModel):
-    """Of an entry of the section `corpora` what is needed to open its media; adapters are not."""
+    """The part of an entry of the section `corpora` that is needed to open its media."""
 
     root: str
 
 
 def corpus_roots() -> dict[str, Path]:
-    """Return the folder of each corpus, as `params.yaml` says."""
+    """Return the root folder of each corpus from `params.yaml`."""
     return {name: Path(entry.root) for name, entry in read_section("corpora", dict[str, CorpusRoot]).items()}

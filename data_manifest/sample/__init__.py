@@ -1,9 +1,9 @@
-"""The sample corpus: invented people who act seven emotions, drawn, voiced and filmed by code.
+"""The sample corpus: synthetic speakers act seven emotions; code renders their faces and voices.
 
-It stands in for corpora whose licences forbid shipping them, so that everything works out of the box.
+It replaces corpora whose licences forbid redistribution, so that everything works out of the box.
 """
 
-from data_manifest.sample._recording import render
-from data_manifest.sample._script import EMOTIONS, SampleConfig, Utterance, plan
+from data_manifest.sample._plan import EMOTIONS, SampleConfig, Utterance, plan
+from data_manifest.sample._rendering import render
 
 __all__ = ["EMOTIONS", "SampleConfig", "Utterance", "plan", "render"]

@@ -1,18 +1,18 @@
-"""Where a head is on its canvas, how wide it is, and the hair on it."""
+"""The position and the outline of a head on its canvas, and its hair."""
 
 import cv2
 import numpy as np
 
-from data_manifest.sample._brush import Picture, Points, spline
-from data_manifest.sample._people import Looks
+from data_manifest.sample._painting import Image, Points, spline
+from data_manifest.sample._speakers import Looks
 
-# Heads are drawn twice as large as they are filmed; shrinking smooths every edge.
+# Heads are painted at twice the final size; shrinking smooths every edge.
 CANVAS = 512
 CENTRE = (256.0, 226.0)
 FACE_ROWS = slice(64, 412)
 FACE_COLUMNS = slice(128, 384)
 
-# Hairlines, from the left to the right temple, in half head widths; each is drawn by hand.
+# Hairlines from the left to the right temple, in half head widths; each was designed by hand.
 HAIRLINES: dict[str, list[tuple[float, float]]] = {
     "short": [
         (-1.02, 0.12), (-0.93, -0.3), (-0.74, -0.66), (-0.3, -0.8), (0.3, -0.8),
@@ -47,9 +47,9 @@ HAIRLINES: dict[str, list[tuple[float, float]]] = {
         (0.2, -0.53), (0.7, -0.5), (0.84, -0.25), (0.88, 0.3), (0.86, 0.9),
     ],
 }  # fmt: skip
-# How far down hair falls that is long, and how much wider than the head it makes its wearer.
-FALLING = {"long": 2.3, "bob": 1.3, "fringe": 1.5}
-VOLUME = {
+# How far down long hair reaches, and how much wider than the head the hair is; both in half head widths.
+LONG_HAIR = {"long": 2.3, "bob": 1.3, "fringe": 1.5}
+HAIR_VOLUME = {
     "short": 0.1,
     "side": 0.13,
     "buzz": 0.025,
@@ -61,27 +61,27 @@ VOLUME = {
 }
 
 
-def place(looks: Looks, points: object) -> Points:
-    """From half head widths to pixels of the face's part of the canvas, (n, 2)."""
+def to_face_pixels(looks: Looks, points: object) -> Points:
+    """Convert (n, 2) points from half head widths to pixels of the face area."""
     origin = np.array([CENTRE[0] - FACE_COLUMNS.start, CENTRE[1] - FACE_ROWS.start])
-    placed: Points = np.asarray(points, np.float64) * looks.half_width + origin
-    return placed
+    pixels: Points = np.asarray(points, np.float64) * looks.half_width + origin
+    return pixels
 
 
-def on_canvas(looks: Looks, points: object) -> Points:
-    """From half head widths to pixels of the canvas, (n, 2)."""
+def to_canvas_pixels(looks: Looks, points: object) -> Points:
+    """Convert (n, 2) points from half head widths to pixels of the canvas."""
     return np.asarray(points, np.float64) * looks.half_width + CENTRE
 
 
-def outline_width(looks: Looks, down: Picture) -> Picture:
-    """Half the head's width at heights `down`, 1 at the widest, 0 above the skull and below the chin."""
+def outline_width(looks: Looks, down: Image) -> Image:
+    """Return half the head's width at heights `down`: 1 at the widest, 0 above the skull and below the chin."""
     above = np.maximum(1 - np.abs(np.minimum(down, 0) / looks.skull) ** 2.3, 0.0) ** 0.5
     below = np.maximum(1 - (np.maximum(down, 0) / looks.jaw) ** looks.jaw_power, 0.0) ** 0.52
     return np.where(down < 0, above, below)
 
 
-def hair_colours(looks: Looks) -> Picture:
-    """Strands that run from the crown, with a band of gloss, for the whole canvas, (512, 512, 3) float32."""
+def hair_colours(looks: Looks) -> Image:
+    """Return the hair's colours for the whole canvas, (512, 512, 3) float32: strands and a band of gloss."""
     rng = np.random.default_rng(round(looks.half_width * 1e6))
     y, x = np.mgrid[:CANVAS, :CANVAS].astype(np.float32)
     x, y = (x - CENTRE[0]) / looks.half_width, (y - CENTRE[1]) / looks.half_width
@@ -95,32 +95,32 @@ def hair_colours(looks: Looks) -> Picture:
     gloss = np.exp(-(((reach - 0.55) / 0.22) ** 2)) * np.exp(-((x - 0.3 * looks.light) ** 2) * 1.5)
     base = np.array(looks.hair, np.float32)
     factor = 1.0 + 0.1 * tone - 0.16 * np.abs(x) - 0.1 * np.clip(y, -0.5, 1.5)
-    colours: Picture = base * factor[..., None] + (gloss * (0.7 + 0.3 * tone))[..., None] * (base * 0.35 + 26)
+    colours: Image = base * factor[..., None] + (gloss * (0.7 + 0.3 * tone))[..., None] * (base * 0.35 + 26)
     return np.clip(colours, 0, 255).astype(np.float32)
 
 
 def hairline(looks: Looks) -> Points:
-    """The outline of the hair before the face, closed far above it, (n, 2) in half head widths."""
+    """Return the outline of the hair in front of the face, closed far above it, (n, 2) in half head widths."""
     line = HAIRLINES[looks.hair_style]
     above = [(1.6, line[-1][1]), (1.6, -1.9), (-1.6, -1.9), (-1.6, line[0][1])]
     return np.concatenate([spline(np.array(line)), above])
 
 
-def mane(looks: Looks) -> Points:
-    """The outline of the hair as seen from the front."""
-    volume = VOLUME[looks.hair_style]
+def hair_outline(looks: Looks) -> Points:
+    """Return the outline of all hair from the front, (n, 2) pixels of the canvas."""
+    volume = HAIR_VOLUME[looks.hair_style]
     heights = -looks.skull * np.sin(np.linspace(0.0, np.pi / 2, 24))[::-1]
     widths = outline_width(looks, heights) * (1 + 0.6 * volume)
     left = np.stack([-widths, heights * (1 + volume)], axis=1)
     if looks.hair_style == "curly":
         bumps = 0.045 * np.abs(np.sin(np.linspace(0, 5.5 * np.pi, 24)))[:, None]
         left = left * (1 + bumps)
-    if looks.hair_style in FALLING:
-        low = FALLING[looks.hair_style]
+    if looks.hair_style in LONG_HAIR:
+        low = LONG_HAIR[looks.hair_style]
         sides = [(-1.13, 0.6), (-1.15, 0.75 * low), (-0.95, low), (-0.3, low + 0.03)]
         left = np.concatenate([left, sides])
     else:
-        # Rounded off behind the ears: a sharp corner would make the spline overshoot.
+        # The outline is rounded behind the ears: a sharp corner would make the spline overshoot.
         left = np.concatenate([left, [(-0.98, 0.12), (-0.85, 0.25), (-0.5, 0.3)]])
     right = left[:0:-1] * [-1, 1]
-    return on_canvas(looks, spline(np.concatenate([left, right]), samples=4, closed=True))
+    return to_canvas_pixels(looks, spline(np.concatenate([left, right]), samples=4, closed=True))

@@ -1,15 +1,15 @@
-"""What is spoken: sentences of invented syllables, their timing, and how far they open the mouth."""
+"""Spoken sentences: nonsense syllables, their timing, and how far they open the mouth."""
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_manifest.sample._script import Stream, generator
+from data_manifest.sample._plan import Stream, random_generator
 
 Floats = NDArray[np.float64]
 
-# First three resonances of an adult male tract, in Hz.
+# The first three formants of an adult male, in Hz.
 VOWELS: dict[str, tuple[float, float, float]] = {
     "a": (730.0, 1180.0, 2480.0),
     "e": (500.0, 1820.0, 2500.0),
@@ -23,8 +23,8 @@ SYLLABLES = 5
 SYLLABLE_S = 0.23
 LEAD_S = 0.14
 TAIL_S = 0.18
-SHORTEST_S = 1.2
-LONGEST_S = 1.9
+MIN_DURATION_S = 1.2
+MAX_DURATION_S = 1.9
 
 
 class Consonant(NamedTuple):
@@ -60,34 +60,34 @@ class Syllable(NamedTuple):
 
 
 class Speech(NamedTuple):
-    """Timed syllables, and the length of the whole clip in seconds."""
+    """Timed syllables, and the duration of the clip in seconds."""
 
     syllables: tuple[Syllable, ...]
     duration: float
 
 
-def speak(seed: int, take: int, *, tempo: float, frame_rate: int, rng: np.random.Generator) -> Speech:
-    """Sentence number `take`, the same syllables for everybody, `tempo` times as long as usual."""
-    text = generator(seed, Stream.SENTENCE, take)
-    consonants = text.permutation(sorted(CONSONANTS))[:SYLLABLES]
-    vowels = text.permutation(sorted(VOWELS) * 2)[:SYLLABLES]
-    stressed = int(text.integers(0, SYLLABLES - 1))
-    share = 1.0 + 0.3 * np.eye(SYLLABLES)[stressed] + rng.normal(0.0, 0.05, SYLLABLES)
-    share[-1] += 0.3
-    natural = SYLLABLES * SYLLABLE_S * tempo
-    natural = float(np.clip(natural, SHORTEST_S - LEAD_S - TAIL_S, LONGEST_S - LEAD_S - TAIL_S))
-    lengths = share / share.sum() * natural
+def make_speech(seed: int, take: int, *, tempo: float, frame_rate: int, rng: np.random.Generator) -> Speech:
+    """Return sentence number `take`: the same syllables for all speakers, `tempo` times as long as usual."""
+    sentence_rng = random_generator(seed, Stream.SENTENCE, take)
+    consonants = sentence_rng.permutation(sorted(CONSONANTS))[:SYLLABLES]
+    vowels = sentence_rng.permutation(sorted(VOWELS) * 2)[:SYLLABLES]
+    stressed = int(sentence_rng.integers(0, SYLLABLES - 1))
+    relative = 1.0 + 0.3 * np.eye(SYLLABLES)[stressed] + rng.normal(0.0, 0.05, SYLLABLES)
+    relative[-1] += 0.3
+    spoken_s = SYLLABLES * SYLLABLE_S * tempo
+    spoken_s = float(np.clip(spoken_s, MIN_DURATION_S - LEAD_S - TAIL_S, MAX_DURATION_S - LEAD_S - TAIL_S))
+    lengths = relative / relative.sum() * spoken_s
     starts = LEAD_S + np.concatenate([[0.0], np.cumsum(lengths)[:-1]])
     syllables = tuple(
         Syllable(str(consonants[i]), str(vowels[i]), float(starts[i]), float(lengths[i]), float(i == stressed))
         for i in range(SYLLABLES)
     )
-    frames = round((LEAD_S + natural + TAIL_S) * frame_rate)
+    frames = round((LEAD_S + spoken_s + TAIL_S) * frame_rate)
     return Speech(syllables, frames / frame_rate)
 
 
 def envelope(speech: Speech, times: Floats) -> Floats:
-    """How loud the voiced part is at those times, (n,) in 0 to about 1; each syllable rises and falls."""
+    """Return the loudness of the voice at those times, (n,) in 0 to about 1; each syllable rises and falls."""
     total = np.zeros_like(times)
     for syllable in speech.syllables:
         begin = syllable.start + CONSONANTS[syllable.consonant].length
@@ -100,10 +100,10 @@ def envelope(speech: Speech, times: Floats) -> Floats:
 
 
 def articulation(speech: Speech, times: Floats) -> tuple[Floats, Floats]:
-    """How far the mouth is open (0 to 1) and how round it is (-1 to 1) at those times, (n,) each."""
+    """Return how far the mouth is open (0 to 1) and how round it is (-1 to 1) at those times, (n,) each."""
     opening, rounding = np.zeros_like(times), np.zeros_like(times)
     for syllable in speech.syllables:
-        alone = envelope(Speech((syllable,), speech.duration), times)
-        opening = np.maximum(opening, OPENNESS[syllable.vowel] * alone)
-        rounding += ROUNDNESS[syllable.vowel] * alone
+        loudness = envelope(Speech((syllable,), speech.duration), times)
+        opening = np.maximum(opening, OPENNESS[syllable.vowel] * loudness)
+        rounding += ROUNDNESS[syllable.vowel] * loudness
     return opening, np.clip(rounding, -1.0, 1.0)

@@ -1,3 +1,3 @@
-"""Which clips train, validate and test: a split that cannot leak, and the protocols that make splits."""
+"""Training, validation and test clips: a split that is checked for leaks, and the protocols that make splits."""
 
 __all__ = ["protocols", "split"]

@@ -1,7 +1,6 @@
-"""Which clips train, validate and test: a `Split` that cannot leak, because it is checked when it is made.
+"""Training, validation and test clips: a `Split` cannot leak, because it is checked on construction.
 
-Splits are made of whole clips before anything is cut into frames or windows. How the parts are chosen is the
-matter of `protocols`.
+Splits consist of whole clips, before anything is cut into frames or windows. `protocols` chooses the parts.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from pipeline.base.selection import shorten
 
 Clips = tuple[Clip, ...]
 Key = Callable[[Clip], str]
-ALWAYS_APART: dict[str, Key] = {
+ALWAYS_DISJOINT: dict[str, Key] = {
     "clips": lambda clip: clip.clip_id,
     "media": lambda clip: clip.sha256,
     "performances": lambda clip: clip.performance,
@@ -22,10 +21,10 @@ ALWAYS_APART: dict[str, Key] = {
 
 @dataclass(frozen=True)
 class Split:
-    """Three disjoint parts: no clip, no recording and no performance is in two of them.
+    """Three disjoint parts: no clip, recording or performance is in two of them.
 
-    Neither is a speaker, unless `speakers_shared`; and the test part's sentences are in no other part, unless
-    `sentences_shared`.
+    Unless `speakers_shared`, no speaker is in two parts. Unless `sentences_shared`, no sentence of the test part is in
+    another part.
     """
 
     protocol: str
@@ -37,24 +36,24 @@ class Split:
     sentences_shared: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse to exist with a leak, or with a class that training never sees."""
+        """Raise if a part is empty, if two parts overlap, or if a class is missing from training."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         for name, part in parts.items():
             if not part:
-                raise CorpusError(f"fold {self.fold}: the {name} part is empty; too few clips or speakers")
-        for what, key in ALWAYS_APART.items():
-            self._demand_apart(what, key)
+                raise CorpusError(f"fold {self.fold}: the {name} part is empty: there are too few clips or speakers")
+        for what, key in ALWAYS_DISJOINT.items():
+            self._require_disjoint(what, key)
         if not self.speakers_shared:
-            self._demand_apart("speakers", lambda clip: clip.speaker)
+            self._require_disjoint("speakers", lambda clip: clip.speaker)
         if not self.sentences_shared:
-            self._demand_apart(
+            self._require_disjoint(
                 "sentences", lambda clip: clip.sentence, pairs=(("train", "test"), ("validation", "test"))
             )
         unseen = {clip.emotion for clip in self.test + self.validation} - {clip.emotion for clip in self.train}
         if unseen:
-            raise CorpusError(f"fold {self.fold}: {self._why_unseen(sorted(unseen))}")
+            raise CorpusError(f"fold {self.fold}: {self._describe_unseen(sorted(unseen))}")
 
-    def _demand_apart(
+    def _require_disjoint(
         self,
         what: str,
         key: Key,
@@ -63,18 +62,17 @@ class Split:
     ) -> None:
         parts: dict[str, Clips] = {name: getattr(self, name) for name in ("train", "validation", "test")}
         keys = {name: {key(clip) for clip in part} for name, part in parts.items()}
-        for one, other in pairs:
-            common = keys[one] & keys[other]
+        for first, second in pairs:
+            common = keys[first] & keys[second]
             if common:
-                twice = [clip for clip in parts[one] + parts[other] if key(clip) in common]
-                offenders = dict.fromkeys(it.clip_id for it in sorted(twice, key=lambda it: (key(it), it.clip_id)))
-                raise CorpusError(f"fold {self.fold}: the same {what} in {one} and {other}: {shorten([*offenders])}")
+                shared = [clip for clip in parts[first] + parts[second] if key(clip) in common]
+                clip_ids = dict.fromkeys(it.clip_id for it in sorted(shared, key=lambda it: (key(it), it.clip_id)))
+                raise CorpusError(f"fold {self.fold}: the same {what} in {first} and {second}: {shorten([*clip_ids])}")
 
-    def _why_unseen(self, emotions: Sequence[str]) -> str:
-        """Return what can be done about emotions that training never sees."""
-        everything = self.train + self.validation + self.test
-        speakers = {clip.speaker for clip in everything if clip.emotion in emotions}
-        never = f"training never sees {', '.join(emotions)}"
+    def _describe_unseen(self, emotions: Sequence[str]) -> str:
+        """Return which emotions are missing from training, and what the user can do about it."""
+        speakers = {clip.speaker for clip in self.train + self.validation + self.test if clip.emotion in emotions}
+        problem = f"no training clip is labelled {', '.join(emotions)}"
         if len(speakers) == 1:
-            return f"{never}: {speakers.pop()} alone shows it; manifest.merge can join it with another emotion"
-        return f"{never}; another seed or protocol may, or manifest.merge can join it with another emotion"
+            return f"{problem}: only {speakers.pop()} shows it; merge it into another emotion with manifest.merge"
+        return f"{problem}; try another seed or protocol, or merge it into another emotion with manifest.merge"

@@ -13,7 +13,7 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from data_manifest.corpora.adapters import CorpusConfig, scan
-from data_manifest.corpora.findings import VIDEO_SUFFIXES, Candidate, file_suffix
+from data_manifest.corpora.contract import VIDEO_SUFFIXES, Candidate, file_suffix
 from data_manifest.corpora.probing import unreadable_reason, use_fallback_files
 from data_manifest.manifest.clips import ALL_EMOTIONS, ManifestConfig
 from pipeline.base.errors import CorpusError
@@ -23,7 +23,7 @@ from pipeline.base.selection import shorten
 
 SPEAKER_INDEPENDENT = {"savee": {"groups": "each_speaker"}, "ravdess": {"groups": "ravdess_6"}}
 MOST_FOLDS = 5
-OTHER_FILE = re.compile(r"^(the same [\w ]+?) as .*|^(the sound is taken) from .*")
+OTHER_FILE = re.compile(r"^(the same [\w ]+?) as .*|^(the audio is taken) from .*")
 
 
 @dataclass(frozen=True)

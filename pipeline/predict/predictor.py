@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from data_manifest.corpora.findings import MEDIA_SUFFIXES, file_suffix
+from data_manifest.corpora.contract import MEDIA_SUFFIXES, file_suffix
 from pipeline.base.digests import cached_sha256
 from pipeline.base.errors import ClipError, ParameterError, PipelineError
 from pipeline.base.params import check

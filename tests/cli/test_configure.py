@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_tiny
+from conftest import write_short_media
 from ruamel.yaml import YAML
 from typer.testing import CliRunner, Result
 
 from data_manifest.corpora.adapters import CorpusConfig
 from data_manifest.corpora.probing import probe_corpus
-from data_manifest.manifest.clips import Clip, Exclusion, ManifestConfig, assemble, write_rows
+from data_manifest.manifest.clips import Clip, Exclusion, ManifestConfig, build_manifest, write_rows
 from data_manifest.splits.protocols import ProtocolConfig
 from pipeline.base.params import read_section
 from pipeline.base.provenance import ROOT
@@ -39,7 +39,7 @@ def params() -> dict[str, Any]:
 
 def ravdess(*names: str) -> Path:
     for name in names:
-        write_tiny(Path("media") / name)
+        write_short_media(Path("media") / name)
     return Path("media").resolve()
 
 
@@ -52,7 +52,7 @@ def test_configure_says_what_it_found_and_points_the_parameters_at_it() -> None:
         "film 1, sound file 1",
         "RAVDESS: 2 of 1440 speech trials; missing: ",
         "1 files left out: the same performance",
-        "1 files left out: its name is not one of RAVDESS's",
+        "1 files left out: not a RAVDESS file name",
     ):
         assert words in result.output
     after = params()
@@ -68,7 +68,7 @@ def test_configure_says_what_it_found_and_points_the_parameters_at_it() -> None:
 def test_a_folder_that_holds_no_emotion_is_refused_and_the_parameters_stay() -> None:
     before = Path("params.yaml").read_bytes()
     for name in ("1001_DFA_ANG_XX.wav", "1001_DFA_DIS_XX.wav"):
-        write_tiny(Path("media/AudioWAV") / name)
+        write_short_media(Path("media/AudioWAV") / name)
     result = fdan("configure", "folder", "--root", "media")
     assert result.exit_code == 1
     assert "2 clips, and none has an emotion of the pipeline: they are labelled audiowav" in " ".join(
@@ -89,7 +89,7 @@ def test_a_merge_that_nothing_needs_any_more_is_told() -> None:
     ("arguments", "words"),
     [
         (("ravdess", "--root", "media", "--option", "vocal=[a"), "--option vocal=[a: the value cannot be read"),
-        (("a/b", "--adapter", "ravdess", "--root", "media"), "corpora.a/b: a corpus's name is made of letters"),
+        (("a/b", "--adapter", "ravdess", "--root", "media"), "corpora.a/b: use only letters"),
     ],
 )
 def test_what_cannot_be_understood_is_one_line(arguments: tuple[str, ...], words: str) -> None:
@@ -103,10 +103,10 @@ def test_what_cannot_be_understood_is_one_line(arguments: tuple[str, ...], words
 def test_ten_files_with_one_reason_are_one_line() -> None:
     for actor in range(1001, 1011):
         for suffix in (".wav", ".mp3"):
-            write_tiny(Path("media") / f"{actor}_DFA_ANG_XX{suffix}")
+            write_short_media(Path("media") / f"{actor}_DFA_ANG_XX{suffix}")
     result = fdan("configure", "crema_d", "--root", "media")
-    assert "10 files left out: the sound is taken" in result.output
-    assert result.output.count("the sound is taken") == 1
+    assert "10 files left out: the audio is taken" in result.output
+    assert result.output.count("the audio is taken") == 1
 
 
 def test_configure_keeps_the_comments_and_all_that_does_not_concern_it() -> None:
@@ -143,7 +143,7 @@ def test_a_dry_run_changes_nothing_and_add_keeps_the_other_corpora() -> None:
         (("ravdess", "--root", "nowhere"), "corpora.ravdess.root: no folder "),
         (("ravdess", "--root", "media", "--option", "vocl=song"), "options.vocl: unknown key; did you mean 'vocal'?"),
         (("ravdess", "--root", "media", "--option", "song"), "--option song: write it as name=value"),
-        (("savee", "--root", "media"), "holds no clip that 'savee' knows; looked for DC/a01.wav"),
+        (("savee", "--root", "media"), "contains no clip of 'savee'; looked for DC/a01.wav"),
     ],
 )
 def test_a_mistake_is_one_line_and_changes_nothing(arguments: tuple[str, ...], words: str) -> None:
@@ -166,13 +166,13 @@ def test_a_corpus_of_nothing_but_pointers_is_refused_and_says_what_to_run() -> N
 
 
 def test_a_file_that_stands_in_for_a_spoiled_one_is_counted_as_what_it_is() -> None:
-    write_tiny(Path("media/1001_DFA_ANG_XX.mp3"))
+    write_short_media(Path("media/1001_DFA_ANG_XX.mp3"))
     Path("media/1001_DFA_ANG_XX.wav").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     result = fdan("configure", "crema_d", "--root", "media")
     assert result.exit_code == 0
     assert "sound file 1" in result.output
     assert "1 files left out: a git-lfs pointer, not the media; run: git lfs pull" in result.output
-    assert "the sound is taken" not in result.output  # it is the sound
+    assert "the audio is taken" not in result.output  # it is the audio
 
 
 def test_doctor_finds_nothing_wrong_with_the_project_as_it_is() -> None:
@@ -247,12 +247,12 @@ def test_doctor_tells_of_the_weights_that_level_eyes() -> None:
 def test_doctor_tries_the_protocols_on_the_manifest() -> None:
     for speaker in "ab":
         for emotion in ("anger", "fear"):
-            write_tiny(Path("films") / emotion / f"{speaker}_1.wav")
+            write_short_media(Path("films") / emotion / f"{speaker}_1.wav")
     fdan("configure", "mine", "--adapter", "folder", "--root", "films")
     assert list(read_section("protocols", dict[str, ProtocolConfig])) == ["random"]  # too few speakers for folds
     config = CorpusConfig(adapter="folder", root="films")
     found = probe_corpus("mine", config, ExecutionConfig(scheduler="synchronous"))
-    clips, left_out = assemble(found.clips, found.exclusions, ManifestConfig())
+    clips, left_out = build_manifest(found.clips, found.exclusions, ManifestConfig())
     write_rows(Path("data/manifest.csv"), clips, Clip)
     write_rows(Path("data/exclusions.csv"), left_out, Exclusion)
     result = fdan("doctor")

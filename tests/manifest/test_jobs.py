@@ -1,4 +1,4 @@
-"""The clips of the manifest as work: what is opened for each, and that it is what the manifest says."""
+"""The clips of the manifest as jobs: the file each job opens, and the check that it is unchanged."""
 
 from hashlib import sha256
 from pathlib import Path
@@ -13,40 +13,40 @@ from pipeline.base.errors import CorpusError
 
 @pytest.fixture
 def media(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A corpus of two clips, one of them with its sound in a file of its own, and its manifest."""
+    """A corpus of two clips, one with a separate audio file, and its manifest."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "media"
     folder.mkdir()
-    sums = {}
+    checksums = {}
     for name in ("a.mp4", "b.mp4", "b.wav"):
         (folder / name).write_text(f"bytes of {name}")
-        sums[name] = sha256(f"bytes of {name}".encode()).hexdigest()
-    both = sha256((sums["b.mp4"] + sums["b.wav"]).encode()).hexdigest()
-    clips = [make_clip("a", sha256=sums["a.mp4"]), make_clip("b", audio_path="b.wav", sha256=both)]
+        checksums[name] = sha256(f"bytes of {name}".encode()).hexdigest()
+    both = sha256((checksums["b.mp4"] + checksums["b.wav"]).encode()).hexdigest()
+    clips = [make_clip("a", sha256=checksums["a.mp4"]), make_clip("b", audio_path="b.wav", sha256=both)]
     (tmp_path / "params.yaml").write_text(f"corpora: {{test: {{root: {folder}}}}}")
     write_rows(MANIFEST, clips, Clip)
     return folder
 
 
-def test_a_job_opens_the_picture_or_the_sound_and_is_known_by_the_clips_sum(media: Path) -> None:
+def test_job_opens_the_video_or_the_audio(media: Path) -> None:
     assert [job.load() for job in clip_jobs("visual")] == [media / "a.mp4", media / "b.mp4"]
     assert [job.load() for job in clip_jobs("acoustic")] == [media / "a.mp4", media / "b.wav"]
     assert len({job.sha256 for job in clip_jobs("visual")}) == 2
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "b.mp4", "b.wav"])
-def test_media_that_have_changed_since_the_manifest_was_made_are_refused(media: Path, name: str) -> None:
+def test_media_changed_since_the_manifest_are_refused(media: Path, name: str) -> None:
     (media / name).write_text("other bytes")
     with pytest.raises(CorpusError, match=rf"{name[0]}\.mp4 has changed since data/manifest\.csv .*; run: dvc repro"):
         clip_jobs("visual")
 
 
-def test_media_that_are_gone_are_no_reason_to_stop_what_the_memo_may_hold(media: Path) -> None:
+def test_missing_media_do_not_stop_the_run(media: Path) -> None:
     (media / "b.wav").unlink()
     assert len(clip_jobs("acoustic")) == 2
 
 
-def test_a_job_knows_when_its_media_change_later(media: Path) -> None:
+def test_job_detects_media_that_change_later(media: Path) -> None:
     first, second = clip_jobs("acoustic")
     assert first.unchanged()
     assert second.unchanged()
@@ -55,7 +55,7 @@ def test_a_job_knows_when_its_media_change_later(media: Path) -> None:
     assert not second.unchanged()
 
 
-def test_media_that_cannot_be_read_are_left_to_the_step_that_opens_them(media: Path) -> None:
+def test_unreadable_media_are_left_to_the_step(media: Path) -> None:
     (media / "a.mp4").unlink()
     (media / "a.mp4").mkdir()
     assert len(clip_jobs("visual")) == 2

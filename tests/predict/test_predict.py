@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import write_media, write_tiny
+from conftest import write_media, write_short_media
 from typer.testing import CliRunner
 
 from pipeline.alignments.contract import AlignmentConfig
@@ -61,9 +61,9 @@ def write_model(path: Path, *, faces: FacesConfig = FACES, sha256: str = "") -> 
 def clips(tmp_path: Path) -> Path:
     """A folder with a film with sound, one without, a sound, and a file that is neither."""
     folder = tmp_path / "clips"
-    write_tiny(folder / "a_both.mp4")
-    write_tiny(folder / "b_mute.mp4", sound=False)
-    write_tiny(folder / "c_voice.wav")
+    write_short_media(folder / "a_both.mp4")
+    write_short_media(folder / "b_mute.mp4", sound=False)
+    write_short_media(folder / "c_voice.wav")
     (folder / "d_broken.mp4").write_bytes(b"no film")
     (folder / "notes.txt").write_text("not media")
     return folder

@@ -1,4 +1,4 @@
-"""Protocols: no clip, recording, speaker or sentence in two parts, and refusals that name the offenders."""
+"""Protocols: no clip, recording, speaker or sentence is in two parts, and errors name the clips concerned."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -24,8 +24,8 @@ def protocol(kind: str, **values: Any) -> ProtocolConfig:
     return check({"mine": {"kind": kind, **values}}, dict[str, ProtocolConfig], where="protocols")["mine"]
 
 
-def recorded(counts: list[list[int]]) -> list[Clip]:
-    """Return the clips of a corpus in which speaker s shows emotion e counts[s][e] times."""
+def make_corpus(counts: list[list[int]]) -> list[Clip]:
+    """Return a corpus in which speaker s shows emotion e counts[s][e] times."""
     return [
         make_clip(f"test/s{speaker}/{EMOTIONS[emotion]}{take}", speaker=f"test/s{speaker}", emotion=EMOTIONS[emotion])
         for speaker, row in enumerate(counts)
@@ -46,9 +46,9 @@ def protocols(draw: st.DrawFn, kind: str) -> ProtocolConfig:
 
 @st.composite
 def any_corpus(draw: st.DrawFn) -> list[Clip]:
-    """Clips of several corpora, by speakers who say sentences with emotions in official parts; some of them twins.
+    """Clips of several corpora with speakers, emotions, sentences and official parts, including some duplicates.
 
-    Twins have the same bytes, or RAVDESS's names for one performance.
+    Duplicates have the same bytes, or RAVDESS file names of the same performance.
     """
     corpora = draw(st.integers(1, 3))
     clip = st.tuples(
@@ -57,7 +57,7 @@ def any_corpus(draw: st.DrawFn) -> list[Clip]:
     parts = draw(st.sampled_from([("train", "dev", "test"), ("train", "test", "test"), ("train", "dev", "")]))
     clips: list[Clip] = []
     for number, (corpus, speaker, emotion, sentence, part) in enumerate(draw(st.lists(clip, min_size=1, max_size=60))):
-        twin = draw(st.integers(0, 30)) == 0 and number > 0
+        is_copy = draw(st.integers(0, 30)) == 0 and number > 0
         trial = f"0{part + 1}-01-0{EMOTIONS.index(emotion) + 1}-01-0{sentence % 2 + 1}-01-{speaker + 1:02}.mp4"
         clips.append(
             make_clip(
@@ -68,60 +68,59 @@ def any_corpus(draw: st.DrawFn) -> list[Clip]:
                 emotion=emotion,
                 sentence=f"text {sentence}",
                 split=parts[part],
-                sha256=clips[-1].sha256 if twin else f"{number}",
+                sha256=clips[-1].sha256 if is_copy else f"{number}",
             )
         )
     return clips
 
 
 @st.composite
-def balanced(draw: st.DrawFn, kind: str) -> tuple[list[Clip], ProtocolConfig]:
-    """A corpus in which all speakers show all emotions equally often, of a size that must be possible to split."""
+def balanced_corpus(draw: st.DrawFn, kind: str) -> tuple[list[Clip], ProtocolConfig]:
+    """A corpus in which all speakers show all emotions equally often, large enough for the protocol."""
     config = draw(protocols(kind))
     assert config.kind in ("speaker_folds", "random")
     speakers = draw(st.integers(4 if config.folds == 2 else config.folds, 12))
     row = [draw(st.integers(1, 3))] * draw(st.integers(1, 3))
-    return recorded([row] * speakers), config
+    return make_corpus([row] * speakers), config
 
 
 def parts(split: Split) -> dict[str, tuple[Clip, ...]]:
     return {"train": split.train, "validation": split.validation, "test": split.test}
 
 
-def homes(split: Split, key: Callable[[Clip], str]) -> dict[str, set[str]]:
-    """Return in which parts each key occurs, found by plain counting."""
-    found: dict[str, set[str]] = {}
+def parts_by_key(split: Split, key: Callable[[Clip], str]) -> dict[str, set[str]]:
+    """Return the names of the parts in which each key occurs."""
+    names: dict[str, set[str]] = {}
     for name, part in parts(split).items():
         for clip in part:
-            found.setdefault(key(clip), set()).add(name)
-    return found
+            names.setdefault(key(clip), set()).add(name)
+    return names
 
 
 def assert_no_leak(split: Split, config: ProtocolConfig) -> None:
-    """Check with counting alone what a split promises."""
+    """Check the guarantees of a split by counting."""
     assert all(parts(split).values())
-    for apart in (lambda it: it.clip_id, lambda it: it.sha256, lambda it: it.path.partition("-")[2] or it.path):
-        assert all(len(where) == 1 for where in homes(split, apart).values())
-    speakers = homes(split, lambda it: it.speaker).values()
+    for key in (lambda it: it.clip_id, lambda it: it.sha256, lambda it: it.path.partition("-")[2] or it.path):
+        assert all(len(names) == 1 for names in parts_by_key(split, key).values())
+    speakers = parts_by_key(split, lambda it: it.speaker).values()
     if config.kind in ("speaker_folds", "cross_corpus") or not split.speakers_shared:
-        assert all(len(where) == 1 for where in speakers)
+        assert all(len(names) == 1 for names in speakers)
     if config.kind == "sentence_folds":
-        assert all(where == {"test"} for where in homes(split, lambda it: it.sentence).values() if "test" in where)
+        sentences = parts_by_key(split, lambda it: it.sentence).values()
+        assert all(names == {"test"} for names in sentences if "test" in names)
     if config.kind == "official":
-        assert split.speakers_shared == any(len(where) > 1 for where in speakers)
+        assert split.speakers_shared == any(len(names) > 1 for names in speakers)
         assert {it.split for it in split.test} == {"test"}
         assert not {it.split for it in split.train} & {"test", "dev"}
     if config.kind == "cross_corpus":
         assert not {it.corpus for it in split.test} & {it.corpus for it in split.train + split.validation}
-    taught = {it.emotion for it in split.train}
-    assert {it.emotion for it in split.test + split.validation} <= taught
+    trained = {it.emotion for it in split.train}
+    assert {it.emotion for it in split.test + split.validation} <= trained
 
 
 @QUICK
 @given(any_corpus(), st.sampled_from(KINDS).flatmap(protocols))
-def test_no_protocol_leaks_whatever_the_corpus_or_it_is_refused_in_words(
-    clips: list[Clip], config: ProtocolConfig
-) -> None:
+def test_no_protocol_leaks_on_any_corpus(clips: list[Clip], config: ProtocolConfig) -> None:
     try:
         splits = make_splits(clips, "mine", config)
     except CorpusError as error:
@@ -130,18 +129,16 @@ def test_no_protocol_leaks_whatever_the_corpus_or_it_is_refused_in_words(
     for split in splits:
         assert_no_leak(split, config)
     if config.kind in ("speaker_folds", "random", "sentence_folds"):
-        everything = sorted(clip.clip_id for clip in clips)
-        assert sorted(clip.clip_id for split in splits for clip in split.test) == everything
-        assert all(
-            sorted(it.clip_id for part in parts(split).values() for it in part) == everything for split in splits
-        )
+        all_ids = sorted(clip.clip_id for clip in clips)
+        assert sorted(clip.clip_id for split in splits for clip in split.test) == all_ids
+        assert all(sorted(it.clip_id for part in parts(split).values() for it in part) == all_ids for split in splits)
 
 
 @QUICK
 @given(any_corpus(), st.lists(st.integers(0, 2), min_size=24, max_size=24))
-def test_groups_that_are_given_are_the_test_parts_or_are_refused_in_words(clips: list[Clip], dealt: list[int]) -> None:
-    group_of = dict(zip(sorted({clip.speaker for clip in clips}), dealt, strict=False))
-    groups = [[it for it, own in group_of.items() if own == group] for group in sorted({*group_of.values()})]
+def test_given_groups_are_the_test_parts(clips: list[Clip], numbers: list[int]) -> None:
+    group_of = dict(zip(sorted({clip.speaker for clip in clips}), numbers, strict=False))
+    groups = [[it for it, number in group_of.items() if number == group] for group in sorted({*group_of.values()})]
     config = protocol("speaker_folds", groups=groups)
     try:
         splits = make_splits(clips, "mine", config)
@@ -154,24 +151,24 @@ def test_groups_that_are_given_are_the_test_parts_or_are_refused_in_words(clips:
 
 
 @QUICK
-@given(st.sampled_from(["speaker_folds", "random"]).flatmap(balanced))
-def test_a_balanced_corpus_can_always_be_split(made: tuple[list[Clip], ProtocolConfig]) -> None:
-    clips, config = made
+@given(st.sampled_from(["speaker_folds", "random"]).flatmap(balanced_corpus))
+def test_balanced_corpus_can_always_be_split(corpus: tuple[list[Clip], ProtocolConfig]) -> None:
+    clips, config = corpus
     for split in make_splits(clips, "any", config):
         assert_no_leak(split, config)
         assert {clip.emotion for clip in split.train} == {clip.emotion for clip in clips}
 
 
 @QUICK
-@given(st.sampled_from(["speaker_folds", "random"]).flatmap(balanced), st.randoms())
-def test_the_order_of_the_clips_does_not_matter(made: tuple[list[Clip], ProtocolConfig], random: Any) -> None:
-    clips, config = made
-    mixed = random.sample(clips, len(clips))
-    assert make_splits(mixed, "any", config) == make_splits(clips, "any", config)
+@given(st.sampled_from(["speaker_folds", "random"]).flatmap(balanced_corpus), st.randoms())
+def test_order_of_clips_does_not_matter(corpus: tuple[list[Clip], ProtocolConfig], random: Any) -> None:
+    clips, config = corpus
+    shuffled = random.sample(clips, len(clips))
+    assert make_splits(shuffled, "any", config) == make_splits(clips, "any", config)
 
 
 def test_another_seed_gives_other_folds() -> None:
-    clips = recorded([[1, 1]] * 10)
+    clips = make_corpus([[1, 1]] * 10)
     tests = {
         seed: [split.test for split in make_splits(clips, "any", protocol("speaker_folds", seed=seed))]
         for seed in (0, 1)
@@ -180,33 +177,33 @@ def test_another_seed_gives_other_folds() -> None:
 
 
 @pytest.mark.parametrize("kind", ["speaker_folds", "random"])
-def test_parts_are_as_large_as_asked_for(kind: str) -> None:
+def test_parts_have_the_requested_size(kind: str) -> None:
     config = protocol(kind, folds=5, validation=0.25, seed=3)
-    for split in make_splits(recorded([[2, 2]] * 20), "any", config):
+    for split in make_splits(make_corpus([[2, 2]] * 20), "any", config):
         assert {name: len(part) for name, part in parts(split).items()} == {"train": 48, "validation": 16, "test": 16}
 
 
-def test_random_shares_speakers_and_each_emotion_is_spread_over_the_folds() -> None:
-    splits = make_splits(recorded([[2, 2]] * 5), "any", protocol("random", folds=5))
+def test_random_folds_share_speakers_and_are_stratified_by_emotion() -> None:
+    splits = make_splits(make_corpus([[2, 2]] * 5), "any", protocol("random", folds=5))
     for split in splits:
         assert split.speakers_shared
         assert {clip.speaker for clip in split.train} & {clip.speaker for clip in split.test}
         assert Counter(clip.emotion for clip in split.test) == {"anger": 2, "fear": 2}
 
 
-def split_of(**changes: Any) -> Split:
+def make_split(**changes: Any) -> Split:
     """Return a split of three clips by three speakers, with changes."""
     train, validation, test = (make_clip(name, speaker=f"test/{name}") for name in ("one", "two", "three"))
     values: dict[str, Any] = {"train": (train,), "validation": (validation,), "test": (test,)}
     return Split(**({"protocol": "mine", "fold": 2, **values, "speakers_shared": False} | changes))
 
 
-def test_a_split_without_a_leak_exists() -> None:
-    assert len(split_of().train) == 1
+def test_split_without_a_leak_is_accepted() -> None:
+    assert len(make_split().train) == 1
 
 
 @pytest.mark.parametrize(
-    ("part", "clip", "words"),
+    ("part", "clip", "message"),
     [
         ("test", make_clip("one", speaker="x", sha256="x"), "the same clips in train and test: one$"),
         ("validation", make_clip("new", speaker="x", sha256="one"), "the same media in train and validation: new, one"),
@@ -214,78 +211,80 @@ def test_a_split_without_a_leak_exists() -> None:
         (
             "test",
             make_clip("new", emotion="fear"),
-            "training never sees fear: test/s1 alone shows it; manifest.merge can join it",
+            "no training clip is labelled fear: only test/s1 shows it; merge it into another emotion",
         ),
     ],
 )
-def test_a_leak_or_an_unseen_class_is_refused_and_named(part: str, clip: Clip, words: str) -> None:
-    with pytest.raises(CorpusError, match=f"^fold 2: {words}"):
-        split_of(**{part: (clip,)})
+def test_leak_or_unseen_class_is_refused(part: str, clip: Clip, message: str) -> None:
+    with pytest.raises(CorpusError, match=f"^fold 2: {message}"):
+        make_split(**{part: (clip,)})
 
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
-def test_a_part_without_clips_is_refused_by_name(part: str) -> None:
+def test_empty_part_is_refused(part: str) -> None:
     with pytest.raises(CorpusError, match=f"the {part} part is empty"):
-        split_of(**{part: ()})
+        make_split(**{part: ()})
 
 
-def test_where_speakers_are_shared_the_same_clip_and_media_are_still_refused() -> None:
-    assert split_of(test=(make_clip("new", speaker="test/one"),), speakers_shared=True)
+def test_shared_media_are_refused_even_if_speakers_are_shared() -> None:
+    assert make_split(test=(make_clip("new", speaker="test/one"),), speakers_shared=True)
     with pytest.raises(CorpusError, match="the same media in train and test: new, one"):
-        split_of(test=(make_clip("new", sha256="one"),), speakers_shared=True)
+        make_split(test=(make_clip("new", sha256="one"),), speakers_shared=True)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_recording_that_is_there_under_two_names_is_met_whatever_the_seed(seed: int) -> None:
-    # As many folds as speakers: the two names cannot be in one test part.
-    clips = [*recorded([[1, 1]] * 5), make_clip("test/copy", speaker="test/other", sha256="test/s0/anger0")]
+def test_recording_with_two_ids_is_refused_for_any_seed(seed: int) -> None:
+    # There are as many folds as speakers, so the two ids cannot be in one test part.
+    clips = [*make_corpus([[1, 1]] * 5), make_clip("test/copy", speaker="test/other", sha256="test/s0/anger0")]
     with pytest.raises(CorpusError, match=r"mine: fold \d: the same media in \w+ and \w+: test/copy, test/s0/anger0$"):
         make_splits(clips, "mine", protocol("speaker_folds", folds=6, seed=seed))
 
 
 @pytest.mark.parametrize("folds", [4, 5])
-def test_too_few_speakers_is_an_error_that_says_how_many_are_needed(folds: int) -> None:
+def test_too_few_speakers_is_an_error_with_the_required_number(folds: int) -> None:
     config = protocol("speaker_folds", folds=folds)
-    words = rf"protocols\.mine: {folds} folds need at least {folds} speakers; there are {folds - 1}$"
-    with pytest.raises(CorpusError, match=words):
-        make_splits(recorded([[1, 1]] * (folds - 1)), "mine", config)
-    assert len(make_splits(recorded([[1, 1]] * folds), "mine", config)) == folds
+    message = rf"protocols\.mine: {folds} folds need at least {folds} speakers; the clips have {folds - 1}$"
+    with pytest.raises(CorpusError, match=message):
+        make_splits(make_corpus([[1, 1]] * (folds - 1)), "mine", config)
+    assert len(make_splits(make_corpus([[1, 1]] * folds), "mine", config)) == folds
 
 
 @pytest.mark.parametrize("speakers", [1, 2])
-def test_fewer_than_three_speakers_cannot_be_split_by_speaker_and_it_says_so(speakers: int) -> None:
-    with pytest.raises(CorpusError, match=rf"training, validation and test need a speaker each; there are {speakers}$"):
-        make_splits(recorded([[1, 1]] * speakers), "mine", protocol("speaker_folds", folds=2))
+def test_fewer_than_three_speakers_cannot_be_split_by_speaker(speakers: int) -> None:
+    with pytest.raises(
+        CorpusError, match=rf"training, validation and test need a speaker each; the clips have {speakers}$"
+    ):
+        make_splits(make_corpus([[1, 1]] * speakers), "mine", protocol("speaker_folds", folds=2))
 
 
-def test_speakers_of_many_clips_are_dealt_so_that_folds_are_even() -> None:
-    clips = recorded([[4, 4], [4, 4], [2, 2], [2, 2], [2, 2], [2, 2]])  # 32 clips: 8 a fold, whoever the speakers are
+def test_folds_are_balanced_if_speakers_have_different_numbers_of_clips() -> None:
+    clips = make_corpus([[4, 4], [4, 4], [2, 2], [2, 2], [2, 2], [2, 2]])  # 32 clips, 8 per fold
     for seed in range(5):
         splits = make_splits(clips, "mine", protocol("speaker_folds", folds=4, seed=seed))
         assert [len(split.test) for split in splits] == [8] * 4
 
 
-def test_four_speakers_can_each_be_left_out_once() -> None:
-    splits = make_splits(recorded([[2, 1]] * 4), "mine", protocol("speaker_folds", folds=4))
+def test_each_of_four_speakers_is_tested_once() -> None:
+    splits = make_splits(make_corpus([[2, 1]] * 4), "mine", protocol("speaker_folds", folds=4))
     tested = [{clip.speaker for clip in split.test} for split in splits]
     assert sorted(map(sorted, tested)) == [[f"test/s{speaker}"] for speaker in range(4)]
     assert [len({clip.speaker for clip in split.train}) for split in splits] == [2] * 4
 
 
-def test_a_fold_that_leaves_no_speaker_for_validation_is_an_error_that_says_so() -> None:
+def test_fold_without_a_speaker_for_validation_is_an_error() -> None:
     config = protocol("speaker_folds", folds=2)
-    with pytest.raises(CorpusError, match=r"^protocols\.mine: fold \d leaves one speaker for both training and valid"):
-        make_splits(recorded([[1, 1]] * 3), "mine", config)
-    assert len(make_splits(recorded([[1, 1]] * 4), "mine", config)) == 2
+    with pytest.raises(CorpusError, match=r"^protocols\.mine: fold \d leaves only one speaker for training and valid"):
+        make_splits(make_corpus([[1, 1]] * 3), "mine", config)
+    assert len(make_splits(make_corpus([[1, 1]] * 4), "mine", config)) == 2
 
 
 @pytest.mark.parametrize(("key", "value"), [("folds", 1), ("validation", 0), ("validation", 0.6)])
-def test_a_protocol_that_cannot_be_is_refused_by_its_key(key: str, value: object) -> None:
+def test_value_out_of_bounds_is_refused_with_its_key(key: str, value: object) -> None:
     with pytest.raises(ParameterError, match=rf"^protocols\.mine\.{key} = {value!r}: "):
         protocol("random", **{key: value})
 
 
-def test_an_unknown_kind_or_key_is_refused_with_the_valid_ones() -> None:
+def test_unknown_kind_or_key_is_refused_with_the_valid_ones() -> None:
     with pytest.raises(ParameterError, match="speaker_folds', 'random', 'sentence_folds', 'official', 'cross_corpus'"):
         protocol("speakers")
     with pytest.raises(
@@ -312,17 +311,17 @@ def ravdess(actors: range) -> list[Clip]:
 
 
 @pytest.mark.parametrize(("groups", "third"), [("ravdess_6", {8, 9, 19, 23}), ("ravdess_5", {10, 11, 12, 19, 20})])
-def test_the_published_folds_of_ravdess_are_those_groups_of_actors(groups: str, third: set[int]) -> None:
+def test_published_ravdess_folds_have_the_published_actors(groups: str, third: set[int]) -> None:
     splits = make_splits(ravdess(range(1, 25)), "mine", protocol("speaker_folds", groups=groups))
     assert len(splits) == int(groups[-1])
     assert {int(clip.speaker[-2:]) for clip in splits[2].test} == third
-    without = make_splits(ravdess(range(2, 18)), "mine", protocol("speaker_folds", groups=groups))
-    assert sorted(it.clip_id for split in without for it in split.test) == sorted(
+    incomplete = make_splits(ravdess(range(2, 18)), "mine", protocol("speaker_folds", groups=groups))
+    assert sorted(it.clip_id for split in incomplete for it in split.test) == sorted(
         it.clip_id for it in ravdess(range(2, 18))
     )
 
 
-def test_groups_of_ones_own_name_speakers_with_or_without_corpus_and_zeros() -> None:
+def test_groups_accept_speakers_with_or_without_corpus_and_zeros() -> None:
     splits = make_splits(
         ravdess(range(1, 7)), "mine", protocol("speaker_folds", groups=[["01", 2], ["ravdess/03", 4], ["5", "6"]])
     )
@@ -334,16 +333,16 @@ def test_groups_of_ones_own_name_speakers_with_or_without_corpus_and_zeros() -> 
 
 
 @pytest.mark.parametrize(
-    ("groups", "words"),
+    ("groups", "message"),
     [
         ([[1, 2], [3]], "groups: ravdess/04 is in no group"),
-        ([[1, 2], [3, 4, 9]], "groups: no speaker 9; there are ravdess/01, "),
-        ([[1, 2], [2, 3, 4]], "groups: 2 is named twice"),
+        ([[1, 2], [3, 4, 9]], "groups: no speaker 9; valid: ravdess/01, "),
+        ([[1, 2], [2, 3, 4]], "groups: 2 is listed twice"),
         ([[1, 2, 3, 4]], "groups: fewer than two groups"),
     ],
 )
-def test_groups_that_do_not_fit_the_speakers_are_refused(groups: list[list[int]], words: str) -> None:
-    with pytest.raises(CorpusError, match=f"^protocols.mine: {words}"):
+def test_groups_that_do_not_fit_the_speakers_are_refused(groups: list[list[int]], message: str) -> None:
+    with pytest.raises(CorpusError, match=f"^protocols.mine: {message}"):
         make_splits(ravdess(range(1, 5)), "mine", protocol("speaker_folds", groups=groups))
 
 
@@ -358,12 +357,12 @@ def test_folds_and_groups_cannot_both_be_given() -> None:
         protocol("speaker_folds", groups="each_speaker", folds=4)
 
 
-def test_each_of_saveess_four_speakers_is_left_out_once() -> None:
-    splits = make_splits(recorded([[2, 1]] * 4), "mine", protocol("speaker_folds", groups="each_speaker"))
+def test_each_speaker_is_tested_once() -> None:
+    splits = make_splits(make_corpus([[2, 1]] * 4), "mine", protocol("speaker_folds", groups="each_speaker"))
     assert sorted({clip.speaker for clip in split.test}.pop() for split in splits) == [f"test/s{n}" for n in range(4)]
 
 
-def test_twins_of_one_ravdess_performance_are_never_in_two_parts_even_from_two_corpora() -> None:
+def test_one_ravdess_performance_is_never_in_two_parts_even_from_two_corpora() -> None:
     clips = ravdess(range(1, 9))
     sound = [
         replace(
@@ -380,24 +379,24 @@ def test_twins_of_one_ravdess_performance_are_never_in_two_parts_even_from_two_c
     assert make_splits(clips, "mine", protocol("random"))
 
 
-def test_ravdesss_two_statements_can_be_told_apart_with_other_speakers_for_validation() -> None:
+def test_ravdess_sentences_are_separated_and_validation_uses_other_speakers() -> None:
     for split in make_splits(ravdess(range(1, 6)), "mine", protocol("sentence_folds", folds=2)):
         assert {clip.sentence for clip in split.train} & {clip.sentence for clip in split.test} == set()
         assert {clip.speaker for clip in split.train} & {clip.speaker for clip in split.validation} == set()
         assert split.speakers_shared
 
 
-def test_clips_without_a_sentence_or_part_are_named() -> None:
+def test_clips_without_a_sentence_or_part_are_reported() -> None:
     with pytest.raises(CorpusError, match=r"mine: 8 clips have no sentence: test/s0/anger0, .* and 2 more$"):
-        make_splits(recorded([[2]] * 4), "mine", protocol("sentence_folds"))
+        make_splits(make_corpus([[2]] * 4), "mine", protocol("sentence_folds"))
     with pytest.raises(
-        CorpusError, match=r"mine: 8 clips lie in no official part \(train, dev, .*\): test/s0/anger0, "
+        CorpusError, match=r"mine: 8 clips are in no official part \(train, dev, .*\): test/s0/anger0, "
     ):
-        make_splits(recorded([[2]] * 4), "mine", protocol("official"))
+        make_splits(make_corpus([[2]] * 4), "mine", protocol("official"))
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_official_parts_are_taken_as_they_are_and_tell_whether_they_share_speakers(shared: bool) -> None:
+def test_official_parts_are_kept_and_record_whether_speakers_are_shared(shared: bool) -> None:
     clips = [
         make_clip(f"{part}{emotion}", split=part, emotion=emotion, speaker="cast" if shared else part)
         for part in ("train", "dev", "test")
@@ -412,7 +411,7 @@ def test_official_parts_are_taken_as_they_are_and_tell_whether_they_share_speake
     assert split.speakers_shared is shared
 
 
-def test_one_corpus_is_tested_after_training_on_another_on_the_emotions_that_both_show() -> None:
+def test_cross_corpus_uses_the_emotions_that_both_sides_have() -> None:
     clips = [
         make_clip(f"{corpus}/{speaker}/{emotion}", corpus=corpus, speaker=f"{corpus}/{speaker}", emotion=emotion)
         for corpus, emotions in (("a", "xyz"), ("b", "yz"), ("c", "zxq"))
@@ -422,19 +421,19 @@ def test_one_corpus_is_tested_after_training_on_another_on_the_emotions_that_bot
     first, second = make_splits(clips, "mine", protocol("cross_corpus", train=["a"], test=["b", "c"]))
     assert [{it.corpus for it in split.test} for split in (first, second)] == [{"b"}, {"c"}]
     assert [{it.emotion for it in split.train} for split in (first, second)] == [{"y", "z"}, {"x", "z"}]
-    with pytest.raises(CorpusError, match="no clip is of the corpus d; there are a, b, c"):
+    with pytest.raises(CorpusError, match="no clip of the corpus d; valid: a, b, c"):
         make_splits(clips, "mine", protocol("cross_corpus", train=["a"], test=["d"]))
-    with pytest.raises(ParameterError, match="a cannot both train and test"):
+    with pytest.raises(ParameterError, match="a cannot be in both train and test"):
         protocol("cross_corpus", train=["a"], test=["a"])
 
 
-def test_two_draws_of_a_random_split_are_one_partition_and_not_two_overlapping_samples() -> None:
-    # Public code draws train and test each by itself, so that most of the test part is trained on.
-    for split in make_splits(recorded([[3, 3]] * 5), "mine", protocol("random")):
+def test_random_split_is_a_partition() -> None:
+    # Public code samples train and test independently, so that most test clips are also trained on.
+    for split in make_splits(make_corpus([[3, 3]] * 5), "mine", protocol("random")):
         assert len({it.clip_id for it in split.train + split.validation + split.test}) == 30
 
 
-def test_speakers_1_and_10_are_two_and_a_listing_in_another_order_changes_nothing() -> None:
+def test_speakers_1_and_10_are_distinct_and_order_does_not_matter() -> None:
     clips = [make_clip(f"{n}/{e}", speaker=f"test/{n}", emotion=e) for n in (1, 10, 2, 11) for e in EMOTIONS]
     splits = make_splits(clips, "mine", protocol("speaker_folds", folds=4))
     assert [len({it.speaker for it in split.test}) for split in splits] == [1] * 4

@@ -21,7 +21,7 @@ import torch
 from ruamel.yaml import YAML
 from snippets import PROGRAMS, Snippet, changes_parameters, read_snippets
 from typer.testing import CliRunner
-from workspace import Workspace, ran
+from workspace import Workspace, executed_stages
 
 from data_manifest.manifest.clips import Clip, read_rows
 from examples.detector import build
@@ -99,13 +99,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """A workspace in which everything has been built, with the rows and the files that the pages name."""
     workspace = Workspace(tmp_path_factory.mktemp("documented"), scheduler="synchronous")
     table = YAML(typ="safe").load(ROOT / "params.yaml")["ablations"]
-    workspace.change({"ablations": {row: table[row] for row in ROWS}})
+    workspace.change_params({"ablations": {row: table[row] for row in ROWS}})
     for snippet in SNIPPETS:
         if snippet.file:
             (workspace.folder / snippet.file).write_text(snippet.text)
     (workspace.folder / "my_package").mkdir(exist_ok=True)
     shutil.copy(ROOT / "examples/detector.py", workspace.folder / "my_package/my_module.py")  # what the README names
-    ran(workspace.run("dvc", "repro"))
+    executed_stages(workspace.run("dvc", "repro"))
     path = sys.path.copy()
     sys.path.append(str(workspace.folder))
     yield workspace
@@ -193,7 +193,7 @@ def test_parameters_are_valid_and_what_they_name_is_used(
     snippet: Snippet, workspace: Workspace, corpora: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sections = YAML(typ="safe").load(snippet.text.replace(MADE_UP, f"{corpora}/"))
-    with workspace.changed(sections):
+    with workspace.changed_params(sections):
         for name in sections:
             read_section(name, MODELS[name])
         for name, section in sections.items():

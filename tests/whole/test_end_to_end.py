@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import pytest
 from conftest import write_media
-from workspace import Workspace, ran
+from workspace import Workspace, executed_stages
 
 from data_manifest.manifest.clips import Clip, Exclusion, read_rows
 from pipeline.media.probe import probe
@@ -87,27 +87,27 @@ def test_a_second_build_reruns_nothing_and_a_third_elsewhere_gives_the_same_lock
 def test_a_change_concerns_its_stage_and_what_shows_or_follows_it(
     built: Workspace, params: dict[str, Any], changed: set[str]
 ) -> None:
-    with built.changed(params):
+    with built.changed_params(params):
         status = json.loads(built.run("dvc", "status", "--json").stdout)
     assert set(status) == changed
 
 
 def test_an_experiment_on_the_head_touches_no_media(built: Workspace) -> None:
     result = built.run("dvc", "exp", "run", "-S", "head.dropout=0.5")
-    assert ran(result) == LEARNING
+    assert executed_stages(result) == LEARNING
 
 
 def test_experiments_elsewhere_find_the_memo(built: Workspace, tmp_path: Path) -> None:
-    with built.changed({"faces": {"margin": 0.1}}):  # computed once, by hand: DVC itself knows nothing of it
+    with built.changed_params({"faces": {"margin": 0.1}}):  # computed once, by hand: DVC itself knows nothing of it
         assert built.run(sys.executable, "-m", "stages.faces").returncode == 0
         assert built.run(sys.executable, "-m", "stages.embed", "faces").returncode == 0
     built.run("dvc", "checkout", "--force")
-    before = built.extracted()
+    before = built.extraction_entries()
     for where, dropout in (("--temp", 0.1), ("--queue", 0.2)):
         told = ("-S", "faces.margin=0.1", "-S", f"head.dropout={dropout}", "embed_faces")
         assert built.run("dvc", "exp", "run", where, *told, XDG_CACHE_HOME=str(tmp_path)).returncode == 0
     assert built.run("dvc", "exp", "run", "--run-all", XDG_CACHE_HOME=str(tmp_path)).returncode == 0
-    assert built.extracted() == before
+    assert built.extraction_entries() == before
     assert not list(tmp_path.rglob("*.entry"))  # nor in the place where the memo is by default
     shown = json.loads(built.run("dvc", "exp", "show", "--json").stdout)
     assert json.dumps(shown).count('"margin": 0.1') >= 2
@@ -124,25 +124,25 @@ def build(config):
 
 def test_back_to_an_earlier_detector_nothing_is_computed_and_no_stage_takes_the_others_faces(built: Workspace) -> None:
     faces = built.folder / "data/faces.h5"
-    first, before = faces.read_bytes(), built.extracted()
+    first, before = faces.read_bytes(), built.extraction_entries()
     films = sum("visual" in clip.modalities for clip in read_rows(built.folder / "data/manifest.csv", Clip))
     (built.folder / "own_detector.py").write_text(OWN_DETECTOR)
-    with built.changed({"faces": {"detector": "own_detector:build"}}):
+    with built.changed_params({"faces": {"detector": "own_detector:build"}}):
         assert built.run(sys.executable, "-m", "stages.faces").returncode == 0
-    other = built.extracted()
+    other = built.extraction_entries()
     assert len(other) == len(before) + films
     refused = built.run(sys.executable, "-m", "stages.report")
     assert refused.returncode == 1
     assert "error: data/faces.h5 is not the file that the embeddings were made from; run: dvc repro" in refused.stderr
     assert built.run(sys.executable, "-m", "stages.faces").returncode == 0
-    assert (faces.read_bytes(), built.extracted()) == (first, other)
+    assert (faces.read_bytes(), built.extraction_entries()) == (first, other)
     built.run("dvc", "checkout", "--force")
 
 
 def test_builds_of_two_experiments_at_the_same_time_share_one_memo(built: Workspace, tmp_path: Path) -> None:
     shared = tmp_path / "memo"
     places = [Workspace(tmp_path / name, cache=shared, scheduler="processes", workers=2) for name in "ab"]
-    places[1].change({"spectrograms": {"bands": 64}})
+    places[1].change_params({"spectrograms": {"bands": 64}})
     with ThreadPoolExecutor(2) as threads:
         ran_there = list(threads.map(lambda place: place.repro("embed_faces", "embed_mels"), places))
     assert ran_there == [EXTRACTION] * 2
@@ -167,7 +167,7 @@ def test_a_mistake_in_the_parameters_is_one_line_and_changes_nothing(
 ) -> None:
     stage = {"spectrograms": "spectrograms", "corpora": "corpus@sample"}.get(next(iter(params)), "faces")
     outputs = {path: path.read_bytes() for path in (built.folder / "data").glob("*.h5")}
-    with built.changed(params):
+    with built.changed_params(params):
         result = built.run("dvc", "repro", "--single-item", stage)
     assert result.returncode != 0
     assert words in result.stderr
@@ -196,7 +196,7 @@ def test_a_users_own_folder_of_clips_is_a_corpus_and_a_broken_clip_is_left_out(b
         shutil.copy(clip, own / emotion / f"{speaker}_{number}.mp4")
     broken = sorted(own.rglob("*.mp4"))[3]
     broken.write_bytes(broken.read_bytes()[:3000])
-    with built.changed(
+    with built.changed_params(
         {"corpora": {"mine": {"adapter": "folder", "root": "own corpus"}}}, removing=["corpora.sample", "render.sample"]
     ):
         assert built.repro("manifest") == {"corpus@mine", "manifest"}
@@ -224,7 +224,7 @@ def test_a_corpus_of_sound_alone_goes_all_the_way_by_its_official_parts(built: W
         "protocols": {"parts": {"kind": "official"}},
     }
     gone = ["corpora.sample", "render.sample", "protocols.speaker_folds", "protocols.random"]
-    with built.changed(params, removing=gone):
+    with built.changed_params(params, removing=gone):
         built.repro()
     metrics = json.loads((built.folder / "results/evaluation.json").read_text())
     assert metrics["protocols"].keys() == {"parts"}

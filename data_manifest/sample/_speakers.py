@@ -1,4 +1,4 @@
-"""Who the speakers are: a face, a voice and habits for each number, all invented."""
+"""The synthetic speakers: a face, a voice and an expressiveness for each speaker number."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from data_manifest.sample._script import Stream, generator
+from data_manifest.sample._plan import Stream, random_generator
 
 Colour = tuple[int, int, int]
 Choice = TypeVar("Choice")
 
-# Cameras expose for the face, which brings skins closer together on film than they are in life.
+# Cameras expose for the face, so skin colours differ less on video than in reality.
 SKINS: tuple[Colour, ...] = (
     (236, 196, 168),
     (198, 148, 112),
@@ -58,7 +58,7 @@ HIGH_VOICE_HAIR = ("long", "bob", "bun", "fringe", "curly", "long")
 
 @dataclass(frozen=True)
 class Looks:
-    """A face at rest; lengths are in half head widths, y points down from the line of the eyes."""
+    """A face at rest; lengths are in half head widths, y points down from eye level."""
 
     half_width: float
     skull: float
@@ -88,7 +88,7 @@ class Looks:
 
 @dataclass(frozen=True)
 class Voice:
-    """A voice at rest: pitch in Hz, tract and tempo as factors, breath as a share, tilt and gain in dB."""
+    """A voice at rest: pitch in Hz, tract and tempo factors, share of breath, tilt in dB per octave, gain in dB."""
 
     pitch: float
     tract: float
@@ -99,8 +99,8 @@ class Voice:
 
 
 @dataclass(frozen=True)
-class Person:
-    """A speaker: how they look, how they sound, how strongly they show what they feel."""
+class Speaker:
+    """A speaker: their looks, their voice, and how strongly face and voice express emotions."""
 
     looks: Looks
     voice: Voice
@@ -109,55 +109,55 @@ class Person:
 
 
 @lru_cache(maxsize=256)
-def person(seed: int, number: int) -> Person:
-    """The speaker of that number; low and high voices alternate."""
-    rng = generator(seed, Stream.PERSON, number)
+def make_speaker(seed: int, number: int) -> Speaker:
+    """Return the speaker with this number; low and high voices alternate."""
+    rng = random_generator(seed, Stream.SPEAKER, number)
     low = number % 2 == 1
-    return Person(
-        looks=_looks(rng, number, low=low),
-        voice=_voice(rng, low=low),
+    return Speaker(
+        looks=_draw_looks(rng, number, low=low),
+        voice=_draw_voice(rng, low=low),
         face_strength=float(rng.uniform(0.9, 1.15)),
         voice_strength=float(rng.uniform(0.8, 1.15)),
     )
 
 
-def _turn(options: Sequence[Choice], position: int) -> Choice:
-    # Taking turns, unlike drawing lots, makes even a small corpus diverse.
+def _cycle(options: Sequence[Choice], position: int) -> Choice:
+    # Unlike random choice, cycling makes even a small corpus diverse.
     return options[position % len(options)]
 
 
-def _looks(rng: np.random.Generator, number: int, *, low: bool) -> Looks:
-    between = rng.uniform
+def _draw_looks(rng: np.random.Generator, number: int, *, low: bool) -> Looks:
+    uniform = rng.uniform
     rank = (number - 1) // 2
     return Looks(
-        half_width=between(90, 102),
-        skull=between(1.24, 1.34),
-        jaw=between(1.42, 1.56) if low else between(1.36, 1.48),
-        jaw_power=between(2.4, 3.2) if low else between(2.0, 2.5),
-        eye_gap=between(0.41, 0.46),
-        eye_size=between(0.22, 0.24) if low else between(0.23, 0.255),
-        eye_slant=between(-0.02, 0.035),
-        brow_height=between(-0.3, -0.25) if low else between(-0.34, -0.28),
-        brow_width=between(0.065, 0.09) if low else between(0.05, 0.07),
-        nose_width=between(0.12, 0.18),
-        nose_length=between(0.5, 0.6),
-        mouth_y=between(0.86, 0.92),
-        mouth_width=between(0.37, 0.43),
-        lip=between(0.055, 0.075) if low else between(0.075, 0.1),
-        skin=_turn(SKINS, number - 1 + 3 * rank),
-        hair=_turn(HAIRS, number - 1 + rank),
-        iris=_turn(IRISES, number - 1),
-        hair_style=_turn(LOW_VOICE_HAIR if low else HIGH_VOICE_HAIR, rank),
-        beard=_turn(("none", "stubble", "none", "none", "moustache"), rank) if low else "none",
+        half_width=uniform(90, 102),
+        skull=uniform(1.24, 1.34),
+        jaw=uniform(1.42, 1.56) if low else uniform(1.36, 1.48),
+        jaw_power=uniform(2.4, 3.2) if low else uniform(2.0, 2.5),
+        eye_gap=uniform(0.41, 0.46),
+        eye_size=uniform(0.22, 0.24) if low else uniform(0.23, 0.255),
+        eye_slant=uniform(-0.02, 0.035),
+        brow_height=uniform(-0.3, -0.25) if low else uniform(-0.34, -0.28),
+        brow_width=uniform(0.065, 0.09) if low else uniform(0.05, 0.07),
+        nose_width=uniform(0.12, 0.18),
+        nose_length=uniform(0.5, 0.6),
+        mouth_y=uniform(0.86, 0.92),
+        mouth_width=uniform(0.37, 0.43),
+        lip=uniform(0.055, 0.075) if low else uniform(0.075, 0.1),
+        skin=_cycle(SKINS, number - 1 + 3 * rank),
+        hair=_cycle(HAIRS, number - 1 + rank),
+        iris=_cycle(IRISES, number - 1),
+        hair_style=_cycle(LOW_VOICE_HAIR if low else HIGH_VOICE_HAIR, rank),
+        beard=_cycle(("none", "stubble", "none", "none", "moustache"), rank) if low else "none",
         glasses=number % 6 == 3,
         lashes=0.022 if low else 0.036,
-        shirt=_turn(SHIRTS, number - 1),
-        backdrop=_turn(BACKDROPS, 3 * number),
-        light=between(0.5, 1.0) * (1 if rng.random() < 0.5 else -1),
+        shirt=_cycle(SHIRTS, number - 1),
+        backdrop=_cycle(BACKDROPS, 3 * number),
+        light=uniform(0.5, 1.0) * (1 if rng.random() < 0.5 else -1),
     )
 
 
-def _voice(rng: np.random.Generator, *, low: bool) -> Voice:
+def _draw_voice(rng: np.random.Generator, *, low: bool) -> Voice:
     return Voice(
         pitch=float(rng.uniform(92, 138) if low else rng.uniform(178, 232)),
         tract=float(rng.uniform(0.95, 1.03) if low else rng.uniform(1.1, 1.2)),

@@ -1,40 +1,40 @@
-"""The parts of a face that move: brows, eyes and mouth, painted for one pose."""
+"""The moving parts of a face, painted for one pose: brows, eyes and mouth."""
 
 import cv2
 import numpy as np
 
-from data_manifest.sample._acting import Pose
-from data_manifest.sample._brush import (
+from data_manifest.sample._expression import Pose
+from data_manifest.sample._hair import to_face_pixels
+from data_manifest.sample._painting import (
     SHIFT,
-    Picture,
+    Image,
     Points,
-    box,
+    blend,
+    bounding_area,
     ellipse,
-    mask,
-    mix,
     paint,
     paint_all,
+    polygon_mask,
     ribbon,
     shade,
     spline,
 )
-from data_manifest.sample._hair import place
-from data_manifest.sample._people import Looks
+from data_manifest.sample._speakers import Looks
 
 LIPS = np.array([190.0, 92.0, 88.0])
 SCLERA = (238, 234, 230)
 # Positions along a lid and along a lip, from corner to corner.
 ALONG_LID = np.linspace(-1.0, 1.0, 13)
 ALONG_LIP = np.linspace(-1.0, 1.0, 21)
-# Widths along a stroke of three points and along a brow of four, both drawn in five steps a stretch.
+# Widths along a stroke of three points and a brow of four, both with five steps per segment.
 SWELL = np.sin(np.linspace(0.08, np.pi - 0.08, 11)) ** 0.6
 BROW = np.interp(np.linspace(0, 1, 16), [0, 0.08, 0.25, 0.6, 1], [0.4, 0.8, 1.0, 0.85, 0.12])
 LASHES = 0.4 + 0.6 * np.linspace(0.3, 1.0, 13)
 TEETH = (1 - ALONG_LIP**4) ** 0.5
 
 
-def paint_features(face: Picture, looks: Looks, pose: Pose) -> None:
-    """Brows, eyes, mouth and the folds between them onto (rows, columns, 4) uint8, in place."""
+def paint_features(face: Image, looks: Looks, pose: Pose) -> None:
+    """Paint brows, eyes, mouth and skin folds onto a face (rows, columns, 4) uint8, in place."""
     _paint_folds(face, looks, pose)
     _paint_mouth(face, looks, pose)
     for side in (-1, 1):
@@ -43,12 +43,12 @@ def paint_features(face: Picture, looks: Looks, pose: Pose) -> None:
 
 
 def _stroke(looks: Looks, points: object, width: float) -> Points:
-    """A line through three points that swells in its middle; `width` in half head widths."""
-    line = place(looks, spline(np.asarray(points, np.float64), samples=5))
+    """Return the outline of a line through three points, widest in the middle; `width` in half head widths."""
+    line = to_face_pixels(looks, spline(np.asarray(points, np.float64), samples=5))
     return ribbon(line, SWELL * width * looks.half_width)
 
 
-def _paint_folds(face: Picture, looks: Looks, pose: Pose) -> None:
+def _paint_folds(face: Image, looks: Looks, pose: Pose) -> None:
     cheeks, squint = min(max(pose.smile, 0.8 * pose.sneer, 0.0), 1.2), min(max(pose.squint, 0.0), 1.0)
     wing, tip, gap = looks.nose_width, looks.nose_length, looks.eye_gap
     shapes = []
@@ -75,7 +75,7 @@ def _paint_folds(face: Picture, looks: Looks, pose: Pose) -> None:
     paint_all(face, shapes, shade(looks.skin, 0.55), blur=1.6)
 
 
-def _paint_brow(face: Picture, looks: Looks, pose: Pose, side: int) -> None:
+def _paint_brow(face: Image, looks: Looks, pose: Pose, side: int) -> None:
     lift = looks.brow_height - 0.03 - 0.17 * pose.brow_raise
     gap = looks.eye_gap
     squeeze = np.clip(pose.brow_squeeze, -0.3, 1.2)
@@ -83,14 +83,14 @@ def _paint_brow(face: Picture, looks: Looks, pose: Pose, side: int) -> None:
     middle = (gap - 0.06, lift - 0.025 - 0.03 * max(pose.brow_raise, -0.6) - 0.05 * pose.brow_tilt)
     peak = (gap + 0.12, lift - 0.05 + 0.02 * pose.brow_tilt)
     outer = (gap + 0.29, lift + 0.05 + 0.08 * pose.brow_tilt)
-    line = place(looks, spline(np.array([inner, middle, peak, outer]) * [side, 1], samples=5))
+    line = to_face_pixels(looks, spline(np.array([inner, middle, peak, outer]) * [side, 1], samples=5))
     width = looks.brow_width * 1.25 * looks.half_width
-    # Grey and fair hair still comes with brows that can be read.
+    # Brows stay dark enough to be visible with grey and fair hair.
     colour = np.minimum(np.array(looks.hair) * 0.7, 60) if looks.hair_style != "bald" else (62, 46, 38)
     paint(face, ribbon(line, BROW * width), colour, opacity=0.92, blur=1.1)
 
 
-def _paint_eye(face: Picture, looks: Looks, pose: Pose, side: int) -> None:
+def _paint_eye(face: Image, looks: Looks, pose: Pose, side: int) -> None:
     size, half = looks.half_width, looks.eye_size
     opening = np.clip(1.0 + 0.65 * pose.lid - 0.28 * max(pose.squint, -0.5), 0.03, 1.9)
     u = ALONG_LID
@@ -100,54 +100,54 @@ def _paint_eye(face: Picture, looks: Looks, pose: Pose, side: int) -> None:
     lower = 0.03 + slant + (0.062 - 0.045 * np.clip(pose.squint, -0.5, 1) + 0.012 * opening) * (1 - u**2)
     lower = np.maximum(lower, upper + 0.008)
     x = side * (looks.eye_gap + half * u)
-    top, bottom = place(looks, np.stack([x, upper], 1)), place(looks, np.stack([x, lower], 1))
+    top, bottom = to_face_pixels(looks, np.stack([x, upper], 1)), to_face_pixels(looks, np.stack([x, lower], 1))
     shape = np.concatenate([top, bottom[::-1]])
-    area = box(shape, face.shape, 0.12 * size)
+    area = bounding_area(shape, face.shape, 0.12 * size)
     if area is not None:
-        ball = _eyeball(face, looks, pose, (side * looks.eye_gap, 0.015), area)
-        mix(face, area, ball, mask(shape, area))
-    lid = place(looks, np.stack([x, upper - 0.05 - 0.02 * opening], 1))[1:-1]
+        ball = _paint_eyeball(face, looks, pose, (side * looks.eye_gap, 0.015), area)
+        blend(face, area, ball, polygon_mask(shape, area))
+    lid = to_face_pixels(looks, np.stack([x, upper - 0.05 - 0.02 * opening], 1))[1:-1]
     paint(face, ribbon(lid, np.full(len(lid), 0.02 * size)), shade(looks.skin, 0.5), opacity=0.55, blur=1.0)
     lash = LASHES * (looks.lashes + 0.012) * size
     paint(face, ribbon(top, lash), (38, 26, 24), opacity=0.95, blur=0.5)
     paint(face, ribbon(bottom, np.full(13, 0.016 * size)), shade(looks.skin, 0.45), opacity=0.6, blur=0.6)
 
 
-def _eyeball(
-    face: Picture, looks: Looks, pose: Pose, centre: tuple[float, float], area: tuple[slice, slice]
-) -> Picture:
-    """The eye as it would look without lids, in the given area, (rows, columns, 3)."""
+def _paint_eyeball(
+    face: Image, looks: Looks, pose: Pose, centre: tuple[float, float], area: tuple[slice, slice]
+) -> Image:
+    """Return the eye without lids, in the given area, (rows, columns, 3)."""
     ball = np.empty((*face[area].shape[:2], 3), np.uint8)
     ball[:] = SCLERA
     offset = np.array([area[1].start, area[0].start])
     gaze = np.clip([pose.gaze_x, pose.gaze_y], -1.2, 1.2) * [0.06, 0.045]
-    iris = place(looks, [(centre[0] + gaze[0], centre[1] + gaze[1])])[0] - offset
+    iris = to_face_pixels(looks, [(centre[0] + gaze[0], centre[1] + gaze[1])])[0] - offset
     radius = 0.11 * looks.half_width
     for scale, colour in ((1.0, shade(looks.iris, 0.5)), (0.86, looks.iris), (0.45, (18, 14, 14))):
-        _disc(ball, iris, scale * radius, colour)
-    gleam = ellipse((iris[0], iris[1] + 0.5 * radius), (0.5 * radius, 0.3 * radius))
-    paint(ball, gleam, shade(looks.iris, 1.5), opacity=0.5, blur=1.2)
-    _disc(ball, iris + np.array([0.35 * np.sign(looks.light), -0.38]) * radius, 0.24 * radius, (255, 255, 255))
-    # The lid's shadow makes the ball round.
+        _paint_disc(ball, iris, scale * radius, colour)
+    highlight = ellipse((iris[0], iris[1] + 0.5 * radius), (0.5 * radius, 0.3 * radius))
+    paint(ball, highlight, shade(looks.iris, 1.5), opacity=0.5, blur=1.2)
+    _paint_disc(ball, iris + np.array([0.35 * np.sign(looks.light), -0.38]) * radius, 0.24 * radius, (255, 255, 255))
+    # The shadow of the lid makes the eyeball look round.
     rows = np.arange(ball.shape[0])[:, None]
     fall = np.clip(1 - (rows - 0.3 * ball.shape[0]) / (0.25 * ball.shape[0]), 0, 1) * 0.28
-    shaded: Picture = ball * (1 - fall[..., None])
+    shaded: Image = ball * (1 - fall[..., None])
     return shaded
 
 
-def _disc(picture: Picture, centre: Points, radius: float, colour: object) -> None:
+def _paint_disc(image: Image, centre: Points, radius: float, colour: object) -> None:
     fixed = [round(float(v) * (1 << SHIFT)) for v in (*centre, radius)]
-    cv2.circle(picture, (fixed[0], fixed[1]), fixed[2], tuple(colour), -1, cv2.LINE_AA, SHIFT)  # type: ignore[arg-type]
+    cv2.circle(image, (fixed[0], fixed[1]), fixed[2], tuple(colour), -1, cv2.LINE_AA, SHIFT)  # type: ignore[arg-type]
 
 
-def _paint_mouth(face: Picture, looks: Looks, pose: Pose) -> None:
+def _paint_mouth(face: Image, looks: Looks, pose: Pose) -> None:
     skin = np.array(looks.skin, np.float64)
     lips = 0.55 * LIPS * (0.5 + 0.5 * skin / 235) + 0.45 * skin * [0.86, 0.66, 0.64]
     if looks.lashes > 0.03:
         lips = lips * [1.0, 0.86, 0.88]
     upper, lower, top, bottom = _lip_lines(looks, pose)
-    paint(face, place(looks, np.concatenate([upper, lower[::-1]])), lips * 0.98, opacity=0.95, blur=0.6)
-    shine = place(looks, 0.5 * (bottom + lower)[7:14] + [0, 0.005])
+    paint(face, to_face_pixels(looks, np.concatenate([upper, lower[::-1]])), lips * 0.98, opacity=0.95, blur=0.6)
+    shine = to_face_pixels(looks, 0.5 * (bottom + lower)[7:14] + [0, 0.005])
     paint(
         face,
         ribbon(shine, np.full(len(shine), 0.02 * looks.half_width)),
@@ -155,12 +155,12 @@ def _paint_mouth(face: Picture, looks: Looks, pose: Pose) -> None:
         opacity=0.45,
         blur=1.6,
     )
-    paint(face, place(looks, np.concatenate([upper, top[::-1]])), shade(lips, 0.78), opacity=0.55, blur=0.8)
-    gap = place(looks, np.concatenate([top, bottom[::-1]]))
-    area = box(gap, face.shape, 2.0)
+    paint(face, to_face_pixels(looks, np.concatenate([upper, top[::-1]])), shade(lips, 0.78), opacity=0.55, blur=0.8)
+    gap = to_face_pixels(looks, np.concatenate([top, bottom[::-1]]))
+    area = bounding_area(gap, face.shape, 2.0)
     if area is not None:
-        mix(face, area, _cavity(face, looks, pose, top, area), mask(gap, area))
-    seam = place(looks, top)
+        blend(face, area, _paint_mouth_cavity(face, looks, pose, top, area), polygon_mask(gap, area))
+    seam = to_face_pixels(looks, top)
     paint(
         face,
         ribbon(seam, np.full(len(seam), 0.016 * looks.half_width)),
@@ -168,19 +168,19 @@ def _paint_mouth(face: Picture, looks: Looks, pose: Pose) -> None:
         opacity=0.75,
         blur=0.6,
     )
-    corners = [place(looks, ellipse((x, y), (0.035, 0.025))) for x, y in (upper[0], upper[-1])]
+    corners = [to_face_pixels(looks, ellipse((x, y), (0.035, 0.025))) for x, y in (upper[0], upper[-1])]
     paint_all(face, [(corner, 0.5) for corner in corners], shade(looks.skin, 0.42), blur=1.6)
 
 
 def _lip_lines(looks: Looks, pose: Pose) -> tuple[Points, Points, Points, Points]:
-    """The outer edges of both lips and the inner ones, upper before lower, (21, 2) each."""
+    """Return the outer edges of upper and lower lip, then the inner ones, (21, 2) each."""
     u = ALONG_LIP
-    opening = np.clip(pose.part, 0.0, 1.25)
+    opening = np.clip(pose.mouth_open, 0.0, 1.25)
     half = looks.mouth_width * (1 + 0.35 * pose.stretch + 0.1 * max(pose.smile, 0.0) - 0.1 * opening)
     full = looks.lip * (1 - 0.45 * np.clip(pose.press, 0, 1)) * (1 - 0.15 * max(pose.stretch, 0.0))
     x = half * u
     bend = -0.18 * pose.smile * (np.abs(u) ** 1.7 - 0.35)
-    # A sneer is one-sided more often than not.
+    # A sneer is usually one-sided.
     lift = 0.055 * np.clip(pose.sneer, -0.3, 1.2) * np.exp(-(((u - 0.3) / 0.5) ** 2))
     arch = np.maximum(1 - u**2, 0.0)
     middle = looks.mouth_y + bend
@@ -192,17 +192,17 @@ def _lip_lines(looks: Looks, pose: Pose) -> tuple[Points, Points, Points, Points
     return tuple(np.stack([x, y], axis=1) for y in (upper, lower, top, bottom))  # type: ignore[return-value]
 
 
-def _cavity(face: Picture, looks: Looks, pose: Pose, top: Points, area: tuple[slice, slice]) -> Picture:
-    """Teeth and tongue, in the given area, (rows, columns, 3) uint8."""
+def _paint_mouth_cavity(face: Image, looks: Looks, pose: Pose, top: Points, area: tuple[slice, slice]) -> Image:
+    """Return teeth and tongue, in the given area, (rows, columns, 3) uint8."""
     inside = np.empty((*face[area].shape[:2], 3), np.uint8)
     inside[:] = (74, 22, 26)
     offset = np.array([area[1].start, area[0].start])
-    opening = np.clip(pose.part, 0.0, 1.25)
-    tongue = place(looks, ellipse((0.0, looks.mouth_y + 0.34 * opening), (0.2, 0.1))) - offset
+    opening = np.clip(pose.mouth_open, 0.0, 1.25)
+    tongue = to_face_pixels(looks, ellipse((0.0, looks.mouth_y + 0.34 * opening), (0.2, 0.1))) - offset
     paint(inside, tongue, (176, 82, 82), opacity=0.85, blur=2.5)
     shown = 0.06 + 0.06 * max(pose.smile, 0.0) + 0.03 * max(pose.sneer, 0.0)
     edge = top * [0.88, 1.0]
     drop = np.stack([np.zeros(TEETH.size), shown * TEETH], axis=1)
-    teeth = place(looks, np.concatenate([edge - [0, 0.02], (edge + drop)[::-1]])) - offset
+    teeth = to_face_pixels(looks, np.concatenate([edge - [0, 0.02], (edge + drop)[::-1]])) - offset
     paint(inside, teeth, (240, 234, 224), opacity=0.95, blur=0.8)
     return inside

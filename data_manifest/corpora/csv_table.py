@@ -1,4 +1,4 @@
-"""A user's own corpus as a table: a CSV with `path, emotion, speaker` and optionally `split, sentence, audio_path`."""
+"""A user's own corpus as a CSV table: `path, emotion, speaker` and optionally `split, sentence, audio_path`."""
 
 import csv
 import os
@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from data_manifest.corpora.findings import Candidate, Findings, media_files
+from data_manifest.corpora.contract import Candidate, Findings, media_files
 from pipeline.base.errors import CorpusError
 from pipeline.base.params import Config, check
 from pipeline.base.selection import shorten
@@ -19,15 +19,15 @@ ALLOWED = REQUIRED | {"split", "sentence", "audio_path"}
 class TableOptions(Config):
     """The options of the adapter."""
 
-    table: str = "clips.csv"  # relative to the root; so are the paths in it
+    table: str = "clips.csv"  # relative to the root, as are the paths in it
 
 
 def find(root: Path, options: Mapping[str, Any]) -> Findings:
-    """Return the clips that the table lists; media files that it does not list, and listed ones that are not there."""
+    """Return the clips in the table; leave out unlisted media, missing files and rows without a label."""
     config = check(dict(options), TableOptions, where="options")
     findings = Findings()
     listed: set[str] = set()
-    for line, row in _rows(root, config.table):
+    for line, row in _read_rows(root, config.table):
         candidate = Candidate(
             row["path"],
             row["emotion"].lower(),
@@ -38,21 +38,21 @@ def find(root: Path, options: Mapping[str, Any]) -> Findings:
         )
         listed |= set(candidate.files)
         blank = [name for name in sorted(REQUIRED) if not getattr(candidate, name)]
-        there = [file for file in candidate.files if (root / file).is_file()]
+        present = [file for file in candidate.files if (root / file).is_file()]
         if blank:
             reason = f"has no {' and no '.join(blank)} in {config.table}"
             findings.left_out |= dict.fromkeys(candidate.files or [f"{config.table}, line {line}"], reason)
             continue
-        absent = [file for file in candidate.files if file not in there]
-        findings.left_out |= dict.fromkeys(absent, f"listed in {config.table}, but it is not there")
-        if there:  # a clip that lacks its sound, or its film, does without
-            findings.candidates.append(replace(candidate, path=there[0], audio_path="".join(there[1:])))
+        missing = [file for file in candidate.files if file not in present]
+        findings.left_out |= dict.fromkeys(missing, f"listed in {config.table}, but missing")
+        if present:  # one of the two files is enough for a clip
+            findings.candidates.append(replace(candidate, path=present[0], audio_path="".join(present[1:])))
     findings.left_out |= {path: f"not listed in {config.table}" for path in media_files(root) if path not in listed}
     return findings
 
 
-def _rows(root: Path, name: str) -> list[tuple[int, dict[str, str]]]:
-    """Return the rows, each with the number of its line."""
+def _read_rows(root: Path, name: str) -> list[tuple[int, dict[str, str]]]:
+    """Return the line number and the values of each row."""
     path = root / name
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -63,29 +63,27 @@ def _rows(root: Path, name: str) -> list[tuple[int, dict[str, str]]]:
                     f"{path} has the columns {sorted(names)}; it needs {sorted(REQUIRED)} "
                     f"and may have {sorted(ALLOWED - REQUIRED)}"
                 )
-            return [(reader.line_num, _row(root, row, f"{path}, line {reader.line_num}")) for row in reader]
+            return [(reader.line_num, _clean_row(root, row, f"{path}, line {reader.line_num}")) for row in reader]
     except UnicodeDecodeError as error:
-        raise CorpusError(f"{path} is not in UTF-8 ({error}); save it so") from error
+        raise CorpusError(f"{path} is not in UTF-8 ({error}); save it as UTF-8") from error
     except csv.Error as error:
-        raise CorpusError(f"{path} is no CSV that can be read: {error}") from error
+        raise CorpusError(f"{path} is not a readable CSV file: {error}") from error
     except FileNotFoundError:
-        names_there = shorten(sorted(it.name for it in root.iterdir()))
-        raise CorpusError(
-            f"{path} is not there; name the table in the corpus's options; in {root} there are {names_there}"
-        ) from None
+        present = shorten(sorted(it.name for it in root.iterdir()))
+        raise CorpusError(f"{path} not found; set options.table to one of the files in {root}: {present}") from None
     except OSError as error:
         raise CorpusError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _row(root: Path, row: dict[str | None, Any], where: str) -> dict[str, str]:
-    """Return the row, what it lacks empty, its paths spelt as `media_files` spells them: a.mp4, not ./b/../a.mp4."""
+def _clean_row(root: Path, row: dict[str | None, Any], where: str) -> dict[str, str]:
+    """Return the values, "" if missing, with paths normalised as in `media_files`: a.mp4 instead of ./b/../a.mp4."""
     values = {name: (value or "").strip() for name, value in row.items() if name is not None and name in ALLOWED}
     if None in row:
-        raise CorpusError(f"{where}: it has more values than there are columns; put quotes round a value with a comma")
+        raise CorpusError(f"{where}: more values than columns; put a value that contains a comma in quotes")
     for name in ("path", "audio_path"):
         if values.get(name):
             below = os.path.relpath(root / values[name], root)
             if below.startswith(".."):
-                raise CorpusError(f"{where}: {values[name]} does not lie below {root}")
+                raise CorpusError(f"{where}: {values[name]} is not below {root}; move the file there")
             values[name] = PurePath(below).as_posix()
     return values

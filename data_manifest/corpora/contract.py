@@ -1,0 +1,129 @@
+"""The adapters' contract: `Findings` made of `Candidate` clips, and helpers to build them from file names."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.base.errors import CorpusError
+from pipeline.base.selection import shorten
+
+VIDEO_SUFFIXES = {
+    *(".3gp", ".avi", ".dv", ".flv", ".m2ts", ".m4v", ".mkv", ".mov"),
+    *(".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
+}
+# In order of preference if the same audio exists in several files: lossless first.
+AUDIO_SUFFIXES = (
+    *(".wav", ".flac", ".aif", ".aiff", ".au"),
+    *(".m4a", ".aac", ".opus", ".ogg", ".oga", ".mp3", ".wma", ".amr"),
+)
+MEDIA_SUFFIXES = frozenset((*VIDEO_SUFFIXES, *AUDIO_SUFFIXES))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A clip according to file names and tables; paths are relative to the corpus's root, with forward slashes."""
+
+    path: str
+    emotion: str
+    speaker: str
+    sentence: str = ""
+    split: str = ""  # the official part, if the corpus has any
+    audio_path: str = ""  # a separate audio file, if there is one
+    fallbacks: tuple[str, ...] = ()  # files that can replace the last of `files` if that is unreadable
+    name: str = ""  # unique within part and speaker; empty: made from the path
+
+    def clip_id(self, corpus: str) -> str:
+        """Return the id: corpus, official part, speaker and name, because a file's stem alone may not be unique."""
+        parts = self.path[: len(self.path) - len(file_suffix(self.path))].split("/")
+        name = self.name or ".".join(part for part in parts if part not in (self.speaker, self.split))
+        return "/".join(part for part in (corpus, self.split, self.speaker, name) if part)
+
+    @property
+    def files(self) -> list[str]:
+        """The clip's one or two media files."""
+        return [path for path in (self.path, self.audio_path) if path]
+
+
+@dataclass
+class Findings:
+    """The clips of a corpus, and the media files that are left out."""
+
+    candidates: list[Candidate] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)  # path to reason
+    notes: list[str] = field(default_factory=list)  # warnings, one line each
+    expected_names: str = ""  # how the corpus's files are named; shown if the root contains none
+
+
+def media_files(root: Path) -> list[str]:
+    """Return the paths of all media files below `root`, sorted and relative to it; links to folders are followed.
+
+    Raise if a folder cannot be listed: skipping it would silently lose clips.
+    """
+    paths = []
+    # For each folder still to be visited: the real paths of the folder and its ancestors.
+    ancestors = {root: {root.resolve()}}
+    for name, folders, files in os.walk(root, followlinks=True, onerror=_raise_unreadable):
+        above = ancestors.pop(Path(name))
+        real = {folder: Path(name, folder).resolve() for folder in folders}
+        folders[:] = [folder for folder in folders if not any(it.is_relative_to(real[folder]) for it in above)]
+        ancestors |= {Path(name, folder): above | {real[folder]} for folder in folders}
+        below = Path(name).relative_to(root).as_posix()
+        prefix = "" if below == "." else f"{below}/"
+        paths += [prefix + file for file in files if file_suffix(file) in MEDIA_SUFFIXES and not file.startswith(".")]
+    for path in paths:
+        if path.encode(errors="replace").decode() != path:
+            raise CorpusError(f"{root}: the file name {path!a} is not UTF-8; rename it")
+    return sorted(paths)
+
+
+def _raise_unreadable(error: OSError) -> None:
+    raise CorpusError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def choose_video_and_audio(paths: Sequence[str]) -> tuple[str, str, dict[str, str]]:
+    """Choose a video and an audio file among the files of one performance.
+
+    Return the clip's path, the path of its separate audio file (or ""), and a reason for each file that is not used.
+    """
+    videos = [path for path in paths if file_suffix(path) in VIDEO_SUFFIXES]
+    audios = sorted(
+        (path for path in paths if path not in videos), key=lambda path: AUDIO_SUFFIXES.index(file_suffix(path))
+    )
+    chosen = [*videos[:1], *audios[:1]]
+    surplus = dict.fromkeys(videos[1:], f"the same performance as {chosen[0]}")
+    surplus |= dict.fromkeys(audios[1:], f"the audio is taken from {chosen[-1]}")
+    return chosen[0], chosen[1] if len(chosen) == 2 else "", surplus
+
+
+def video_first(path: str) -> tuple[bool, str]:
+    """Return a sort key that puts videos before audio files, which may have been extracted from them."""
+    return file_suffix(path) not in VIDEO_SUFFIXES, path
+
+
+def file_suffix(path: str) -> str:
+    """Return the suffix in lower case."""
+    stem, dot, ending = path.rpartition("/")[2].rpartition(".")
+    return dot + ending.lower() if stem else ""
+
+
+def count_note(corpus: str, what: str, expected: Iterable[str], present: Iterable[str]) -> list[str]:
+    """Return a line about missing items and a line about unexpected ones, each only if there are any."""
+    expected_items, present_items = set(expected), set(present)
+    missing, unexpected = sorted(expected_items - present_items), sorted(present_items - expected_items)
+    notes = []
+    if missing:
+        count = len(expected_items) - len(missing)
+        notes.append(f"{corpus}: {count} of {len(expected_items)} {what}; missing: {shorten(missing)}")
+    if unexpected:
+        notes.append(f"{corpus}: {len(unexpected)} unexpected {what}: {shorten(unexpected)}")
+    return notes
+
+
+def add_unless_known_bad(findings: Findings, candidates: Sequence[Candidate], known_bad: Mapping[str, str]) -> None:
+    """Add the candidates to the findings; leave out those whose name is in `known_bad`, a map from name to reason."""
+    for candidate in candidates:
+        if candidate.name in known_bad:
+            findings.left_out |= dict.fromkeys(candidate.files, f"known bad: {known_bad[candidate.name]}")
+        else:
+            findings.candidates.append(candidate)
