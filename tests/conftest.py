@@ -1,6 +1,7 @@
 """Shared test helpers: synthesised media, manifest clips, and an isolated cache."""
 
 import os
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,28 @@ SHARED = Path(os.environ.get("FDAN_SHARED") or ROOT.parent / "shared")  # real l
 QUICK = settings(max_examples=40, deadline=None)  # the machine may be busy
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--fast`."""
+    parser.addoption("--fast", action="store_true", help="leave out tests that start a process or build a network")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker, and forbid processes to the other tests of a fast run."""
+    config.addinivalue_line("markers", "slow: starts a process or builds a network, and is left out of --fast")
+    if config.getoption("--fast"):
+        sys.addaudithook(_forbid_processes)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run the end-to-end tests first: they take as long as all others, which run in parallel."""
+    if config.getoption("--fast"):
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
     items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
+
+
+def _forbid_processes(event: str, arguments: tuple[object, ...]) -> None:
+    if event in ("subprocess.Popen", "os.fork", "os.posix_spawn") and os.environ.get("PYTEST_CURRENT_TEST"):
+        pytest.fail(f"this test starts a process ({arguments[0]!r}): mark it with pytest.mark.slow")
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,20 +42,23 @@ def executed_stages(result: subprocess.CompletedProcess[str]) -> set[str]:
     return {line.split("'")[1] for line in result.stdout.splitlines() if line.startswith("Running stage")}
 
 
+def repository_files() -> list[str]:
+    """Return the files that git does not ignore; the repository may be an unpacked ZIP file without a git history."""
+    with tempfile.TemporaryDirectory() as empty:
+        git = ["git", f"--git-dir={empty}/.git", f"--work-tree={ROOT}"]
+        subprocess.run([*git, "init", "-q"], check=True)
+        command = [*git, "ls-files", "--others", "--exclude-standard", "-z"]
+        names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [name for name in names.split("\0") if (ROOT / name).is_file()]
+
+
 class Workspace:
     """A copy of the repository with a separate git history, a small sample corpus and a separate memo."""
 
     def __init__(self, folder: Path, *, cache: Path | None = None, **run: Any) -> None:
         self.folder, self.cache = folder, cache or folder / ".memo"
-        tracked = subprocess.run(
-            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.split("\n")
-        for name in filter(None, tracked):
-            if (ROOT / name).is_file() and name not in ("dvc.lock", "results/metrics.json"):
+        for name in repository_files():
+            if name not in ("dvc.lock", "results/metrics.json"):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
         self.change_params({**SMALL, "run": run})
