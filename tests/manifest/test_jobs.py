@@ -48,11 +48,11 @@ def test_media_that_are_gone_are_no_reason_to_stop_what_the_memo_may_hold(media:
 
 def test_a_job_knows_when_its_media_change_later(media: Path) -> None:
     first, second = clip_jobs("acoustic")
-    assert first.unchanged()
-    assert second.unchanged()
+    assert first.is_unchanged()
+    assert second.is_unchanged()
     (media / "b.wav").write_text("other bytes")
-    assert first.unchanged()
-    assert not second.unchanged()
+    assert first.is_unchanged()
+    assert not second.is_unchanged()
 
 
 def test_media_that_cannot_be_read_are_left_to_the_step_that_opens_them(media: Path) -> None:
