@@ -88,7 +88,7 @@ def _explain(detail: ErrorDetails, model: Any, where: str) -> str:
 def _follow(model: Any, location: Sequence[int | str]) -> tuple[list[str], list[str]]:
     """Return the location of an error as a path of keys in the file, and the keys that are valid at its end.
 
-    If `kind` selects the member of a union, pydantic inserts the kind into the location; it is no key of the file.
+    If `kind` selects the member of a union, pydantic inserts the kind into the location; it is not a key in the file.
     """
     path: list[str] = []
     keys: list[str] = []

@@ -62,7 +62,7 @@ def survey_corpus(name: str, config: CorpusConfig, manifest: ManifestConfig) -> 
     ]
     unused_labels = sorted(manifest.merge.keys() - {it.emotion for it in clips} - set(ALL_EMOTIONS))
     label_notes += [
-        f"manifest.merge renames {label!r}, but no clip of this corpus has this label; delete it if none has"
+        f"manifest.merge renames {label!r}, which no clip of this corpus has; delete it unless another corpus needs it"
         for label in unused_labels
     ]
     return Survey(

@@ -83,7 +83,7 @@ def test_configure_notes_an_unused_merge() -> None:
     Path("params.yaml").write_text(text.replace("merge: {", "merge: {boredom: neutral, "))
     write_ravdess("01-01-05-01-01-01-01.mp4")
     result = fdan("configure", "ravdess", "--root", "media")
-    assert "manifest.merge renames 'boredom', but no clip of this corpus has this label" in result.output
+    assert "manifest.merge renames 'boredom', which no clip of this corpus has" in result.output
 
 
 @pytest.mark.parametrize(
