@@ -1,1 +1,1 @@
-"""What `make bench` measures: the whole build in seconds, everything else as a ratio of two things timed in turn."""
+"""The benchmarks of `make bench`: times of the whole build in seconds, and ratios of two calls timed in turn."""

@@ -17,7 +17,7 @@ EXTRACTION = ("faces", "spectrograms", "embed_faces", "embed_mels")
 
 
 def measure() -> list[Figure]:
-    """Clone the last commit into an empty folder, and build it there with an empty memo."""
+    """Clone the last commit into an empty folder, and run `dvc repro` there with an empty memo, then twice more."""
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "fdan"
         subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
@@ -26,16 +26,16 @@ def measure() -> list[Figure]:
             "PATH": str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"],
             "PYTHONPATH": str(clone),
         }
-        built, peak_gb = _run(clone, environment)
-        build_s = sum(built.values())
+        first, peak_gb = _run(clone, environment)
+        build_s = sum(first.values())
         again, _ = _run(clone, environment)
         shutil.rmtree(clone / "data/embeddings")
         shutil.rmtree(clone / ".dvc/cache")
         for name in ("faces.h5", "spectrograms.h5"):
             (clone / "data" / name).unlink()
-        remembered, _ = _run(clone, environment)
+        from_memo, _ = _run(clone, environment)
         limit_s = limits.seconds(sorted((clone / "data/sample").rglob("*.mp4")))
-    extraction_s, memo_s = (sum(spent[stage] for stage in EXTRACTION) for spent in (built, remembered))
+    extraction_s, memo_s = (sum(seconds[stage] for stage in EXTRACTION) for seconds in (first, from_memo))
     return [
         single("dvc repro, sample, empty memo", build_s, "s", target="< 480 s on 2 cores"),
         single("dvc repro, nothing to do", sum(again.values()), "s", target="< 5 s"),
@@ -52,19 +52,19 @@ def measure() -> list[Figure]:
 
 
 def _run(folder: Path, environment: dict[str, str]) -> tuple[dict[str, float], float]:
-    """Run `dvc repro`; return the seconds of each stage, and of what is before the first, and the peak memory in GB."""
+    """Run `dvc repro`; return the seconds per stage ("" is the time before the first) and the peak memory in GB."""
     process = subprocess.Popen(
         ["dvc", "repro"], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     stage, start = "", time.perf_counter()
-    spent: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     with PeakMemory(process.pid) as memory:
         for line in process.stdout or ():
             if line.startswith("Running stage"):
                 now = time.perf_counter()
-                spent[stage] = now - start
+                seconds[stage] = now - start
                 stage, start = line.split("'")[1], now
-    spent[stage] = time.perf_counter() - start
+    seconds[stage] = time.perf_counter() - start
     if process.wait() != 0:
-        raise SystemExit("error: dvc repro failed; run it by itself to see why")
-    return spent, memory.peak_gb
+        raise SystemExit("error: dvc repro failed; run it in a terminal to see why")
+    return seconds, memory.peak_gb

@@ -1,4 +1,4 @@
-"""The embedding stage as a whole, crops to HDF5, against the plain way; all on one thread."""
+"""The whole embedding stage, from crops to HDF5, against a plain loop; all on one thread."""
 
 import os
 import tempfile
@@ -35,18 +35,18 @@ RUNS = 3
 
 
 def measure(paths: list[Path]) -> list[Figure]:
-    """Return for each engine how much faster the stage is than a plain loop, and what share of it is the network."""
+    """Return, for each engine, the speed of the stage relative to a plain loop and to the network alone."""
     with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, FDAN_CACHE=folder):
         faces = Path(folder) / "faces.h5"
         with open_writer(faces, like=NO_FACES, attributes={"schema": PICTURES["visual"], "config": {}}) as writer:
             for number, path in enumerate(paths):
-                found = extract_faces(path, FacesConfig())
-                if len(found["times"]):
-                    writer.append(f"clip{number}", found)
+                crops = extract_faces(path, FacesConfig())
+                if len(crops["times"]):
+                    writer.append(f"clip{number}", crops)
         reader = Reader(faces, schema=PICTURES["visual"])
         plain = partial(_plain, reader, torchvision_resnet34(weights=None).eval())
-        films = [SOURCE.pictures(reader[clip_id]) for clip_id in reader]
-        batches = [to_batch(images, ENGINES["torch"]) for images in films]
+        clips = [SOURCE.pictures(reader[clip_id]) for clip_id in reader]
+        batches = [to_batch(images, ENGINES["torch"]) for images in clips]
         figures = []
         for name, config in ENGINES.items():
             model = prepare(reader, SOURCE, config)[1]
@@ -68,7 +68,7 @@ def _share(times: Figure, name: str) -> Figure:
 
 
 def _plain(reader: Reader, network: torch.nn.Module) -> None:
-    """What one writes first: every clip's crops decoded, transformed and put through the network."""
+    """Embed the crops of each clip with a plain loop: decode, transform, call the network."""
     transform = ResNet34_Weights.IMAGENET1K_V1.transforms()
     features = torch.nn.Sequential(*list(network.children())[:-1])
     tokens = []

@@ -1,4 +1,4 @@
-"""A figure, and how a ratio is measured so that it holds on another machine."""
+"""A benchmark figure, and the measurement of ratios that hold on other machines too."""
 
 import statistics
 import time
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table; `spread` is the smallest and the largest of the runs."""
+    """One line of the table; `spread` is the minimum and the maximum over the runs."""
 
     name: str
     value: float
@@ -32,22 +32,24 @@ def single(name: str, value: float, unit: str, *, against: str = "", target: str
 def ratio(
     name: str, slow: Callable[[], object], fast: Callable[[], object], *, against: str, target: str, runs: int = 5
 ) -> Figure:
-    """Return how many times faster `fast` is than `slow`: the median over pairs that are run in turn.
+    """Return how many times faster `fast` is than `slow`: the median over pairs of calls in turn.
 
-    A machine that slows down half-way slows both of a pair, and the ratio holds.
+    If the machine slows down, it slows both calls of a pair, and the ratio stays the same.
     """
     slow(), fast()  # the first calls load and compile
     ratios = sorted(_seconds(slow) / _seconds(fast) for _ in range(runs))
     return Figure(name, statistics.median(ratios), "times", against, runs, (ratios[0], ratios[-1]), target)
 
 
-def slower(name: str, own: Callable[[], object], other: Callable[[], object], *, against: str, target: str) -> Figure:
-    """Return how many times as long as `other` our `own` takes; measured as `ratio` is."""
-    return replace(ratio(name, own, other, against=against, target=target), unit="times as long")
+def slower(
+    name: str, measured: Callable[[], object], reference: Callable[[], object], *, against: str, target: str
+) -> Figure:
+    """Return how many times as long as `reference` `measured` takes, by the method of `ratio`."""
+    return replace(ratio(name, measured, reference, against=against, target=target), unit="times as long")
 
 
 def times(figure: Figure, factor: float) -> Figure:
-    """Return a ratio of calls that do different amounts of work as one of equal amounts."""
+    """Return the figure multiplied by `factor`, for two calls that do different amounts of work."""
     low, high = figure.spread
     return replace(figure, value=figure.value * factor, spread=(low * factor, high * factor))
 

@@ -1,4 +1,4 @@
-"""How the HDF5 files are laid out, against other ways: chunks, compression, and crops as pictures."""
+"""The layout of the HDF5 files against alternatives: chunk sizes, compression, and the format of crops."""
 
 import tempfile
 from pathlib import Path
@@ -24,7 +24,7 @@ from pipeline.store.schemas import EMBEDDINGS, PICTURES
 
 CLIPS_STORED, TOKENS, WIDTH = 10_000, 16, 512
 RAVDESS = 1440 * 16  # crops
-COPIES = 200  # of a few clips' tokens, for something to measure
+COPIES = 200  # of the tokens of a few clips, so that reading takes measurable time
 BACKBONE = BackboneConfig(weights="random")
 
 
@@ -35,19 +35,19 @@ def measure() -> list[Figure]:
 
 
 def encode_png(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the PNG file (bytes,) of an RGB image (height, width, 3): nothing is lost."""
+    """Return the lossless PNG file (bytes,) of an RGB image (height, width, 3)."""
     return np.asarray(cv2.imencode(".png", image[..., ::-1])[1], np.uint8).reshape(-1)
 
 
 def _crops(folder: Path) -> list[Figure]:
-    """Compare crops as JPEG with crops as PNG: their bytes, and the tokens that come of them; and pack the tokens."""
+    """Compare JPEG with PNG crops (their sizes and their tokens), and compressed with uncompressed tokens."""
     sizes, tokens = {}, {}
     with sample() as paths:
         for name, encode in (("jpeg", encode_jpeg), ("png", encode_png)):
             with patch("pipeline.faces.crops.encode_jpeg", encode):
-                found = [extract_faces(path, FacesConfig()) for path in paths]
-            sizes[name] = np.concatenate([rows["crops_lengths"] for rows in found]).mean()
-            tokens[name] = np.concatenate([_tokens(folder / name, rows) for rows in found])
+                crops = [extract_faces(path, FacesConfig()) for path in paths]
+            sizes[name] = np.concatenate([rows["crops_lengths"] for rows in crops]).mean()
+            tokens[name] = np.concatenate([_tokens(folder / name, rows) for rows in crops])
     jpeg, png = (torch.from_numpy(tokens[name]) for name in ("jpeg", "png"))
     all_bytes, share = float(sizes["jpeg"]) * RAVDESS, 100 * float(sizes["jpeg"] / sizes["png"])
     return [
@@ -59,16 +59,16 @@ def _crops(folder: Path) -> list[Figure]:
 
 
 def _packed(path: Path, tokens: NDArray[np.float32]) -> list[Figure]:
-    """Compare tokens that are packed with tokens as they are."""
-    many = np.tile(tokens, (COPIES, 1))
+    """Compare compressed with uncompressed tokens: their size, and the time to read them."""
+    repeated = np.tile(tokens, (COPIES, 1))
     with h5py.File(path, "w") as file:
-        plain = file.create_dataset("plain", data=many, chunks=(2048, WIDTH))
-        packed = file.create_dataset("packed", data=many, chunks=(2048, WIDTH), compression="gzip", shuffle=True)
-        share = 100 * packed.id.get_storage_size() / many.nbytes
-        longer = slower(
+        plain = file.create_dataset("plain", data=repeated, chunks=(2048, WIDTH))
+        packed = file.create_dataset("packed", data=repeated, chunks=(2048, WIDTH), compression="gzip", shuffle=True)
+        share = 100 * packed.id.get_storage_size() / repeated.nbytes
+        reading = slower(
             "reading tokens, were they packed", lambda: packed[:], lambda: plain[:], against="unpacked", target=""
         )
-    return [single("tokens, were they packed", share, "% of the bytes", against="gzip, shuffled", target=""), longer]
+    return [single("tokens, were they packed", share, "% of the bytes", against="gzip, shuffled", target=""), reading]
 
 
 def _tokens(path: Path, rows: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -79,7 +79,7 @@ def _tokens(path: Path, rows: dict[str, NDArray[np.float32]]) -> NDArray[np.floa
 
 
 def _chunks(folder: Path) -> Figure:
-    """Time loading tokens that lie in large chunks against small ones."""
+    """Time loading tokens from large chunks against small chunks."""
     clips = [f"clip{number:05}" for number in range(CLIPS_STORED)]
     tokens = np.random.default_rng(0).normal(size=(TOKENS, WIDTH)).astype(np.float32)
     columns = {"tokens": tokens, "times": np.arange(TOKENS, dtype=np.float32)}

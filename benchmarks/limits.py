@@ -1,4 +1,4 @@
-"""What the parts of extraction cost by themselves, on the same clips with the same number of cores."""
+"""The time that the computations of extraction take alone, on the same clips and the same number of cores."""
 
 import multiprocessing
 import os
@@ -23,16 +23,16 @@ from pipeline.media.sound import read_audio
 from pipeline.spectrograms.kinds import SPECTROGRAMS, SpectrogramsConfig
 from pipeline.spectrograms.windows import window_spans
 
-CHANNELS = {"faces": 3, "mels": 1}  # of the pictures that the two embedding stages read
+CHANNELS = {"faces": 3, "mels": 1}  # of the images that the two embedding stages read
 
 
 def seconds(paths: Sequence[Path]) -> float:
-    """Return how long decoding, detection, spectrograms and the backbone alone need on all cores."""
+    """Return the seconds that decoding, detection, spectrograms and the backbone need on all cores."""
     cores = os.cpu_count() or 1
     os.environ.update(ONE_THREAD)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(cores, mp_context=context, initializer=_load) as pool:
-        return sum(pool.map(_alone, paths)) / cores
+        return sum(pool.map(_clip_seconds, paths)) / cores
 
 
 def _load() -> None:
@@ -47,29 +47,28 @@ def _faces() -> FacesConfig:
 
 
 def _embed(images: int, source: str, channels: int) -> float:
-    """Return the seconds of so many images, ready-made, through the backbone of a stage."""
+    """Return the seconds that the backbone of a stage needs for a ready-made batch of so many images."""
     config = read_section(f"embed_{source}", BackboneConfig, path=ROOT / "params.yaml")
-    ready = torch.rand(images, channels, config.size_px, config.size_px)
+    batch = torch.rand(images, channels, config.size_px, config.size_px)
     start = time.perf_counter()
     if images:
-        embed(ready, config)
+        embed(batch, config)
     return time.perf_counter() - start
 
 
-def _alone(path: Path) -> float:
-    """Return the seconds of one clip: decoded, looked through, heard, and as many images embedded."""
-    sounds = read_section("spectrograms", SpectrogramsConfig, path=ROOT / "params.yaml")
+def _clip_seconds(path: Path) -> float:
+    """Return the seconds of one clip for decoding, detection and spectrograms, and for embedding as many images."""
+    config = read_section("spectrograms", SpectrogramsConfig, path=ROOT / "params.yaml")
     start = time.perf_counter()
     frames, _ = read_frames(path, count=_faces().frames_per_clip)
-    found = detect(frames, _faces())
-    images = sum(len(boxes) > 0 for boxes in found)
+    images = sum(len(boxes) > 0 for boxes in detect(frames, _faces()))
     try:
-        sound = read_audio(path, rate_hz=sounds.rate_hz)
-        values = lookup(SPECTROGRAMS, sounds.kind, "spectrogram")(sounds)(sound, sounds.rate_hz)
-        length = max(values.shape[1], sounds.window_frames)
-        windows = len(window_spans(length, length=sounds.window_frames or length, overlap=sounds.overlap))
+        sound = read_audio(path, rate_hz=config.rate_hz)
+        values = lookup(SPECTROGRAMS, config.kind, "spectrogram")(config)(sound, config.rate_hz)
+        length = max(values.shape[1], config.window_frames)
+        windows = len(window_spans(length, length=config.window_frames or length, overlap=config.overlap))
     except ClipError:  # one clip of the sample is silent
         windows = 0
-    spent = time.perf_counter() - start
+    elapsed_s = time.perf_counter() - start
     counts = {"faces": images, "mels": windows}
-    return spent + sum(_embed(counts[source], source, channels) for source, channels in CHANNELS.items())
+    return elapsed_s + sum(_embed(counts[source], source, channels) for source, channels in CHANNELS.items())

@@ -1,4 +1,4 @@
-"""Single steps against the plain way to do the same, on a few clips of the sample corpus."""
+"""Single steps against a plain implementation, on a few clips of the sample corpus."""
 
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -26,18 +26,18 @@ CLIPS_STORED = 10_000
 def measure() -> list[Figure]:
     """Return the figures of the memo, the embedding stage and the store."""
     with sample() as paths:
-        ragged = np.random.default_rng(1).integers(8, 25, CLIPS_STORED)
+        lengths = np.random.default_rng(1).integers(8, 25, CLIPS_STORED)
         return [
             _memo(paths),
             *embedding.measure(paths),
             _store("of 16 tokens each", [16] * CLIPS_STORED),
-            _store("of 8 to 24 tokens", ragged),
+            _store("of 8 to 24 tokens", lengths),
         ]
 
 
 @contextmanager
 def sample() -> Iterator[list[Path]]:
-    """Give the films of a few clips of the sample corpus."""
+    """Yield the paths of a few clips of the sample corpus."""
     with tempfile.TemporaryDirectory() as folder:
         utterances = plan(SampleConfig(speakers=2, utterances=1))[:CLIPS]
         for utterance in utterances:
@@ -46,7 +46,7 @@ def sample() -> Iterator[list[Path]]:
 
 
 def _memo(paths: list[Path]) -> Figure:
-    """Time faces found and cropped against the same results read from the memo, hashing the media included."""
+    """Time face extraction against reading the results from the memo, including the sha256 of the media."""
     compute = partial(extract_faces, config=FacesConfig())
     with tempfile.TemporaryDirectory() as folder:
         memo = Memo(Path(folder))

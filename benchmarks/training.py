@@ -1,4 +1,4 @@
-"""Training on cached tokens: against the networks themselves, a plain loop, and the machine's matrix product."""
+"""Training on cached tokens against end-to-end training, a plain loop, and the machine's matrix product."""
 
 import os
 import tempfile
@@ -35,28 +35,28 @@ from pipeline.training.recipe import Recipe, build_head
 from pipeline.training.replicas import Replica, train_together
 from pipeline.training.runs import TOGETHER, plan_runs, read_recipe
 
-# A corpus of SAVEE's size: 4 speakers, 16 faces and 4 spectrogram windows a clip, embedded by a ResNet-34.
+# A corpus of SAVEE's size: 4 speakers, 16 faces and 4 spectrogram windows per clip, embedded by a ResNet-34.
 CLIPS, SPEAKERS, CLASSES, FACES, WINDOWS, WIDTH = 480, 4, 7, 16, 4, 512
-SEEDS, EPOCHS = 5, 50  # of the table
-MEASURED = 10  # epochs: enough that making the heads does not count
-PRODUCT = 4096  # rows of the square matrices whose product is the machine's rate
+SEEDS, EPOCHS = 5, 50  # of the ablation table
+MEASURED_EPOCHS = 10  # enough that building the heads does not matter
+MATRIX_ROWS = 4096  # of the square matrices whose product measures the machine's speed
 
 
 def measure() -> list[Figure]:
-    """Return the figures of training."""
+    """Return the benchmark figures of training."""
     recipe = read_recipe()
-    recipe = replace(recipe, train=recipe.train.model_copy(update={"epochs": MEASURED}))
+    recipe = replace(recipe, train=recipe.train.model_copy(update={"epochs": MEASURED_EPOCHS}))
     cores = psutil.cpu_count() or 1
     with Pool(ExecutionConfig()) as pool:
         return [*_epochs(pool, recipe, cores), *_batched(pool, recipe, cores), _table()]
 
 
 def _epochs(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
-    """Time an epoch on cached tokens against one of the networks."""
-    steps = MEASURED * CLIPS / recipe.train.batch_size
+    """Time an epoch on cached tokens against an epoch of end-to-end training."""
+    steps = MEASURED_EPOCHS * CLIPS / recipe.train.batch_size
     end_to_end = partial(
         ratio,
-        slow=partial(_networks, recipe.train.batch_size, cores),
+        slow=partial(_train_networks, recipe.train.batch_size, cores),
         against="an epoch of two ResNet-34 and their classifier, end to end, one face and one spectrogram a clip",
         runs=3,
     )
@@ -65,16 +65,16 @@ def _epochs(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
         fast=partial(_together, recipe, [0], validated=False),
         target="",
     )
-    company = end_to_end(
+    together = end_to_end(
         f"an epoch of the head on cached tokens, as folds train: {TOGETHER} together on each core",
         fast=partial(_spread, pool, recipe, cores, validated=False),
         target=">= 500",
     )
-    return [times(alone, steps), times(company, steps * cores * TOGETHER)]
+    return [times(alone, steps), times(together, steps * cores * TOGETHER)]
 
 
 def _batched(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
-    """Time replicas that train together against a plain loop, and against the machine's matrix product."""
+    """Time replicas that train together against a plain loop and against the machine's matrix product."""
     replicas = cores * TOGETHER
     batched = ratio(
         f"replica-epochs a second, {TOGETHER} replicas together on each core",
@@ -92,13 +92,13 @@ def _batched(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
         target=">= 50 %",
         runs=3,
     )
-    operations, product = replicas * _operations(recipe), cores * 2 * PRODUCT**3
-    figures = [times(batched, replicas), replace(times(share, 100 * operations / product), unit="%")]
+    operations, product_operations = replicas * _operations(recipe), cores * 2 * MATRIX_ROWS**3
+    figures = [times(batched, replicas), replace(times(share, 100 * operations / product_operations), unit="%")]
     return [*figures, *_accelerated(pool, recipe, cores)]
 
 
 def _accelerated(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
-    """Time replicas on a GPU against the plain loop on all cores; nothing where there is none."""
+    """Time replicas on a GPU against the plain loop on all cores; return no figure if there is no GPU."""
     if not torch.cuda.is_available():
         return []
     figure = ratio(
@@ -114,7 +114,7 @@ def _accelerated(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
 
 
 def _table() -> Figure:
-    """Train the whole default table as `fdan ablate` does, with an empty memo."""
+    """Time all rows of the default ablation table as `fdan ablate` trains them, with an empty memo."""
     recipe = read_recipe()
     longer = replace(recipe, train=recipe.train.model_copy(update={"epochs": EPOCHS}))
     rows = read_section("ablations", dict[str, dict[str, dict[str, Any]]])
@@ -132,7 +132,7 @@ def _table() -> Figure:
 
 
 def _write_corpus(folder: Path) -> None:
-    """Write a manifest and both stores of random tokens, as the stages would."""
+    """Write a manifest and two stores of random tokens, in the format of the stages."""
     rng = np.random.default_rng(0)
     clips = [
         Clip(f"c{n:03}", "made", "", "", f"made/{n % SPEAKERS}", f"e{n % CLASSES}", "", "", "both", 1.0, str(n))
@@ -159,7 +159,7 @@ def _examples() -> Examples:
 
 
 def _together(recipe: Recipe, seeds: list[int], *, validated: bool = True, device: str = "cpu") -> None:
-    """Train a replica for each seed: on all clips, or on four in five, validated on the fifth."""
+    """Train a replica per seed on all clips, or, if `validated`, on four fifths with validation on the rest."""
     order = torch.arange(CLIPS)
     training, validation = (order[CLIPS // 5 :], order[: CLIPS // 5]) if validated else (order, None)
     members = [Replica(recipe, training, validation, seed) for seed in seeds]
@@ -173,26 +173,26 @@ def _spread(pool: Pool, recipe: Recipe, cores: int, *, validated: bool = True, d
 
 
 def _each(pool: Pool, function: Callable[[Any], Any], arguments: Iterable[Any]) -> None:
-    """Call the function once for each argument, by the workers that users have."""
-    for answer in [pool.submit(function, argument) for argument in arguments]:
-        answer()
+    """Call the function once per argument, on the workers of the pool, and wait for all calls."""
+    for wait in [pool.submit(function, argument) for argument in arguments]:
+        wait()
 
 
 def _multiply(_: int) -> None:
     torch.set_num_threads(1)
-    square = torch.ones(PRODUCT, PRODUCT)
+    square = torch.ones(MATRIX_ROWS, MATRIX_ROWS)
     torch.mm(square, square)
 
 
 def _operations(recipe: Recipe) -> int:
-    """Return how many floating-point operations one replica's training takes."""
+    """Return the number of floating-point operations in the training of one replica."""
     with FlopCounterMode(display=False) as counter:
         _together(recipe, [0])
     return int(counter.get_total_flops())
 
 
 def _plain(recipe: Recipe, cores: int) -> None:
-    """Train one replica as `_together` does, written as one writes it first: a module, an optimiser, a loop."""
+    """Train one replica as `_together` does, with a plain PyTorch loop over a module and an optimiser."""
     torch.set_num_threads(cores)
     order = torch.arange(CLIPS)
     examples, validation = _examples().take(order[CLIPS // 5 :]), _examples().take(order[: CLIPS // 5])
@@ -200,7 +200,7 @@ def _plain(recipe: Recipe, cores: int) -> None:
     head.fit(examples)
     for module in list(head.modules()):
         for name, child in module.named_children():
-            if isinstance(child, Dropout):  # which leaves it to others to draw
+            if isinstance(child, Dropout):  # its noise is generated outside the module
                 setattr(module, name, torch.nn.Dropout(child.share))
     align = ALIGNMENTS[recipe.alignment.name](recipe.alignment)
     optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.train.learning_rate)
@@ -218,16 +218,16 @@ def _plain(recipe: Recipe, cores: int) -> None:
         head.eval()
         with torch.inference_mode():
             output = head(validation.visual, validation.acoustic)
-            answers = fused_probabilities(output, validation.visual.present, validation.acoustic.present)
-            uar(answers, validation.labels)
+            probabilities = fused_probabilities(output, validation.visual.present, validation.acoustic.present)
+            uar(probabilities, validation.labels)
 
 
-def _networks(batch: int, cores: int) -> None:
-    """Take one step of both networks."""
+def _train_networks(batch: int, cores: int) -> None:
+    """Train both networks for one step, end to end."""
     torch.set_num_threads(cores)
-    networks, optimiser = _built()
-    pictures = [torch.ones(batch, 3, 224, 224) for _ in networks]
-    logits = sum(network(some) for network, some in zip(networks, pictures, strict=True))
+    networks, optimiser = _build_networks()
+    images = torch.ones(batch, 3, 224, 224)
+    logits = sum(network(images) for network in networks)
     assert isinstance(logits, torch.Tensor)
     optimiser.zero_grad()
     functional.cross_entropy(logits, torch.arange(batch) % CLASSES).backward()
@@ -235,6 +235,6 @@ def _networks(batch: int, cores: int) -> None:
 
 
 @cache
-def _built() -> tuple[list[torch.nn.Module], torch.optim.Optimizer]:
+def _build_networks() -> tuple[list[torch.nn.Module], torch.optim.Optimizer]:
     networks: list[torch.nn.Module] = [resnet34(num_classes=CLASSES).train() for _ in range(2)]
     return networks, torch.optim.AdamW([weight for network in networks for weight in network.parameters()])

@@ -1,4 +1,4 @@
-"""Train every row of the table `ablations` on the folds of the first protocol, and compare them in pairs."""
+"""Train each row of `ablations` on the folds of the first protocol, and compare each row with the reference."""
 
 import json
 from pathlib import Path
@@ -25,11 +25,11 @@ def main() -> None:
     recipes = {row: override(recipe, overrides, row=row) for row, overrides in table.items()}
     corpus = open_corpus()
     runs = plan_ablation(corpus, recipe.train.seeds)
-    tested = run_table(corpus, recipes, runs, read_section("run", ExecutionConfig))
-    figures = write_runs(RESULTS / "ablation.csv", tested, corpus.classes)
-    rows = compare(figures)
-    first = runs[0].split
-    protocol = protocol_label(first.protocol, speakers_shared=first.speakers_shared)
+    results = run_table(corpus, recipes, runs, read_section("run", ExecutionConfig))
+    scores = write_runs(RESULTS / "ablation.csv", results, corpus.classes)
+    rows = compare(scores)
+    split = runs[0].split
+    protocol = protocol_label(split.protocol, speakers_shared=split.speakers_shared)
     summary = corpus.summary() | {"protocol": protocol, "figure": "uar", "rows": rows, "least_p": smallest_p(len(runs))}
     write_text(RESULTS / "ablation.json", json.dumps(summary, indent=2) + "\n")
     draw_ablation(rows, RESULTS / "figures/ablate/ablation.png", title=protocol)

@@ -18,14 +18,14 @@ def main() -> None:
     """Write `data/corpora/<name>/clips.csv`, `exclusions.csv` and `media.csv`."""
     name = sys.argv[1]
     config = read_section("corpora", dict[str, CorpusConfig])[name]
-    found = probe_corpus(name, config, read_section("run", ExecutionConfig))
+    probed = probe_corpus(name, config, read_section("run", ExecutionConfig))
     folder = Path("data/corpora") / name
-    write_rows(folder / "clips.csv", found.clips, Clip)
-    write_rows(folder / "exclusions.csv", found.exclusions, Exclusion)
-    write_media_table(folder / "media.csv", found.media)
-    for note in found.notes:
+    write_rows(folder / "clips.csv", probed.clips, Clip)
+    write_rows(folder / "exclusions.csv", probed.exclusions, Exclusion)
+    write_media_table(folder / "media.csv", probed.media)
+    for note in probed.notes:
         log.warning("%s", note)
-    log.info("%s: %d clips, %d files left out", name, len(found.clips), len(found.exclusions))
+    log.info("%s: %d clips, %d files left out", name, len(probed.clips), len(probed.exclusions))
 
 
 if __name__ == "__main__":

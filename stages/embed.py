@@ -1,4 +1,4 @@
-"""Turn pictures into tokens: `faces` with embed_faces' parameters, `mels` with embed_mels'."""
+"""Embed face crops (`faces`, section embed_faces) or spectrogram windows (`mels`, section embed_mels) as tokens."""
 
 import logging
 import sys
@@ -22,7 +22,7 @@ def main() -> None:
     source = SOURCES[sys.argv[1]]
     config = read_section(f"embed_{sys.argv[1]}", BackboneConfig)
     if config.weights == "random":
-        log.warning("RANDOM WEIGHTS: the backbone was never trained; its figures show that the pipeline works, no more")
+        log.warning("RANDOM WEIGHTS: the pipeline works, but its results say nothing about emotion")
     run_config = read_section("run", ExecutionConfig)
     reader = Reader(source.path, schema=PICTURES[source.modality])
     weights, model = prepare(reader, source, config)

@@ -1,4 +1,4 @@
-"""Read the test parts, once, and say how well each protocol's heads do on them."""
+"""Evaluate the heads of all protocols on their test parts."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ MODELS = Path("models")
 
 
 def main() -> None:
-    """Write the results' tables and figures, what the report looks into, and what to expect of `models/head`."""
+    """Write tables and figures of results, data for the report, and the expected performance of `models/head`."""
     corpus = open_corpus()
     runs = plan_runs(corpus.clips, read_section("protocols", dict[str, ProtocolConfig]), read_recipe().train.seeds)
     predictions = predict_runs(corpus, runs, MODELS)
@@ -36,18 +36,17 @@ def main() -> None:
     expected = {"expected": headline(metrics)} | {it: metrics[it] for it in ("warning",) if it in metrics}
     write_text(MODELS / "head.json", json.dumps(card.model_dump(mode="json") | expected, indent=2) + "\n")
     write_predictions(RESULTS / "predictions.csv", predictions, corpus.classes)
-    first = runs[0]
-    name = first.split.protocol
+    first_run = runs[0]
+    name = first_run.split.protocol
     write_confusion(RESULTS / "confusion.csv", [it for it in predictions if it.protocol == name], corpus.classes)
-    own = protocols[name]
-    title = protocol_label(name, speakers_shared=first.split.speakers_shared)
-    draw_confusion(own, corpus.classes, MODALITIES, FIGURES / "confusion.png", title=title)
-    draw_reliability(own, FIGURES / "reliability.png", title=title)
+    scores = protocols[name]
+    title = protocol_label(name, speakers_shared=first_run.split.speakers_shared)
+    draw_confusion(scores, corpus.classes, MODALITIES, FIGURES / "confusion.png", title=title)
+    draw_reliability(scores, FIGURES / "reliability.png", title=title)
     draw_spread(protocols, FIGURES / "spread.png")
-    answers = predictions[: len(first.split.test)]  # those of the first run come first
-    explored = explore(
-        load_run(corpus, first, MODELS), corpus.part(first.split.test), answers, predictions, corpus.classes
-    )
+    first_predictions = predictions[: len(first_run.split.test)]  # predictions are in the order of the runs
+    head, test_part = load_run(corpus, first_run, MODELS), corpus.part(first_run.split.test)
+    explored = explore(head, test_part, first_predictions, predictions, corpus.classes)
     write_text(RESULTS / "explore.json", json.dumps(explored) + "\n")
     draw_embedding(explored, corpus.classes, FIGURES / "tsne.png")
 

@@ -1,4 +1,4 @@
-"""Detect and crop the faces of every clip that has a picture."""
+"""Detect and crop the faces in every clip with video."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def main() -> None:
     config = read_section("faces", FacesConfig)
     jobs = clip_jobs("visual")
     write_faces(TARGET, jobs, config, run=read_section("run", ExecutionConfig))
-    # Workers import this module, too, and draw nothing.
+    # Not imported at the top, because workers import this module too, and they draw nothing.
     from pipeline.faces.sheet import draw_faces
 
     media = {job.clip_id: job.load() for job in jobs}

@@ -1,4 +1,4 @@
-"""Make one manifest of all corpora."""
+"""Combine all corpora in one manifest."""
 
 import logging
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Render the sample corpus: MP4 files and the table that labels them."""
+"""Render the sample corpus: media files and a table with their labels."""
 
 import csv
 import sys
@@ -20,8 +20,8 @@ def main() -> None:
     utterances = plan(config)
     with Pool(read_section("run", ExecutionConfig)) as pool:
         start = partial(pool.submit, partial(render, folder=folder))
-        for _, rendered in bounded_map(utterances, start, workers=lambda: pool.workers):
-            rendered()
+        for _, wait in bounded_map(utterances, start, workers=lambda: pool.workers):
+            wait()
     with atomic_write(folder / "clips.csv") as path, path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["path", "emotion", "speaker", "sentence"])

@@ -1,4 +1,4 @@
-"""Gather the results on one page, and draw what it shows beside the figures of other stages."""
+"""Write the report: one page with all results, and the figures that no other stage draws."""
 
 import json
 from pathlib import Path
@@ -16,8 +16,8 @@ from stages import run_stage
 
 RESULTS = Path("results")
 FIGURES = RESULTS / "figures"
-OWN = FIGURES / "report"
-SHOWN = {  # figure: the stage that draws it
+REPORT_FIGURES = FIGURES / "report"
+STAGE_OF_FIGURE = {
     "ablation": "ablate",
     "attention": "report",
     "curves": "report",
@@ -41,15 +41,15 @@ def main() -> None:
     for modality, pictures in (("visual", faces), ("acoustic", windows)):
         pictures.require_match(metrics["embeddings"][modality]["upstream"]["version"])
     thumbnails = Thumbnails(faces, windows)
-    found = summarise_extraction(faces, metrics)
+    extraction = summarise_extraction(faces, metrics)
     curves = Curves.read(RESULTS / "curves/runs.csv", next(iter(metrics["protocols"])))
-    draw_curves(curves, OWN / "curves.png")
-    draw_attention(explored["attention"], OWN / "attention.png")
-    draw_mistakes(explored["mistakes"], thumbnails, OWN / "mistakes.png")
-    draw_extraction(found, OWN / "extraction.png")
-    figures = {name: (FIGURES / stage / f"{name}.png").read_bytes() for name, stage in SHOWN.items()}
-    tracked = {name: values for name, values in read_params().items() if name != "run"}
-    results = Results(metrics, ablation, explored, found, curves, figures, tracked)
+    draw_curves(curves, REPORT_FIGURES / "curves.png")
+    draw_attention(explored["attention"], REPORT_FIGURES / "attention.png")
+    draw_mistakes(explored["mistakes"], thumbnails, REPORT_FIGURES / "mistakes.png")
+    draw_extraction(extraction, REPORT_FIGURES / "extraction.png")
+    figures = {name: (FIGURES / stage / f"{name}.png").read_bytes() for name, stage in STAGE_OF_FIGURE.items()}
+    tracked_params = {name: values for name, values in read_params().items() if name != "run"}
+    results = Results(metrics, ablation, explored, extraction, curves, figures, tracked_params)
     write_text(RESULTS / "report.html", render_report(results, thumbnails))
 
 

@@ -1,4 +1,4 @@
-"""Compute the spectrogram windows of every clip that has sound."""
+"""Compute the spectrogram windows of every clip with sound."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def main() -> None:
     """Write `data/spectrograms.h5` and its contact sheet."""
     config = read_section("spectrograms", SpectrogramsConfig)
     write_windows(TARGET, clip_jobs("acoustic"), config, run=read_section("run", ExecutionConfig))
-    # Workers import this module, too, and draw nothing.
+    # Not imported at the top, because workers import this module too, and they draw nothing.
     from pipeline.spectrograms.sheet import draw_spectrograms
 
     draw_spectrograms(

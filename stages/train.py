@@ -1,4 +1,4 @@
-"""Train a head for every fold and seed, and one on all clips for prediction."""
+"""Train a head for each fold and seed, and a final head on all clips for prediction."""
 
 import logging
 from pathlib import Path
@@ -18,7 +18,7 @@ MODELS = Path("models")
 
 
 def main() -> None:
-    """Write `models/`, and the curves for `dvc plots`."""
+    """Write `models/` and the training curves for `dvc plots`."""
     recipe = read_recipe()
     corpus = open_corpus()
     runs = plan_runs(corpus.clips, read_section("protocols", dict[str, ProtocolConfig]), recipe.train.seeds)
@@ -28,15 +28,16 @@ def main() -> None:
         trained = list(train_runs(corpus, [(recipe, it) for it in runs], pool))
         epochs = round(median(result.best_epoch for result in trained))
         final = refit(corpus, recipe, pool, seed=seed, epochs=epochs)
-    for planned, result in zip(runs, trained, strict=True):
-        split = planned.split
-        on = {"protocol": split.protocol, "fold": split.fold, "seed": planned.seed, "clips": len(split.train)}
-        card = describe_head(corpus, recipe, on | {"epochs": result.best_epoch})
-        save_head(result.head, card, MODELS / "folds" / f"{planned.name}.safetensors")
+    for run, result in zip(runs, trained, strict=True):
+        split = run.split
+        trained_on = {"protocol": split.protocol, "fold": split.fold, "seed": run.seed, "clips": len(split.train)}
+        card = describe_head(corpus, recipe, trained_on | {"epochs": result.best_epoch})
+        save_head(result.head, card, MODELS / "folds" / f"{run.name}.safetensors")
     card = describe_head(corpus, recipe, {"seed": seed, "clips": len(corpus.clips), "epochs": epochs})
     save_head(final.head, card, MODELS / "head.safetensors")
-    write_curves(Path("results/curves"), {planned.name: it.curve for planned, it in zip(runs, trained, strict=True)})
-    log.info("%d heads for the folds, one on all %d clips for %d epochs", len(runs), len(corpus.clips), epochs)
+    curves = {run.name: result.curve for run, result in zip(runs, trained, strict=True)}
+    write_curves(Path("results/curves"), curves)
+    log.info("trained %d heads on folds, and one on all %d clips for %d epochs", len(runs), len(corpus.clips), epochs)
 
 
 if __name__ == "__main__":

@@ -1,53 +1,53 @@
-"""Mistakes that a person can mend: one line that names the file, the value and the way out."""
+"""Errors that a user can fix: one line that names the file, the value and how to fix it."""
 
 import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 class PipelineError(Exception):
-    """The root of everything that is reported without a traceback; any other exception is a bug."""
+    """The base class of all errors that are reported without a traceback; any other exception is a bug."""
 
 
 class ParameterError(PipelineError, ValueError):
-    """A parameter that does not exist, or a value that it cannot have; pydantic adds the key to a ValueError."""
+    """An unknown parameter or an invalid value; a ValueError, so that pydantic adds the key to the message."""
 
 
 class CorpusError(PipelineError):
-    """A corpus that is not where, or not what, it was said to be."""
+    """A corpus that is missing, or that does not match its parameters."""
 
 
 class ClipError(PipelineError):
-    """One clip that cannot be processed: it is recorded with its reason, and the run goes on."""
+    """A clip that cannot be processed: the run records the reason and goes on."""
 
 
 class ExcludedClipError(ClipError):
-    """A clip that parameters say to leave out altogether: not a failure."""
+    """A clip that the parameters exclude: this is not a failure."""
 
 
 class StoreError(PipelineError):
-    """A data file that is damaged, foreign, or made with other settings."""
+    """A data file that is missing, damaged, not of this pipeline, or made with other settings."""
 
 
 class WeightsError(PipelineError):
-    """Model weights that are absent or not the ones they should be."""
+    """Model weights that are missing or differ from the published ones."""
 
 
 class TrainingError(PipelineError):
-    """A training run that cannot start, or cannot go on."""
+    """A training run that cannot start or cannot continue."""
 
 
 @contextmanager
 def exit_with_message() -> Iterator[None]:
-    """Tell a mistake or a full disk in one line, and leave with exit status 1."""
+    """Report a pipeline error or a full disk in one line, and exit with status 1."""
     try:
         yield
     except PipelineError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in DISK_FULL:
             raise
-        sys.exit(f"error: {error.filename or 'a file'} cannot be written: {error.strerror}; make room")
+        sys.exit(f"error: {error.filename or 'a file'} cannot be written: {error.strerror}; free some space")

@@ -1,4 +1,4 @@
-"""Reading `params.yaml`: each section is checked by the model that lives beside the code that it steers."""
+"""Reading `params.yaml`: each section has a pydantic model, which is defined next to the code that uses it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ PARAMS_FILE = Path("params.yaml")
 
 
 class Config(BaseModel):
-    """A section of `params.yaml`: immutable, hashable, and closed to unknown keys."""
+    """A section of `params.yaml`: immutable and hashable; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,18 +40,18 @@ SECTIONS = (
 
 
 def read_params(path: Path = PARAMS_FILE) -> dict[str, Any]:
-    """Return the whole file, its section names checked; their contents are checked where they are used."""
+    """Return all sections after checking their names; `read_section` checks their contents."""
     try:
-        # DVC reads YAML 1.2, in which 1e-3 is a number, and so must we.
+        # Like DVC, read YAML 1.2, in which 1e-3 is a number.
         params = YAML(typ="safe").load(path)
     except FileNotFoundError:
-        raise ParameterError(f"{path} is not here; run this from the repository's root") from None
+        raise ParameterError(f"{path} does not exist; run this command from the root of the repository") from None
     except OSError as error:
         raise ParameterError(f"{path} cannot be read: {error.strerror}") from error
     except YAMLError as error:
         raise ParameterError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(params, dict):
-        raise ParameterError(f"{path} holds no sections")
+        raise ParameterError(f"{path} contains no sections")
     for name in params:
         if name not in SECTIONS:
             raise ParameterError(f"{path}: unknown section {name!r}; {suggest(str(name), SECTIONS)}")
@@ -59,15 +59,15 @@ def read_params(path: Path = PARAMS_FILE) -> dict[str, Any]:
 
 
 def read_section(name: str, model: type[T], *, path: Path = PARAMS_FILE) -> T:
-    """Return one section as `model`: a `Config`, or a container of them such as `dict[str, Config]`."""
+    """Return one section as `model`, which is a `Config` or a container such as `dict[str, Config]`."""
     params = read_params(path)
     if name not in params:
-        raise ParameterError(f"{path}: the section {name!r} is missing")
+        raise ParameterError(f"{path}: the section {name!r} is missing; add it")
     return check(params[name], model, where=f"{path}: {name}")
 
 
 def check(values: Any, model: type[T], *, where: str) -> T:
-    """Return `values` as `model`, or raise an error of one line that lists what would have been valid."""
+    """Return `values` as `model`; raise a one-line `ParameterError` that starts with `where` and lists valid keys."""
     try:
         return TypeAdapter(model).validate_python(values)
     except ValidationError as error:
@@ -86,9 +86,9 @@ def _explain(detail: ErrorDetails, model: Any, where: str) -> str:
 
 
 def _follow(model: Any, location: Sequence[int | str]) -> tuple[list[str], list[str]]:
-    """Return a location as the file spells it, and the keys that are valid where it ends.
+    """Return the location of an error as a path of keys in the file, and the keys that are valid at its end.
 
-    In a union whose members are told apart by their `kind`, pydantic puts the kind into the location.
+    If `kind` selects the member of a union, pydantic inserts the kind into the location; it is not a key in the file.
     """
     path: list[str] = []
     keys: list[str] = []

@@ -1,19 +1,19 @@
-"""What our processes are told when they start: one thread each, and no search through what imports have made."""
+"""Settings of every process that we start: one thread for numerical libraries, less garbage collection."""
 
 import atexit
 import gc
 
-# More threads than one would fight over the cores, and would sum in another order and so to other bits.
+# With more threads, workers compete for the cores, and sums change in their last bits with the order of addition.
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
 ONE_THREAD |= {"OPENCV_FOR_THREADS_NUM": "1"}
-NEW_OBJECTS = 10_000
+COLLECTION_THRESHOLD = 10_000  # new objects; Python's default is 700
 
 
 def relax_garbage_collection() -> None:
-    """Let Python look for garbage after so many new objects, not after 700, and no more when the process ends.
+    """Let Python collect garbage less often, and not at all when the process ends.
 
-    The 400,000 objects that torch's modules make all stay: to go through them again and again takes a sixth of the
-    time of their import, and a second at the end.
+    The 400,000 objects of torch's modules are never freed. Scanning them repeatedly takes a sixth of torch's import
+    time, and one second at exit.
     """
-    gc.set_threshold(NEW_OBJECTS)
+    gc.set_threshold(COLLECTION_THRESHOLD)
     atexit.register(gc.freeze)

@@ -1,4 +1,4 @@
-"""What made a result: the code it ran, the libraries it stood on, and one fingerprint of it all."""
+"""What made a result: versions of code and libraries, and a fingerprint of everything that shapes it."""
 
 import ast
 import hashlib
@@ -15,7 +15,7 @@ PROJECT = ("data_manifest", "pipeline", "stages")
 
 
 def canonical(value: Any) -> str:
-    """Return JSON in which equal values look equal: sorted keys, no blanks."""
+    """Return canonical JSON: sorted keys, no white space, so that equal values give equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -25,73 +25,75 @@ def digest(value: Any) -> str:
 
 
 def library_versions(*names: str) -> dict[str, str]:
-    """Return the installed versions of the distributions that shape a result."""
+    """Return the installed versions of the distributions that a result depends on."""
     return {name: metadata.version(name) for name in names}
 
 
 def plugin_distributions(plugin: Callable[..., Any] | None) -> list[str]:
-    """Return the installed distributions that a plugin of the user's is of, or imports; none for the project's own."""
+    """Return the installed distributions that a plugin belongs to or imports; none for the project's own code."""
     if plugin is None:
         return []
-    module = _defined_in(plugin)
+    module = _defining_module(plugin)
     if module.partition(".")[0] in PROJECT:
         return []
-    own = {name: path for name, path in source_files(module).items() if name.partition(".")[0] not in PROJECT}
-    imported = {used for name, path in own.items() for used in _imports(name, path)}
-    used = {name.partition(".")[0] for name in {module, *imported}}
+    sources = {name: path for name, path in source_files(module).items() if name.partition(".")[0] not in PROJECT}
+    imported = {target for name, path in sources.items() for target in _imports(name, path)}
+    packages = {name.partition(".")[0] for name in {module, *imported}}
     by_package = metadata.packages_distributions()
-    return sorted({distribution for name in used for distribution in by_package.get(name, ())})
+    return sorted({distribution for name in packages for distribution in by_package.get(name, ())})
 
 
 @cache
 def source_files(module: str) -> dict[str, Path]:
-    """Return, by name, the files of `module` and of all that it imports, transitively, from the project or beside it.
+    """Return the source files, by module name, of `module` and its imports from the project or the same folder.
 
-    Imports are read from the source, those inside functions too; of what is found only packages are imported.
+    The search is transitive. It parses import statements, also those inside functions, and runs no module; only
+    the `__init__.py` of parent packages is executed.
     """
-    found: dict[str, Path] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
+    files: dict[str, Path] = {}
+    queue = [module]
+    while queue:
+        name = queue.pop()
         path = _module_file(name)
-        if path is None or name in found:
+        if path is None or name in files:
             continue
-        found[name] = path
-        waiting += [used for used in _imports(name, path) if _belongs(used, module)]
-    return found
+        files[name] = path
+        queue += [target for target in _imports(name, path) if _is_local(target, module)]
+    return files
 
 
-@cache  # a worker of a cluster outlives edits: it has what it has imported
+@cache  # a cluster's worker keeps running the code that it has imported, even if the files are edited
 def code_version(function: Callable[..., Any]) -> str:
-    """Return a sha256 over what the function's module and its imports do.
+    """Return the sha256 of the code of the function's module and its imports.
 
     Comments, docstrings and layout do not count: rewording a comment must not cost a night of extraction.
     """
     total = hashlib.sha256()
-    for path in sorted(source_files(_defined_in(function)).values()):
+    for path in sorted(source_files(_defining_module(function)).values()):
         total.update(ast.dump(_without_docstrings(ast.parse(path.read_bytes()))).encode())
     return total.hexdigest()
 
 
-def _defined_in(function: Callable[..., Any]) -> str:
-    while isinstance(function, partial):  # whose own module is functools
+def _defining_module(function: Callable[..., Any]) -> str:
+    while isinstance(function, partial):  # a partial's `__module__` is functools
         function = function.func
     return function.__module__
 
 
 def fingerprint(ingredients: Mapping[str, Any]) -> str:
-    """Return the short name of a set of ingredients: equal if and only if all of them are."""
+    """Return a short digest of the ingredients; it changes if any of them changes."""
     return digest(ingredients)[:16]
 
 
-def _belongs(used: str, module: str) -> bool:
-    """Return whether `used` is the project's, or lies where `module` lies, and not among installed libraries."""
-    package, own = used.partition(".")[0], module.partition(".")[0]
-    home = _home(own)
-    return package in (*PROJECT, own) or (home is not None and _home(package) == home)
+def _is_local(imported: str, module: str) -> bool:
+    """Return whether `imported` is part of the project, or in the folder of `module` and not an installed library."""
+    package, importer = imported.partition(".")[0], module.partition(".")[0]
+    folder = _source_folder(importer)
+    return package in (*PROJECT, importer) or (folder is not None and _source_folder(package) == folder)
 
 
-def _home(package: str) -> Path | None:
+def _source_folder(package: str) -> Path | None:
+    """Return the folder that contains the package, or None if it is installed or has no source file."""
     path = _module_file(package)
     if path is None:
         return None
@@ -101,9 +103,9 @@ def _home(package: str) -> Path | None:
 
 def _module_file(name: str) -> Path | None:
     parent = name.rpartition(".")[0]
-    around = _module_file(parent) if parent else None
-    if around is not None and around.name != "__init__.py":
-        return None  # a name inside a module: to ask for its file would be to import the module
+    parent_file = _module_file(parent) if parent else None
+    if parent_file is not None and parent_file.name != "__init__.py":
+        return None  # `name` is defined inside a module; `find_spec` would import that module
     try:
         spec = importlib.util.find_spec(name)
     except ModuleNotFoundError:
@@ -112,7 +114,7 @@ def _module_file(name: str) -> Path | None:
 
 
 def _imports(name: str, path: Path) -> Iterator[str]:
-    """Yield every module that the file may import; `from a import b` may mean the module a.b."""
+    """Yield the names of all modules that the file may import; `from a import b` may import the module a.b."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     yield from _parents(name)
     for node in ast.walk(ast.parse(path.read_bytes())):

@@ -1,4 +1,4 @@
-"""What an adapter returns: clips as their names and tables tell of them, before any media is opened."""
+"""Short selections from long lists: the first names for a message, evenly spaced items for a figure."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -9,7 +9,7 @@ NAMES_SHOWN = 6
 
 
 def shorten(names: Sequence[str]) -> str:
-    """Return the first of the names, and how many more there are."""
+    """Return the first six names as text, and how many more there are."""
     more = len(names) - NAMES_SHOWN
     return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 
 def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
-    """Return all items, or so many of them at even distances, first and last included.
+    """Return at most `count` items at even distances, including the first and the last.
 
-    A fixed step could fall into the items' own rhythm.
+    The distances are rounded one by one, because a fixed step could match a period in the items.
     """
     if len(items) <= count:
         return list(items)

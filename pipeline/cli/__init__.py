@@ -1,1 +1,1 @@
-"""The command `fdan`: its commands, `doctor`, `configure`."""
+"""The command line `fdan`: one module per command, and the checks and surveys behind `doctor` and `configure`."""

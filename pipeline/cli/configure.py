@@ -1,4 +1,4 @@
-"""Pointing `params.yaml` at a corpus: what it holds, and the parameters that suit it."""
+"""Pointing `params.yaml` at a corpus: a survey of the corpus, and suitable parameters."""
 
 import re
 from collections import Counter
@@ -22,91 +22,92 @@ from pipeline.base.params import PARAMS_FILE, read_params, read_section
 from pipeline.base.selection import shorten
 
 SPEAKER_INDEPENDENT = {"savee": {"groups": "each_speaker"}, "ravdess": {"groups": "ravdess_6"}}
-MOST_FOLDS = 5
-OTHER_FILE = re.compile(r"^(the same [\w ]+?) as .*|^(the audio is taken) from .*")
+MAX_FOLDS = 5
+OTHER_FILE = re.compile(r"^(the same [\w ]+?) as .*|^(the audio is taken) from .*")  # reasons that name another file
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What an adapter finds, before any media is opened."""
+    """The content of a corpus, according to file names and tables."""
 
-    counts: dict[str, Counter[str]]  # emotions, parts, modalities
+    counts: dict[str, Counter[str]]  # clips by emotion, by modality, and by official part
     speakers: list[str]
     sentences: int
     clips: int
-    oddities: list[str]  # one line each
+    notes: list[str]  # warnings, one line each
 
 
-def survey(name: str, config: CorpusConfig, manifest: ManifestConfig) -> Survey:
-    """Look at a corpus: its clips by name, its files by size; nothing is decoded."""
+def survey_corpus(name: str, config: CorpusConfig, manifest: ManifestConfig) -> Survey:
+    """Survey a corpus without decoding any media; raise `CorpusError` if it has no usable clip."""
     findings = scan(name, config)
     root = Path(config.root)
     candidates = [use_fallback_files(root, it) for it in findings.candidates]
-    named = {path for it in (*findings.candidates, *candidates) for path in it.files}
-    spoilt = {path: reason for path in sorted(named) if (reason := unreadable_reason(root / path))}
-    clips = [it for it in candidates if set(it.files) - spoilt.keys()]
+    candidate_files = {path for it in (*findings.candidates, *candidates) for path in it.files}
+    unreadable = {path: reason for path in sorted(candidate_files) if (reason := unreadable_reason(root / path))}
+    clips = [it for it in candidates if set(it.files) - unreadable.keys()]
     if not clips:
-        raise CorpusError(f"corpora.{name}.root: no file of {config.root} can be used; {shorten(_by_reason(spoilt))}")
-    unused_files = {path: why for path, why in findings.left_out.items() if path not in named} | spoilt
+        reasons = shorten(_count_reasons(unreadable))
+        raise CorpusError(f"corpora.{name}.root: no file of {config.root} can be used; {reasons}")
+    unused_files = {path: why for path, why in findings.left_out.items() if path not in candidate_files} | unreadable
     emotions = Counter(manifest.merge.get(it.emotion, it.emotion) for it in clips)
     if not emotions.keys() & set(ALL_EMOTIONS):
         raise CorpusError(
-            f"corpora.{name}.root: {config.root} holds {len(clips)} clips, and none has an emotion of the pipeline: "
-            f"they are labelled {shorten(sorted(emotions))}; manifest.merge can rename labels"
+            f"corpora.{name}.root: none of the {len(clips)} clips in {config.root} has a known emotion: "
+            f"they are labelled {shorten(sorted(emotions))}; rename labels with manifest.merge"
         )
-    strange = [
-        f"{count} clips are labelled {emotion!r}, which is no emotion of the pipeline: manifest.merge can rename it"
+    label_notes = [
+        f"{count} clips have the unknown emotion {emotion!r}: they will be left out unless manifest.merge renames it"
         for emotion, count in sorted(emotions.items())
         if emotion not in ALL_EMOTIONS
     ]
-    unused = sorted(manifest.merge.keys() - {it.emotion for it in clips} - set(ALL_EMOTIONS))
-    strange += [
-        f"manifest.merge renames {label!r}, and no clip here is labelled so: if none elsewhere is, take it out"
-        for label in unused
+    unused_labels = sorted(manifest.merge.keys() - {it.emotion for it in clips} - set(ALL_EMOTIONS))
+    label_notes += [
+        f"manifest.merge renames {label!r}, which no clip of this corpus has; delete it unless another corpus needs it"
+        for label in unused_labels
     ]
     return Survey(
         counts={
             "emotions": emotions,
-            "modalities": Counter(_modalities(it, spoilt) for it in clips),
+            "modalities": Counter(_modalities(it, unreadable) for it in clips),
             "official parts": Counter(it.split for it in clips if it.split),
         },
         speakers=sorted({it.speaker for it in clips}),
         sentences=len({it.sentence for it in clips} - {""}),
         clips=len(clips),
-        oddities=[*findings.notes, *strange, *_by_reason(unused_files)],
+        notes=[*findings.notes, *label_notes, *_count_reasons(unused_files)],
     )
 
 
-def _by_reason(reasons: Mapping[str, str]) -> list[str]:
-    """Return how many files are left out for each reason; which other file they equal does not matter here."""
+def _count_reasons(reasons: Mapping[str, str]) -> list[str]:
+    """Return one line per reason with the number of files; the names of other files in a reason are dropped."""
     counts = Counter(OTHER_FILE.sub(r"\1\2", reason) for reason in reasons.values())
-    return [f"{count} files left out: {reason}" for reason, count in counts.most_common()]
+    return [f"{count} {'file' if count == 1 else 'files'} left out: {reason}" for reason, count in counts.most_common()]
 
 
-def _modalities(candidate: Candidate, spoilt: Mapping[str, str]) -> str:
-    """Return what the names of its files promise; whether a film has sound, only decoding can tell."""
-    there = [path for path in candidate.files if path not in spoilt]
-    films = [path for path in there if file_suffix(path) in VIDEO_SUFFIXES]
-    return "film" + " and sound file" * (len(there) > 1) if films else "sound file"
+def _modalities(candidate: Candidate, unreadable: Mapping[str, str]) -> str:
+    """Return the modalities by the file names; only decoding can tell whether a video has sound."""
+    readable = [path for path in candidate.files if path not in unreadable]
+    videos = [path for path in readable if file_suffix(path) in VIDEO_SUFFIXES]
+    return "video" + " and sound file" * (len(readable) > 1) if videos else "sound file"
 
 
-def protocols_for(adapter: str, found: Survey) -> dict[str, dict[str, Any]]:
-    """Return the honest protocol for the corpus, and a random split beside it."""
+def protocols_for(adapter: str, survey: Survey) -> dict[str, dict[str, Any]]:
+    """Return the official or a speaker-independent protocol, if the corpus allows one, and a random split."""
     protocols: dict[str, dict[str, Any]] = {}
-    folds = min(MOST_FOLDS, len(found.speakers))
-    if {"train", "test"} <= found.counts["official parts"].keys():
+    folds = min(MAX_FOLDS, len(survey.speakers))
+    if {"train", "test"} <= survey.counts["official parts"].keys():
         protocols["official"] = {"kind": "official"}
     elif adapter in SPEAKER_INDEPENDENT:
         protocols["speaker_folds"] = {"kind": "speaker_folds", **SPEAKER_INDEPENDENT[adapter]}
     elif folds > 2:
         protocols["speaker_folds"] = {"kind": "speaker_folds", "folds": folds}
-    return protocols | {"random": {"kind": "random", "folds": MOST_FOLDS}}
+    return protocols | {"random": {"kind": "random", "folds": MAX_FOLDS}}
 
 
 def write_params(entry: Mapping[str, Any], name: str, protocols: Mapping[str, Any], *, add: bool) -> list[str]:
-    """Change `params.yaml`, comments kept; return what changed, one line each.
+    """Change `params.yaml` and keep its comments; return the changes, one line each.
 
-    Unless `add`, the corpus takes the place of all others, the sample among them.
+    Unless `add`, the corpus replaces all others, including the sample.
     """
     read_params()
     yaml = YAML()
@@ -117,18 +118,19 @@ def write_params(entry: Mapping[str, Any], name: str, protocols: Mapping[str, An
     if not add:
         for other in [it for it in params["corpora"] if it != name]:
             del params["corpora"][other]
-            changes.append(f"corpora.{other}: taken out")
+            changes.append(f"corpora.{other}: removed")
         if params.get("render"):
             params["render"] = {}
-            changes.append("render: no sample corpus")
+            changes.append("render: sample corpus removed")
         params["protocols"] = {key: _flow(value) for key, value in protocols.items()}
         changes.append(f"protocols: {', '.join(protocols)}")
     params["corpora"][name] = dict(entry)
     for section in ("embed_faces", "embed_mels"):
         if params[section].get("weights") == "random":
             params[section]["weights"] = "imagenet"
-            changes.append(f"{section}.weights: imagenet, instead of random")
-    for section in ("corpora", "manifest", "ablations"):  # the blank lines before these went with what stood there
+            changes.append(f"{section}.weights: imagenet instead of random")
+    # ruamel.yaml stores a blank line with the value before it, which was replaced.
+    for section in ("corpora", "manifest", "ablations"):
         if not add:
             params.yaml_set_comment_before_after_key(section, before="\n")
     with atomic_write(PARAMS_FILE) as temporary:
@@ -138,17 +140,17 @@ def write_params(entry: Mapping[str, Any], name: str, protocols: Mapping[str, An
 
 
 def _null(representer: RoundTripRepresenter, _: None) -> ScalarNode:
-    """Write `null`, not nothing: a key without a value looks like a mistake."""
+    """Write `null`, because a key without a value looks like a mistake."""
     return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
 def _flow(values: Mapping[str, Any]) -> Any:
-    """Return a mapping that is written on one line."""
-    flowing = CommentedMap(values)
-    flowing.fa.set_flow_style()
-    return flowing
+    """Return the mapping as one that YAML writes on one line."""
+    mapping = CommentedMap(values)
+    mapping.fa.set_flow_style()
+    return mapping
 
 
 def describe_counts(counts: Mapping[str, int]) -> Sequence[str]:
-    """Return the counts in words, the largest first."""
+    """Return each name with its count, the largest first."""
     return [f"{name} {count}" for name, count in Counter(counts).most_common()]

@@ -1,4 +1,4 @@
-"""The commands of `fdan`, a file each. Heavy imports stand inside functions, so that `--help` is there at once."""
+"""The console that all commands of `fdan` print to."""
 
 from rich.console import Console
 

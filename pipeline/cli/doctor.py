@@ -1,4 +1,4 @@
-"""What is there, what is missing, and what to do about it: environment, parameters, weights, corpora, protocols."""
+"""Checks of environment, parameters, weights, corpora and protocols: what is wrong, and how to fix it."""
 
 import os
 import platform
@@ -23,7 +23,7 @@ from pipeline.base.files import cache_folder
 from pipeline.base.params import read_params, read_section
 from pipeline.base.provenance import library_versions
 from pipeline.base.registry import Table, lookup
-from pipeline.cli.configure import survey
+from pipeline.cli.configure import survey_corpus
 from pipeline.embeddings.backbones import WEIGHT_FILES, BackboneConfig
 from pipeline.faces import landmarks, networks
 from pipeline.faces.crops import FacesConfig
@@ -62,15 +62,15 @@ SMALL_DISK_GB = 10
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the answer."""
+    """The result of one check: one line of the output."""
 
-    state: Literal["ok", "note", "fault"]  # a fault keeps the pipeline from running
+    state: Literal["ok", "note", "fault"]  # with a fault, the pipeline cannot run
     subject: str
-    finding: str
+    message: str
 
 
 def run_checks() -> Iterator[Check]:
-    """Yield what was checked, one thing after the other; a fault in one keeps no other from being checked."""
+    """Yield the results of all checks; the others go on if one raises a `PipelineError`."""
     for part in (_environment, _cache, _parameters, _detector, _backbone, _corpora, _protocols):
         try:
             yield from part()
@@ -88,27 +88,27 @@ def _environment() -> Iterator[Check]:
     )
     versions = library_versions("torch", "torchvision", "librosa", "opencv-python", "av", "h5py", "dvc")
     yield Check("ok", "libraries", ", ".join(f"{name} {version}" for name, version in versions.items()))
-    try:  # a pair that does not fit fails only when an operator is called
+    try:  # incompatible versions fail only when an operator is called
         torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
     except RuntimeError as error:
-        yield Check("fault", "torchvision", f"does not fit torch: {error}; install the pinned pair: make repro")
+        yield Check("fault", "torchvision", f"does not fit torch: {error}; install the pinned versions: make repro")
     if not shutil.which("git"):
-        yield Check("fault", "git", "is not there, and DVC needs it; install git")
+        yield Check("fault", "git", "is not installed, and DVC needs it; install git")
 
 
 def _cache() -> Iterator[Check]:
     folder = cache_folder()
-    there = next(it for it in (folder, *folder.absolute().parents) if it.exists())
-    if not os.access(there, os.W_OK):
-        yield Check("fault", "cache", f"{folder} cannot be written to; name another folder in FDAN_CACHE")
+    existing = next(it for it in (folder, *folder.absolute().parents) if it.exists())
+    if not os.access(existing, os.W_OK):
+        yield Check("fault", "cache", f"{folder} is not writable; set FDAN_CACHE to another folder")
         return
-    free_gb = shutil.disk_usage(there).free / 1e9
+    free_gb = shutil.disk_usage(existing).free / 1e9
     state: Literal["ok", "note"] = "ok" if free_gb > SMALL_DISK_GB else "note"
     yield Check(state, "cache", f"{folder}, {free_gb:.0f} GB free")
 
 
 def _parameters() -> Iterator[Check]:
-    """Check every section at once: a stage checks its own only when it runs."""
+    """Check all sections now; a stage checks only its own, and only when it runs."""
     params = read_params()
     faults: list[str] = []
     for name, model in MODELS.items():
@@ -126,7 +126,7 @@ def _parameters() -> Iterator[Check]:
 
 
 def _fault(call: Callable[[], object]) -> list[str]:
-    """Return what the call complains of, or nothing."""
+    """Return the message of the call's `PipelineError`, or an empty list if it raises none."""
     try:
         call()
     except PipelineError as error:
@@ -141,15 +141,15 @@ def _detector() -> Iterator[Check]:
         yield from _weights("faces.landmark_weights", faces.landmark_weights, landmarks.WEIGHT_FILES["fan"])
 
 
-def _weights(subject: str, given: str, published: Sequence[WeightFile]) -> Iterator[Check]:
-    """Check the file that is given, or those that are fetched where none is."""
-    if given:
-        there = Path(given).is_file()
-        yield Check("ok" if there else "fault", subject, f"{given} is {'' if there else 'not '}there")
+def _weights(subject: str, path: str, published: Sequence[WeightFile]) -> Iterator[Check]:
+    """Check the file that the parameters name; if they name none, check the published files."""
+    if path:
+        exists = Path(path).is_file()
+        yield Check("ok" if exists else "fault", subject, f"{path} {'exists' if exists else 'does not exist'}")
         return
     for file in published:
-        missing = file.missing()
-        yield Check("note" if missing else "ok", subject, missing or f"{file.place} is there")
+        missing = file.missing_message()
+        yield Check("note" if missing else "ok", subject, missing or f"{file.path} exists")
 
 
 def _backbone() -> Iterator[Check]:
@@ -157,11 +157,11 @@ def _backbone() -> Iterator[Check]:
         config = read_section(section, BackboneConfig)
         subject = f"{section}.weights"
         if config.weights == "random":
-            yield Check("note", subject, "random: the pipeline works, and its figures say nothing about emotion")
+            yield Check("note", subject, "random: the pipeline works, but its results say nothing about emotion")
             continue
         published = WEIGHT_FILES.get(config.backbone)
-        given = "" if config.weights == "imagenet" else config.weights
-        yield from _weights(subject, given, (published,) if published else ())
+        path = "" if config.weights == "imagenet" else config.weights
+        yield from _weights(subject, path, (published,) if published else ())
 
 
 def _corpora() -> Iterator[Check]:
@@ -170,25 +170,25 @@ def _corpora() -> Iterator[Check]:
     for name, config in read_section("corpora", dict[str, CorpusConfig]).items():
         subject = f"corpora.{name}"
         if name in rendered and not Path(config.root).exists():
-            yield Check("note", subject, "is drawn at the first dvc repro")
+            yield Check("note", subject, "will be rendered by the first dvc repro")
             continue
         try:
-            found = survey(name, config, manifest)
+            survey = survey_corpus(name, config, manifest)
         except PipelineError as error:
             yield Check("fault", subject, str(error).removeprefix(f"{subject}."))
             continue
-        yield Check("ok", subject, f"{found.clips} clips of {len(found.speakers)} speakers in {config.root}")
-        for oddity in found.oddities:
-            yield Check("note", subject, oddity)
+        yield Check("ok", subject, f"{survey.clips} clips of {len(survey.speakers)} speakers in {config.root}")
+        for note in survey.notes:
+            yield Check("note", subject, note)
 
 
 def _protocols() -> Iterator[Check]:
     if not MANIFEST.exists():
-        yield Check("note", "protocols", f"are checked once {MANIFEST} is there; run: dvc repro manifest")
+        yield Check("note", "protocols", f"can be checked once {MANIFEST} exists; run: dvc repro manifest")
         return
     clips = read_rows(MANIFEST, Clip)
     if {clip.corpus for clip in clips} != read_params()["corpora"].keys():
-        yield Check("note", "protocols", f"{MANIFEST} is of other corpora; run: dvc repro manifest")
+        yield Check("note", "protocols", f"{MANIFEST} lists other corpora than params.yaml; run: dvc repro manifest")
         return
     for name, config in read_section("protocols", dict[str, ProtocolConfig]).items():
         try:
@@ -196,5 +196,6 @@ def _protocols() -> Iterator[Check]:
         except PipelineError as error:
             yield Check("fault", f"protocols.{name}", str(error).removeprefix(f"protocols.{name}: "))
             continue
-        shared = "speakers shared" if any(split.speakers_shared for split in splits) else "no speaker in two parts"
+        has_shared_speakers = any(split.speakers_shared for split in splits)
+        shared = "speakers shared" if has_shared_speakers else "no speaker in two parts"
         yield Check("ok", f"protocols.{name}", f"{len(splits)} folds, {shared}")

@@ -1,4 +1,4 @@
-"""The command `fdan`."""
+"""The entry point of `fdan`."""
 
 from importlib import metadata
 from typing import Annotated
@@ -24,8 +24,8 @@ for command in (info, configure, doctor, ablate, predict, memo):
 app.add_typer(weights.app, name="weights")
 
 
-def _tell_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         typer.echo(f"fdan {metadata.version('fdan')}")
         raise typer.Exit
 
@@ -33,13 +33,13 @@ def _tell_version(wanted: bool) -> None:
 @app.callback()
 def fdan(
     version: Annotated[
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say the version and leave.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Audio-visual speech emotion recognition on cached embeddings."""
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line interface."""
     relax_garbage_collection()
     app()

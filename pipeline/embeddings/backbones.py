@@ -28,7 +28,7 @@ from pipeline.base.errors import ParameterError, WeightsError
 from pipeline.base.params import Config
 from pipeline.base.registry import check_name, lookup
 from pipeline.parallel.devices import find_device
-from pipeline.weights.files import WeightFile, obtain
+from pipeline.weights.files import WeightFile, fetch_weights
 
 PRESET = "IMAGENET1K_V1"
 
@@ -200,7 +200,7 @@ def weights_file(config: BackboneConfig) -> Path:
     if config.weights == "imagenet":
         if config.backbone not in WEIGHT_FILES:
             raise WeightsError(f"no published weights are known for {config.backbone!r}; give a file or random")
-        return obtain(WEIGHT_FILES[config.backbone])
+        return fetch_weights(WEIGHT_FILES[config.backbone])
     path = Path(config.weights)
     if not path.is_file():
         raise WeightsError(f"weights {config.weights!r}: no such file; give a state dict, imagenet or random")

@@ -54,5 +54,12 @@ def write_tokens(
         if run.scheduler != "synchronous":
             release_models()  # from here on only the workers need a network
         return extract_to_file(
-            target, jobs, step, like=like, attributes=attributes, pool=pool, lost_before=reader.attributes, quiet=quiet
+            target,
+            jobs,
+            step,
+            like=like,
+            attributes=attributes,
+            pool=pool,
+            upstream_attributes=reader.attributes,
+            quiet=quiet,
         )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.base.errors import WeightsError
-from pipeline.weights.files import WeightFile, obtain
+from pipeline.weights.files import WeightFile, fetch_weights
 
 WEIGHT_FILES = {
     "fan": (WeightFile("https://www.adrianbulat.com/downloads/python-fan/2DFAN4-11f355bf06.pth.tar", "11f355bf06"),)
@@ -29,7 +29,7 @@ TIGHT_SCALE = 165  # what face-alignment divides their sides by
 def weight_file(given: str) -> Path:
     """Return the file that was given, or the published one, fetched if need be."""
     if not given:
-        return obtain(*WEIGHT_FILES["fan"])
+        return fetch_weights(*WEIGHT_FILES["fan"])
     if not Path(given).is_file():
         raise WeightsError(f"faces.landmark_weights: {given} is not there; leave it empty to fetch the published ones")
     return Path(given)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import WeightsError
 from pipeline.faces.contract import Boxes, Detector, DetectorConfig, Frames, as_boxes
-from pipeline.weights.files import WeightFile, obtain
+from pipeline.weights.files import WeightFile, fetch_weights
 
 FRAMES_AT_ONCE = 2  # more outgrow the processor's cache: slower, and they need more memory
 OVERLAP = {"sfd": 0.3, "retinaface": 0.4}  # boxes that overlap more (IoU) are one face, as in face-alignment
@@ -56,7 +56,7 @@ def weight_files(config: DetectorConfig) -> list[Path]:
     """Return the files that the detector reads: none, one, or a network and its anchors, which lie side by side."""
     published = WEIGHT_FILES.get(config.detector, ())
     if not config.weights:
-        return [obtain(file) for file in published]
+        return [fetch_weights(file) for file in published]
     given = Path(config.weights)
     files = [given, *(given.with_name(file.name) for file in published[1:])]
     for file in files:

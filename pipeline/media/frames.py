@@ -1,4 +1,4 @@
-"""Reading media with PyAV: what a file holds, frames at chosen times, sound as one channel."""
+"""Video frames at chosen times, and JPEG encoding."""
 
 from pathlib import Path
 
@@ -15,70 +15,72 @@ JPEG_QUALITY = 95
 
 
 def read_frames(path: Path, *, count: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Return frames (n, height, width, 3) RGB and their times (n,) in seconds, n = min(count, frames there are).
+    """Return n frames (n, height, width, 3) RGB and their times (n,) in seconds, n = min(count, frames in the video).
 
-    The clip is cut into `count` equal parts, and the frame nearest to the middle of each is taken.
+    The clip is divided into `count` equal parts; the frame nearest to the middle of each part is returned.
+    Raise `ClipError` if the file has no frames or cannot be decoded.
     """
-    wanted = _evenly(_stamps(path), count)
-    taken: dict[int, NDArray[np.uint8]] = {}
+    wanted = _nearest_to_middles(_timestamps(path), count)
+    images: dict[int, NDArray[np.uint8]] = {}
     with open_media(path) as container:
         stream = first_stream(container.streams.video, "video")
         for frame in container.decode(stream):
             if frame.pts in wanted:
-                taken[frame.pts] = _upright(frame)
-            if len(taken) == len(wanted):
+                images[frame.pts] = _to_upright_rgb(frame)
+            if len(images) == len(wanted):
                 break
-        base, start_s = _clock(container)
-    if not taken:
-        raise ClipError("none of its video's frames can be decoded")
-    times = np.asarray([stamp * base - start_s for stamp in sorted(taken)], np.float32)
-    return np.stack([taken[stamp] for stamp in sorted(taken)]), times
+        unit_s, start_s = _time_unit_and_start(container)
+    if not images:
+        raise ClipError("none of the video's frames can be decoded")
+    times = np.asarray([timestamp * unit_s - start_s for timestamp in sorted(images)], np.float32)
+    return np.stack([images[timestamp] for timestamp in sorted(images)]), times
 
 
-def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """Return the picture (height, width, 3) RGB as a player shows it: telephones store it turned, and say so."""
-    # By itself it would start threads for every frame, and that takes longer than the frame.
+def _to_upright_rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """Return the image (height, width, 3) RGB as a player shows it: phones store rotated frames with a rotation tag."""
+    # By default, PyAV starts threads for every frame, which takes longer than the conversion.
     image = np.asarray(frame.to_ndarray(format="rgb24", threads=1), np.uint8)
     return np.rot90(image, frame.rotation // 90) if frame.rotation % 360 else image
 
 
 def frame_times(path: Path) -> NDArray[np.float32]:
-    """Return the times (n,) of all frames in seconds, as `read_frames` counts them."""
+    """Return the times (n,) of all frames in seconds, on the same time axis as `read_frames`."""
     with open_media(path) as container:
-        base, start_s = _clock(container)
-    return np.asarray(_stamps(path) * base - start_s, np.float32)
+        unit_s, start_s = _time_unit_and_start(container)
+    return np.asarray(_timestamps(path) * unit_s - start_s, np.float32)
 
 
-def _clock(container: InputContainer) -> tuple[float, float]:
-    """Return the seconds of a unit of the video's time, and when the clip begins."""
+def _time_unit_and_start(container: InputContainer) -> tuple[float, float]:
+    """Return the unit of the video's timestamps and the start of the clip, both in seconds."""
     stream = first_stream(container.streams.video, "video")
     return float(stream.time_base or 0), (container.start_time or 0) / av.time_base
 
 
-def _stamps(path: Path) -> NDArray[np.int64]:
-    """Return the sorted presentation times, in the stream's units: they stand in the packets, undecoded."""
+def _timestamps(path: Path) -> NDArray[np.int64]:
+    """Return the sorted presentation times in the stream's units; packets contain them, so no decoding is needed."""
     with open_media(path) as container:
-        stamps = sorted(
+        timestamps = sorted(
             packet.pts
             for packet in container.demux(first_stream(container.streams.video, "video"))
             if packet.pts is not None
         )
-    if not stamps:
-        raise ClipError("its video holds no frames")
-    return np.asarray(stamps)
+    if not timestamps:
+        raise ClipError("the video has no frames")
+    return np.asarray(timestamps)
 
 
-def _evenly(stamps: NDArray[np.int64], count: int) -> set[int]:
-    """Return those of the sorted stamps that lie nearest to the middles of `count` equal parts."""
-    step = np.median(np.diff(stamps)) if len(stamps) > 1 else 1
-    middles = stamps[0] + (np.arange(count) + 0.5) / count * (stamps[-1] + step - stamps[0]) - step / 2
-    return {int(stamps[np.abs(stamps - middle).argmin()]) for middle in middles}
+def _nearest_to_middles(timestamps: NDArray[np.int64], count: int) -> set[int]:
+    """Return the sorted timestamps that are nearest to the middles of `count` equal parts of the clip."""
+    step = np.median(np.diff(timestamps)) if len(timestamps) > 1 else 1
+    duration = timestamps[-1] + step - timestamps[0]
+    middles = timestamps[0] + (np.arange(count) + 0.5) / count * duration - step / 2
+    return {int(timestamps[np.abs(timestamps - middle).argmin()]) for middle in middles}
 
 
 def encode_jpeg(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the JPEG file (bytes,) of an RGB image (height, width, 3)."""
-    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not done:
+    is_encoded, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not is_encoded:
         raise ClipError(f"a crop of shape {image.shape} cannot be encoded")
     return np.asarray(data, np.uint8).reshape(-1)
 
@@ -87,5 +89,5 @@ def decode_jpeg(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the RGB image (height, width, 3) of a JPEG file (bytes,)."""
     image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     if image is None:
-        raise StoreError("a stored crop is no image; run: dvc repro --force --single-item faces")
+        raise StoreError("a stored crop is not a valid image; run: dvc repro --force --single-item faces")
     return np.ascontiguousarray(image[..., ::-1], np.uint8)

@@ -1,4 +1,4 @@
-"""Reading media with PyAV: what a file holds, frames at chosen times, sound as one channel."""
+"""What a media file contains, found by decoding all of it."""
 
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
@@ -15,11 +15,11 @@ from pipeline.media._opening import open_media
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What decoding a file from end to end has shown."""
+    """The content of a media file, as decoded from beginning to end."""
 
     duration_s: float
     frames: int
-    fps: float  # the mean; 0 where there are fewer than two frames
+    fps: float  # the mean rate; 0 if there are fewer than two frames
     width_px: int
     height_px: int
     samples: int
@@ -27,34 +27,34 @@ class MediaInfo:
     channels: int
 
     def as_arrays(self) -> dict[str, NDArray[np.float64]]:
-        """Return it as the memo keeps it; `from_arrays` reads it back."""
+        """Return all fields as one array, the format of the memo."""
         return {"media": np.asarray(astuple(self), np.float64)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "MediaInfo":
-        """Return what `as_arrays` gave."""
+        """Return the object that `as_arrays` was called on."""
         duration_s, frames, fps, *sizes = arrays["media"].tolist()
         return cls(duration_s, int(frames), fps, *map(int, sizes))
 
     @property
     def has_video(self) -> bool:
-        """Whether at least one picture came out."""
+        """Whether at least one frame was decoded."""
         return self.frames > 0
 
     @property
     def has_audio(self) -> bool:
-        """Whether at least one audio sample came out."""
+        """Whether at least one audio sample was decoded."""
         return self.samples > 0
 
 
 def probe(path: Path) -> MediaInfo:
-    """Decode the whole file once and say what it holds; raise `ClipError` where it is damaged.
+    """Decode the whole file once and return what it contains; raise `ClipError` if it is damaged.
 
-    A header promises what the data may not keep, so nothing is taken from the header.
+    The header may be wrong about the data, so all fields come from the decoded frames.
     """
     frames = width = height = samples = rate = channels = 0
     end_s = 0.0
-    shown_s: list[float] = []
+    times_s: list[float] = []
     with open_media(path) as container:
         streams = [*container.streams.video[:1], *container.streams.audio[:1]]
         if not streams:
@@ -63,19 +63,20 @@ def probe(path: Path) -> MediaInfo:
         for frame in container.decode(streams):
             if isinstance(frame, av.VideoFrame):
                 frames, width, height = frames + 1, frame.width, frame.height
-                shown_s.append((frame.time or 0.0) - start_s)
+                times_s.append((frame.time or 0.0) - start_s)
             elif isinstance(frame, av.AudioFrame):
                 samples += frame.samples
                 rate, channels = frame.sample_rate, frame.layout.nb_channels
                 end_s = max(end_s, (frame.time or 0.0) - start_s + frame.samples / rate)
     if not frames and not samples:
-        raise ClipError("cannot be decoded: no picture and no sound came out")
-    shown_s.sort()  # a film is as long as its last frame is shown
-    fps = (frames - 1) / (shown_s[-1] - shown_s[0]) if shown_s[-1:] > shown_s[:1] else 0.0
-    end_s = max([end_s, *(at + (1 / fps if fps else 0) for at in shown_s[-1:])])
+        raise ClipError("cannot be decoded: it gives neither frames nor audio samples")
+    times_s.sort()
+    fps = (frames - 1) / (times_s[-1] - times_s[0]) if times_s[-1:] > times_s[:1] else 0.0
+    # A video ends when its last frame has been shown for one frame period.
+    end_s = max([end_s, *(time_s + (1 / fps if fps else 0) for time_s in times_s[-1:])])
     return MediaInfo(round(end_s, 6), frames, round(fps, 3), width, height, samples, rate, channels)
 
 
 def probe_arrays(path: Path) -> dict[str, NDArray[np.float64]]:
-    """Return `probe`'s answer as the memo keeps it."""
+    """Return the result of `probe` in the format of the memo."""
     return probe(path).as_arrays()

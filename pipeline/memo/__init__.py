@@ -1,3 +1,3 @@
-"""Per-clip results that are kept under a name of all that shaped them, and a step mapped over clips."""
+"""The cache of per-clip results, keyed by everything that shapes them, and the mapping of a step over clips."""
 
 __all__ = ["entries", "extraction"]

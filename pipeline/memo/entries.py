@@ -1,8 +1,8 @@
-"""The memo: every per-clip result, kept under a name made from all that shaped it.
+"""The memo: a content-addressed cache of per-clip results.
 
-An entry is one file: the sha256 of its payload, then the payload (safetensors). It is written under a temporary
-name, flushed and renamed, so a reader sees a whole entry or none; on reading, the checksum decides whether it
-is good. A spoiled entry counts as absent and is replaced by the next write.
+An entry is one file: the sha256 of the payload, then the payload (safetensors). Writes are atomic, so a reader sees
+a complete entry or none, and each read verifies the checksum. A damaged entry counts as missing; the next write
+replaces it.
 """
 
 import hashlib
@@ -25,18 +25,18 @@ log = logging.getLogger(__name__)
 
 
 class Memo:
-    """A folder of results, `step/ab/abcd….entry`; many processes may use one folder at once."""
+    """A folder of entries, `step/ab/abcd….entry`; many processes can use it at once."""
 
     def __init__(self, folder: Path | None = None) -> None:
         """Open the memo in `folder`, by default in the cache folder."""
         self.folder = folder or cache_folder() / "memo"
 
     def path(self, step: str, key: str) -> Path:
-        """Return where the entry of this key lies, whether it is there or not."""
+        """Return the path of the entry with this key, which need not exist."""
         return Path(self.folder, step, key[:2], f"{key}.entry")
 
     def read(self, step: str, key: str) -> Arrays | None:
-        """Return the result, or None where there is no entry or a spoiled one."""
+        """Return the result, or None if the entry is missing or damaged."""
         path = self.path(step, key)
         try:
             content = path.read_bytes()
@@ -44,21 +44,21 @@ class Memo:
             return None
         except OSError as error:
             raise PipelineError(
-                f"cannot read the memo {self.folder}: {error.strerror}; name another folder in FDAN_CACHE"
+                f"cannot read the memo {self.folder}: {error.strerror}; set FDAN_CACHE to another folder"
             ) from error
         checksum, payload = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
         if hashlib.sha256(payload).digest() != checksum:
-            log.warning("the memo entry %s is damaged; it is computed again", path)
+            log.warning("the memo entry %s is damaged; its result is computed again", path)
             return None
         try:
             arrays: Arrays = load(payload)
         except SafetensorError:
-            log.warning("the memo entry %s cannot be read; it is computed again", path)
+            log.warning("the memo entry %s cannot be read; its result is computed again", path)
             return None
         return arrays
 
     def write(self, step: str, key: str, arrays: Arrays) -> None:
-        """Keep a result; the entry appears whole or not at all."""
+        """Store a result atomically."""
         path = self.path(step, key)
         payload = save({name: np.ascontiguousarray(value) for name, value in arrays.items()})
         try:
@@ -67,27 +67,27 @@ class Memo:
         except OSError as error:
             raise PipelineError(
                 f"cannot write to the memo {self.folder}: {error.strerror}; "
-                "make room, or name another folder in FDAN_CACHE"
+                "free some space, or set FDAN_CACHE to another folder"
             ) from error
 
     def entries(self) -> list["Entry"]:
-        """Return what lies in the memo, the oldest first."""
-        found = []
+        """Return all entries, the oldest first."""
+        entries = []
         try:
             if self.folder.exists():
-                next(self.folder.iterdir(), None)  # what may not be read would look empty
+                next(self.folder.iterdir(), None)  # raises if the folder is unreadable; `glob` would find nothing
             for path in self.folder.glob("*/*/*"):
                 try:
-                    state = path.stat()
+                    status = path.stat()
                 except FileNotFoundError:  # another process has replaced or pruned it
                     continue
-                found.append(Entry(path, path.parent.parent.name, state.st_size, state.st_mtime))
+                entries.append(Entry(path, path.parent.parent.name, status.st_size, status.st_mtime))
         except OSError as error:
             raise PipelineError(f"cannot read the memo {self.folder}: {error.strerror}") from error
-        return sorted(found, key=lambda entry: (entry.written_s, entry.path))
+        return sorted(entries, key=lambda entry: (entry.written_s, entry.path))
 
     def remove(self, entries: Iterable["Entry"]) -> None:
-        """Delete entries; another process may have done so."""
+        """Delete entries; it is no error if another process has already deleted one."""
         try:
             for entry in entries:
                 entry.path.unlink(missing_ok=True)
@@ -104,28 +104,31 @@ class Entry(NamedTuple):
     written_s: float  # since 1970
 
     @property
-    def abandoned(self) -> bool:
-        """Whether it was left half-written, by a process that was killed."""
+    def is_temporary(self) -> bool:
+        """Whether this is the temporary file of a write in progress, or of a process that was killed."""
         return self.path.suffix != ".entry" or self.path.name.startswith(".")
 
 
-def to_prune(
+def entries_to_prune(
     entries: Sequence[Entry], *, now_s: float, older_than_s: float | None, max_bytes: float | None
 ) -> list[Entry]:
-    """Return the entries that are too old, and of the rest the oldest until no more than `max_bytes` are left.
+    """Return the entries that are too old, then the oldest of the rest until at most `max_bytes` remain.
 
-    `entries` come the oldest first. What is half-written goes after a day, when no one can be writing it.
+    `entries` must be sorted, the oldest first. Temporary files are pruned after a day, when nobody can still be
+    writing them.
     """
-    limits = {True: DAY_S, False: older_than_s}
-    old = [
-        entry for entry in entries if (limit := limits[entry.abandoned]) is not None and now_s - entry.written_s > limit
+    max_age_s = {True: DAY_S, False: older_than_s}  # key: whether the file is temporary
+    pruned = [
+        entry
+        for entry in entries
+        if (limit_s := max_age_s[entry.is_temporary]) is not None and now_s - entry.written_s > limit_s
     ]
-    gone = set(old)
-    rest = [entry for entry in entries if entry not in gone and not entry.abandoned]
-    left = sum(entry.size_bytes for entry in rest)
-    for entry in rest:
-        if max_bytes is None or left <= max_bytes:
+    too_old = set(pruned)
+    remaining = [entry for entry in entries if entry not in too_old and not entry.is_temporary]
+    remaining_bytes = sum(entry.size_bytes for entry in remaining)
+    for entry in remaining:
+        if max_bytes is None or remaining_bytes <= max_bytes:
             break
-        old.append(entry)
-        left -= entry.size_bytes
-    return old
+        pruned.append(entry)
+        remaining_bytes -= entry.size_bytes
+    return pruned

@@ -1,4 +1,4 @@
-"""Mapping a step over clips: what the memo holds is read, the rest is computed, failures are recorded."""
+"""Mapping a step over clips: results come from the memo or are computed, and failures are recorded."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ from pipeline.store.schemas import Arrays
 from pipeline.store.writer import open_writer
 
 FAILURES_SHOWN = 20
-EXCLUDED = "excluded"  # the only column of a result that says why parameters leave the clip out
+EXCLUDED = "excluded"  # the only column in the result of an excluded clip: the reason, as UTF-8 bytes
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,19 @@ class Step:
     """A per-clip computation, and everything that shapes its result."""
 
     name: str
-    compute: Callable[[Any], Arrays]  # a function of a module, or a partial of one: workers must find it
+    compute: Callable[[Any], Arrays]  # a module-level function or a partial of one, because workers import it
     code: Callable[..., Any]  # the function whose module and imports are the step's code
     params: Any
     libraries: tuple[str, ...]
-    hardware: str  # what computes: a pool knows it
-    plugin: Callable[..., Any] | None = None  # the builder behind a name in params, which may be a user's
-    weights: Callable[[], str] | None = None  # gives the sha256 of what is read beside the clip
+    hardware: str  # of the workers; see `Pool.hardware`
+    plugin: Callable[..., Any] | None = None  # the builder that a name in params refers to; may be a user's
+    weights: Callable[[], str] | None = None  # returns the sha256 of the files that the step reads besides the clip
     upstream: str = ""  # the fingerprint of the step whose results this one reads
 
-    ingredients: dict[str, Any] = field(init=False)  # what makes two results of one clip differ, of this moment
+    ingredients: dict[str, Any] = field(init=False)  # everything but the clip that shapes a result, at creation time
 
     def __post_init__(self) -> None:
-        """Find out what there is: code, libraries, weights."""
+        """Look up the current versions of code, libraries and weights."""
         ingredients = {
             "step": self.name,
             "code": code_version(self.code),
@@ -55,12 +55,12 @@ class Step:
 
     @property
     def version(self) -> str:
-        """The ingredients in one word."""
+        """The sha256 of the ingredients."""
         return digest(self.ingredients)
 
     @property
     def fingerprint(self) -> str:
-        """The short name of the ingredients."""
+        """The first digits of `version`, for attributes and figures."""
         return fingerprint(self.ingredients)
 
 
@@ -69,79 +69,81 @@ class ClipJob:
     """One clip for one step."""
 
     clip_id: str
-    sha256: str  # sha256 of the clip's bytes
-    load: Callable[[], Any]  # gives the step's argument; called only if there is something to compute
-    unchanged: Callable[[], bool] = lambda: True  # whether what `load` gives still has this content
+    sha256: str  # of the clip's bytes
+    load: Callable[[], Any]  # returns the step's argument; called only if the memo lacks the result
+    is_unchanged: Callable[[], bool] = lambda: True  # whether the media still have this sha256
 
 
 @dataclass
 class ExtractionSummary:
-    """What came of a run: filled while it is iterated."""
+    """Counts and failures of one extraction, which `extract` updates clip by clip."""
 
     title: str
     total: int
     computed: int = 0
-    remembered: int = 0
+    from_memo: int = 0
     failures: dict[str, str] = field(default_factory=dict)  # clip id to reason
-    excluded: dict[str, str] = field(default_factory=dict)  # likewise; parameters want it so
+    excluded: dict[str, str] = field(default_factory=dict)  # clip id to reason; excluded by the parameters
 
     @property
-    def summary(self) -> str:
-        """What is not computed, in words that leave a bar of 80 columns room for the time that is left."""
-        return f"{self.remembered} from the memo, {len(self.failures)} failed"
+    def text(self) -> str:
+        """The end of the progress bar's line, short enough for a screen of 80 columns."""
+        return f"{self.from_memo} from the memo, {len(self.failures)} failed"
 
 
 def extract(
     jobs: Sequence[ClipJob],
     step: Step,
-    tally: ExtractionSummary,
+    summary: ExtractionSummary,
     *,
     pool: Pool,
     quiet: bool = False,
 ) -> Iterator[tuple[str, Arrays]]:
-    """Yield (clip id, result) in the order of `jobs`; clips that fail are left to the tally.
+    """Yield (clip id, result) in the order of `jobs`; record failed and excluded clips in `summary`.
 
-    Raise when more than `max_failures` of the clips failed; if `quiet`, leave that to who reads the tally.
+    At the end, print a table, and raise if a larger share of the clips than `run.max_failures` failed. If `quiet`,
+    do neither, and show no progress bar.
     """
     memo = Memo()
     version = step.version
 
     def start(job: ClipJob) -> Arrays | Callable[[], Arrays]:
-        remembered = memo.read(step.name, digest([job.sha256, version]))
-        if remembered is not None:
-            return remembered
-        return pool.submit(step.compute, job.load(), version=version, here=partial(_version_here, step))
+        result = memo.read(step.name, digest([job.sha256, version]))
+        if result is not None:
+            return result
+        return pool.submit(step.compute, job.load(), version=version, worker_version=partial(_current_version, step))
 
     with progress_bar(hidden=quiet) as bar:
-        task = bar.add_task(tally.title, total=tally.total, summary="")
+        task = bar.add_task(summary.title, total=summary.total, summary="")
         for job, started in bounded_map(jobs, start, workers=lambda: pool.workers):
             result: Arrays | None = None
             if not callable(started):
                 result = started
-                tally.remembered += 1
+                summary.from_memo += 1
             else:
                 try:
                     result = started()
                 except ExcludedClipError as error:
                     result = {EXCLUDED: np.frombuffer(str(error).encode(), np.uint8)}
                 except ClipError as error:
-                    tally.failures[job.clip_id] = " ".join(str(error).split())
-                if not job.unchanged():
-                    raise PipelineError(f"the media of {job.clip_id} have changed meanwhile; run: dvc repro")
+                    summary.failures[job.clip_id] = " ".join(str(error).split())
+                if not job.is_unchanged():
+                    raise PipelineError(f"the media of {job.clip_id} changed during the run; run: dvc repro")
                 if result is not None:
                     memo.write(step.name, digest([job.sha256, version]), result)
-                    tally.computed += 1
+                    summary.computed += 1
             if result is not None and EXCLUDED in result:
-                tally.excluded[job.clip_id] = result[EXCLUDED].tobytes().decode()
+                summary.excluded[job.clip_id] = result[EXCLUDED].tobytes().decode()
             elif result is not None:
                 yield job.clip_id, result
-            bar.update(task, advance=1, summary=tally.summary)
+            bar.update(task, advance=1, summary=summary.text)
     if not quiet:
-        _report(tally, pool.run.max_failures)
+        _report(summary, pool.run.max_failures)
 
 
-def _version_here(step: Step) -> str:
-    return replace(step).version  # made anew: nothing of what another machine found comes with it
+def _current_version(step: Step) -> str:
+    """Return the version of the step with this process's code, libraries and weights, for `Pool.submit`."""
+    return replace(step).version  # `replace` looks the ingredients up again
 
 
 def extract_to_file(
@@ -152,37 +154,38 @@ def extract_to_file(
     like: Arrays,
     attributes: Mapping[str, Any],
     pool: Pool,
-    lost_before: Mapping[str, Any] | None = None,
+    upstream_attributes: Mapping[str, Any] | None = None,
     quiet: bool = False,
 ) -> ExtractionSummary:
-    """Write the results of all jobs to an HDF5 file, which tells its fingerprint and the clips that are not in it.
+    """Write the results of all jobs to an HDF5 file, with the step's config and fingerprint and all missing clips.
 
-    `lost_before` are the attributes of an earlier step's file: what it has lost is lost.
+    `like` gives the columns as in `open_writer`. `upstream_attributes` are the attributes of the file that the step
+    reads, whose failed and excluded clips are also missing here.
     """
-    tally = ExtractionSummary(step.name, len(jobs))
-    own = {"config": step.params, "fingerprint": step.fingerprint}
-    lost = {name: dict((lost_before or {}).get(name, {})) for name in ("failures", "excluded")}
-    everything = {**attributes, **own, **lost}
-    contents = {job.clip_id: job.sha256 for job in jobs}
-    with open_writer(target, like=like, attributes=everything) as writer:
-        for clip_id, result in extract(jobs, step, tally, pool=pool, quiet=quiet):
-            writer.append(clip_id, result, media_sha256=contents[clip_id])
-        lost["failures"] |= tally.failures
-        lost["excluded"] |= tally.excluded
-    return tally
+    summary = ExtractionSummary(step.name, len(jobs))
+    made_by = {"config": step.params, "fingerprint": step.fingerprint}
+    missing = {name: dict((upstream_attributes or {}).get(name, {})) for name in ("failures", "excluded")}
+    sha256_of = {job.clip_id: job.sha256 for job in jobs}
+    with open_writer(target, like=like, attributes={**attributes, **made_by, **missing}) as writer:
+        for clip_id, result in extract(jobs, step, summary, pool=pool, quiet=quiet):
+            writer.append(clip_id, result, media_sha256=sha256_of[clip_id])
+        missing["failures"] |= summary.failures  # the writer reads the attributes at the end
+        missing["excluded"] |= summary.excluded
+    return summary
 
 
-def _report(tally: ExtractionSummary, max_failures: float) -> None:
-    """Show what was computed, what came from the memo, what failed and why; raise if too much failed."""
-    table = Table("", "computed", "from the memo", "left out", "failed", *["why"][: len(tally.failures)])
-    counts = (tally.computed, tally.remembered, len(tally.excluded), len(tally.failures))
-    why = [f"{clip_id}: {reason}" for clip_id, reason in tally.failures.items()]
-    if len(why) > FAILURES_SHOWN:
-        why[FAILURES_SHOWN:] = [f"and {len(why) - FAILURES_SHOWN} more: the file's attribute `failures` has all"]
-    table.add_row(tally.title, *map(str, counts), *([escape("\n".join(why))] if why else []))
+def _report(summary: ExtractionSummary, max_failures: float) -> None:
+    """Print the counts, and the reasons of failures; raise if too many clips failed."""
+    table = Table("", "computed", "from the memo", "excluded", "failed", *["reason"][: len(summary.failures)])
+    counts = (summary.computed, summary.from_memo, len(summary.excluded), len(summary.failures))
+    reasons = [f"{clip_id}: {reason}" for clip_id, reason in summary.failures.items()]
+    if len(reasons) > FAILURES_SHOWN:
+        hidden = len(reasons) - FAILURES_SHOWN
+        reasons[FAILURES_SHOWN:] = [f"and {hidden} more; the file's attribute `failures` lists all"]
+    table.add_row(summary.title, *map(str, counts), *([escape("\n".join(reasons))] if reasons else []))
     Console(stderr=True).print(table)
-    if len(tally.failures) > max_failures * tally.total:
+    if len(summary.failures) > max_failures * summary.total:
         raise PipelineError(
-            f"{tally.title}: {len(tally.failures)} of {tally.total} clips failed, more than run.max_failures = "
-            f"{max_failures:.0%} allows; the first: {next(iter(tally.failures.items()))}"
+            f"{summary.title}: {len(summary.failures)} of {summary.total} clips failed, more than run.max_failures = "
+            f"{max_failures:.0%} allows; the first: {next(iter(summary.failures.items()))}"
         )

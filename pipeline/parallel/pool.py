@@ -1,4 +1,4 @@
-"""Parallelism as an argument: one serial function, called here or mapped by Dask over processes."""
+"""A pool that calls a serial function in this process, in local processes, or on a Dask cluster."""
 
 import logging
 import os
@@ -24,96 +24,104 @@ if TYPE_CHECKING:
 
 Job = TypeVar("Job")
 Started = TypeVar("Started")
-# A worker computes much the same for every clip: to hand the memory back in between, page by page, costs a tenth of
-# the time of a convolution (glibc; ignored elsewhere).
+# A worker needs about the same memory for every clip. Returning it to the system in between, page by page, takes a
+# tenth of the time of a convolution (glibc; other libraries ignore these variables).
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 28), "MALLOC_TRIM_THRESHOLD_": str(1 << 28)}
 DASK_SETTINGS = {
-    # Set before a worker imports anything.
+    # These variables must be set before a worker imports anything.
     "distributed.nanny.pre-spawn-environ": ONE_THREAD | KEEP_MEMORY,
-    # One clip at a time on a worker: when it dies, exactly that clip is under suspicion.
+    # A worker holds one clip at a time, so if it dies, the clip that caused it is known.
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.allowed-failures": 1,
-    # What Dask looks at many times a second, for a dashboard and its warnings, takes a twentieth of two cores.
+    # By default, Dask's monitoring for the dashboard and for warnings takes a twentieth of two cores.
     "distributed.worker.profile.enabled": False,
     "distributed.worker.memory.monitor-interval": "1s",
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
-    # What it writes down for those who debug it, 10,000 lines of each kind, is most of what grows with the clips.
+    # By default, Dask keeps 10,000 lines of each log, and most of the memory that grows with the clips is these logs.
     "distributed.admin.log-length": 100,
     "distributed.admin.low-level-log-length": 100,
-    # A machine that slept, or was short of breath, is no reason to give a worker up: one that dies is noticed at once.
+    # A machine that was asleep or overloaded must not lose its workers. A worker that dies is noticed at once anyway.
     "distributed.comm.timeouts.tcp": "1 day",
     "distributed.scheduler.worker-ttl": None,
 }
 JOBS_AHEAD_PER_WORKER = 4
-STARTS = 3
-CONNECT_S = 10
-LOOK_AGAIN_S = 5
-LOST = "the Dask scheduler is lost; what is done is kept, and the same command goes on from there"
+START_ATTEMPTS = 3
+CONNECT_TIMEOUT_S = 10
+POLL_S = 5
+SCHEDULER_LOST = (
+    "the connection to the Dask scheduler is lost; finished work is kept; run the same command again to continue"
+)
 log = logging.getLogger(__name__)
 
 
 class ExecutionConfig(Config):
-    """How to run, never what comes out: the section `run`, which DVC does not track."""
+    """The section `run`: how to run, not what to compute, so DVC does not track it."""
 
     scheduler: str = "processes"
-    workers: int | None = Field(None, ge=1)  # None: as many as there are cores
+    workers: int | None = Field(None, ge=1)  # None: one per core
     device: str = Field("cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$")  # where backbones compute and heads train
-    max_failures: float = Field(0.05, ge=0, le=1)  # the share of clips that may fail before the stage does
+    max_failures: float = Field(0.05, ge=0, le=1)  # the stage fails if a larger share of the clips fails
 
     @field_validator("scheduler")
     @classmethod
-    def _known(cls, value: str) -> str:
+    def _check_scheduler(cls, value: str) -> str:
         if value not in ("synchronous", "processes") and not value.startswith(("tcp://", "tls://")):
-            raise ValueError("valid: synchronous, processes, or a Dask scheduler's address (tcp://host:8786)")
+            raise ValueError("valid: synchronous, processes, or the address of a Dask scheduler (tcp://host:8786)")
         return value
 
 
 class Pool:
-    """Where calls run. The first call starts the workers, so a run that finds all in the memo starts none."""
+    """Runs calls on workers. The first call starts them, so a run that needs only the memo starts none."""
 
     def __init__(self, run: ExecutionConfig, *, device: str = "cpu") -> None:
-        """Remember how to run, and on what device the calls compute; start nothing."""
+        """Create a pool whose calls compute on `device`; start nothing yet."""
         self.run = run
         self._device = device
-        self._open = ExitStack()
+        self._resources = ExitStack()
 
     def __enter__(self) -> Self:
-        """Start nothing yet."""
+        """Return the pool; start nothing yet."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop the workers that were started."""
-        self._open.close()
+        """Stop the workers that this pool has started."""
+        self._resources.close()
 
     @property
     def workers(self) -> int:
-        """How many calls run at once; the workers of a cluster come and go."""
+        """The number of calls that run at once; on a cluster, it changes as workers join and leave."""
         if self.run.scheduler == "synchronous":
             return 1
         if self.run.scheduler == "processes" or "_client" not in vars(self):
-            return self._own_workers
-        return max(1, len(self._ask(self._client.nthreads) or ()))
+            return self._local_workers
+        return max(1, len(self._query_scheduler(self._client.nthreads) or ()))
 
     @cached_property
     def hardware(self) -> str:
-        """The kind of what computes, on which last digits depend; a cluster is asked for its own."""
+        """The hardware of the workers, which the last digits of results depend on; a cluster's worker reports it."""
         if self.run.scheduler in ("synchronous", "processes"):
             return hardware(self._device)
-        kind: str = self.submit(hardware, self._device)()
-        return kind
+        reported: str = self.submit(hardware, self._device)()
+        return reported
 
     @property
-    def _own_workers(self) -> int:
+    def _local_workers(self) -> int:
         return self.run.workers or os.cpu_count() or 1
 
     def submit(
-        self, function: Callable[[Any], Any], argument: Any, *, version: str = "", here: Callable[[], str] | None = None
+        self,
+        function: Callable[[Any], Any],
+        argument: Any,
+        *,
+        version: str = "",
+        worker_version: Callable[[], str] | None = None,
     ) -> Callable[[], Any]:
-        """Have the function called with the argument: by a worker from now on, or here when the answer is asked for.
+        """Start `function(argument)` on a worker; return a function that waits for its result.
 
-        What is returned gives the answer, or raises what the call raised. A cluster's worker for which `here` does not
-        say `version` answers nothing.
+        That function raises what the call raised. The scheduler "synchronous" has no workers: it makes the call when
+        the result is requested. If `worker_version` is given, a cluster's worker calls it first, and refuses the call
+        unless it returns `version`.
         """
         call: Callable[[], Any] = partial(function, argument)
         if self.run.scheduler == "synchronous":
@@ -124,88 +132,93 @@ class Pool:
         from pipeline.parallel._cluster import package_call
 
         if self.run.scheduler != "processes":
-            call = package_call(call, version, here)
+            call = package_call(call, version, worker_version)
         try:
             future = client.submit(call, pure=False)
         except ClosedClientError:
-            raise PipelineError(LOST) from None
-        # Fetched as soon as it is there, while others are written. Dask's own executor does so, too, but takes an
-        # answer for an error if its worker leaves at that moment.
+            raise PipelineError(SCHEDULER_LOST) from None
+        # The result is fetched as soon as it is ready, while the parent writes others. Dask's own executor does this
+        # too, but it reports an error if the worker leaves at that moment.
         loop = client.loop.asyncio_loop  # type: ignore[union-attr]
-        return partial(self._answer, future, run_coroutine_threadsafe(_fetch(future), loop))
+        return partial(self._wait_for_result, future, run_coroutine_threadsafe(_fetch(future), loop))
 
-    def _answer(self, future: "DaskFuture[Any]", fetched: Future[Any]) -> Any:
+    def _wait_for_result(self, future: "DaskFuture[Any]", fetched: Future[Any]) -> Any:
         from distributed import KilledWorker
 
-        missed = False
-        while not wait([fetched], LOOK_AGAIN_S).done:
-            workers = self._ask(self._client.nthreads)
+        has_warned = False
+        while not wait([fetched], POLL_S).done:
+            workers = self._query_scheduler(self._client.nthreads)
             if workers is None:
-                raise PipelineError(LOST)
-            if not workers and not missed and self.run.scheduler != "processes":  # a process of ours is replaced
-                log.warning("run.scheduler: no worker is left; waiting for one to come")
-            missed = not workers
+                raise PipelineError(SCHEDULER_LOST)
+            if not workers and not has_warned and self.run.scheduler != "processes":  # Dask replaces local workers
+                log.warning("run.scheduler: no worker is left; waiting for one to join")
+            has_warned = not workers
         try:
             return fetched.result()
         except CancelledError:
-            raise PipelineError(LOST) from None
-        except KilledWorker:  # whose own words name a port, and so differ from run to run
+            raise PipelineError(SCHEDULER_LOST) from None
+        except KilledWorker:  # Dask's message names a port, so it would differ from run to run
             raise ClipError("its process died each time it was tried; out of memory?") from None
-        except (OSError, RuntimeError):  # as in `_ask`
-            if future.status == "error":  # it is the call's own
+        except (OSError, RuntimeError):  # from Dask, as in `_query_scheduler`, or from the call
+            if future.status == "error":  # the call itself raised it
                 raise
-            raise PipelineError(LOST) from None
+            raise PipelineError(SCHEDULER_LOST) from None
 
-    def _ask(self, question: Callable[[], Any]) -> Any:
-        """Return what the scheduler answers; None where it is gone: a future can wait for it for ever."""
-        if self._client.scheduler is None:  # once the client has given it up
+    def _query_scheduler(self, query: Callable[[], Any]) -> Any:
+        """Return the result of a query to the scheduler; None if the connection is lost.
+
+        A future of a lost scheduler can wait for ever, so the caller must check.
+        """
+        if self._client.scheduler is None:  # the client has given up on it
             return None
         try:
-            return question()
+            return query()
         except (OSError, RuntimeError):  # RuntimeError: the client is closing its connections
             return None
 
     @cached_property
     def _client(self) -> "Client":
-        # Half a second that not every run has to pay.
+        # This import takes half a second, which only runs with workers need to spend.
         from distributed import Client
 
         from pipeline.parallel._cluster import LocalWorkerSetup, admit_workers
 
         for name in ("distributed", "distributed.client", "tornado.application"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)  # what concerns people is said by us
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # the pool reports what users need to know
         address: Any = self.run.scheduler
         if self.run.scheduler == "processes":
-            if self._device != "cpu":  # at once, not by a worker that has started; a cluster's may have what we lack
+            if self._device != "cpu":  # fail before workers start; a cluster may have devices that this machine lacks
                 find_device(self._device)
-            address = self._open.enter_context(self._start_workers())
+            address = self._resources.enter_context(self._start_workers())
         try:
-            client = self._open.enter_context(Client(address, timeout=CONNECT_S))
+            client = self._resources.enter_context(Client(address, timeout=CONNECT_TIMEOUT_S))
         except OSError as error:
             raise ParameterError(f"run.scheduler: no Dask scheduler answers at {address}: {error}") from error
         if self.run.scheduler == "processes":
             client.register_plugin(LocalWorkerSetup())
         else:
-            dismiss = partial(client.unregister_worker_plugin, admit_workers(client, self._device).name)
-            self._open.callback(self._ask, dismiss)  # the cluster goes on without us
+            unregister = partial(client.unregister_worker_plugin, admit_workers(client, self._device).name)
+            self._resources.callback(self._query_scheduler, unregister)  # the cluster outlives this run
         return client
 
     def _start_workers(self) -> "LocalCluster":
         from distributed import LocalCluster
 
         dask.config.set(DASK_SETTINGS)
-        for _ in range(STARTS):
+        for _ in range(START_ATTEMPTS):
             try:
                 return LocalCluster(
-                    n_workers=self._own_workers,
+                    n_workers=self._local_workers,
                     threads_per_worker=1,
-                    memory_limit=0,  # its share of the machine's would be a reason to kill it
+                    memory_limit=0,  # by default, Dask kills a worker that exceeds its share of the memory
                     dashboard_address=":0",
                     silence_logs=logging.CRITICAL,
                 )
-            except RuntimeError as error:  # one has died; later than this, Dask replaces it
-                fault = error
-        raise PipelineError(f"workers die while they start, {STARTS} times in a row; out of memory?") from fault
+            except RuntimeError as error:  # a worker died while starting; later, Dask would replace it
+                last_error = error
+        raise PipelineError(
+            f"workers died while starting, {START_ATTEMPTS} times in a row; out of memory? reduce run.workers"
+        ) from last_error
 
 
 async def _fetch(future: "DaskFuture[Any]") -> Any:
@@ -215,13 +228,13 @@ async def _fetch(future: "DaskFuture[Any]") -> Any:
 def bounded_map(
     jobs: Iterable[Job], start: Callable[[Job], Started], *, workers: Callable[[], int]
 ) -> Iterator[tuple[Job, Started]]:
-    """Yield each job with what `start` gave for it, in order, starting a bounded number ahead.
+    """Yield each job with `start(job)`, in order, starting at most four jobs per worker ahead.
 
-    How many workers there are may be known only after the first start.
+    `workers` returns the number of workers, which may be known only after the first start.
     """
-    under_way: deque[tuple[Job, Started]] = deque()
+    started: deque[tuple[Job, Started]] = deque()
     for job in jobs:
-        under_way.append((job, start(job)))
-        if len(under_way) >= JOBS_AHEAD_PER_WORKER * workers():
-            yield under_way.popleft()
-    yield from under_way
+        started.append((job, start(job)))
+        if len(started) >= JOBS_AHEAD_PER_WORKER * workers():
+            yield started.popleft()
+    yield from started

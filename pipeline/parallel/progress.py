@@ -1,4 +1,4 @@
-"""Mapping a step over clips: what the memo holds is read, the rest is computed, failures are recorded."""
+"""The progress bar of all long work."""
 
 from rich.console import Console
 from rich.progress import (
@@ -15,14 +15,14 @@ from rich.text import Text
 
 
 def progress_bar(*, hidden: bool = False) -> Progress:
-    """Return the bar that all long work shows; a task's field `summary` says what came of it so far."""
-    whole = Column(no_wrap=True)  # on a screen of 80 columns the bar shrinks, not the numbers
+    """Return a progress bar on stderr; the field `summary` of a task is shown at the end of its line."""
+    unbroken = Column(no_wrap=True)  # on a screen of 80 columns, the bar shrinks and the numbers stay
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(table_column=whole),
-        _Rate(table_column=whole),
-        TimeRemainingColumn(table_column=whole),
+        MofNCompleteColumn(table_column=unbroken),
+        _Rate(table_column=unbroken),
+        TimeRemainingColumn(table_column=unbroken),
         TextColumn("{task.fields[summary]}"),
         console=Console(stderr=True),
         disable=hidden,
@@ -30,7 +30,7 @@ def progress_bar(*, hidden: bool = False) -> Progress:
 
 
 class _Rate(ProgressColumn):
-    """Steps a second."""
+    """The column with the steps per second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.1f}/s" if task.speed else "")

@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from pipeline.base.errors import NO_ROOM, StoreError
+from pipeline.base.errors import DISK_FULL, StoreError
 from pipeline.base.files import DeferredErrors, atomic_write
 from pipeline.base.provenance import canonical, digest
 from pipeline.store.schemas import CHECKSUM, CLIP_ID, MEDIA_SHA256, WORDS, Arrays, holds_tokens, offsets_name, word_sum
@@ -63,8 +63,8 @@ class Writer:
         self._offsets["offsets"].append(self._offsets["offsets"][-1] + rows.pop())
         self._texts[CLIP_ID].append(clip_id)
         self._texts[MEDIA_SHA256].append(media_sha256)
-        if self._disk.failed:
-            raise self._disk.failed
+        if self._disk.error:
+            raise self._disk.error
 
     def finish(self, attributes: Mapping[str, Any]) -> None:
         """Write the index and the attributes; what is no text becomes JSON."""
@@ -98,11 +98,11 @@ def open_writer(path: Path, *, like: Arrays, attributes: Mapping[str, Any]) -> I
                     yield writer
                     writer.finish(attributes)
             finally:
-                failed = disk.failed
+                failed = disk.error
             if failed:
                 raise failed
     except OSError as error:
         cause = failed or error  # once a write has failed, HDF5 complains of what it then cannot read
-        if cause.errno not in NO_ROOM:
+        if cause.errno not in DISK_FULL:
             raise
         raise StoreError(f"{path} cannot be written: {cause.strerror}; make room, and run the stage again") from error

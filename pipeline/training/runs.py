@@ -119,7 +119,7 @@ def train_group(
     recipe = replicas[0].recipe
     here = partial(training_code, recipe.head.name, recipe.alignment.name)
     call = partial(_train_there, corpus.folder, corpus.version, settings)
-    return pool.submit(call, replicas, version=here(), here=here)
+    return pool.submit(call, replicas, version=here(), worker_version=here)
 
 
 def _train_there(folder: Path, version: str, settings: dict[str, Any], replicas: Sequence[Replica]) -> list[Trained]:

@@ -1,3 +1,3 @@
-"""Published weights: fetched once, verified by checksum, kept in the cache folder."""
+"""Published model weights: fetched once, verified by checksum, and kept in the cache folder."""
 
 __all__ = ["files"]

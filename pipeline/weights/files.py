@@ -1,4 +1,4 @@
-"""Model weights: named, fetched once, verified by checksum, kept in the cache folder."""
+"""Model weights: fetched once, verified by checksum, and kept in the cache folder."""
 
 import logging
 import urllib.request
@@ -16,71 +16,76 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A published file; `sha256` may be the first digits only, or none, where its publisher tells no more."""
+    """A published file; `sha256` may be only its first digits, or empty, if its publisher gives no more."""
 
     url: str
     sha256: str
 
     @property
     def name(self) -> str:
-        """The file's own name."""
+        """The file name."""
         return self.url.rpartition("/")[2]
 
     @property
-    def place(self) -> Path:
-        """Where the file lies, or should lie."""
+    def path(self) -> Path:
+        """The path of the file in the cache folder, whether or not the file exists."""
         return cache_folder() / "weights" / self.name
 
     @property
-    def checksum(self) -> str:
-        """What is known of its checksum, in words."""
+    def checksum_text(self) -> str:
+        """The published checksum as text for messages."""
         if not self.sha256:
             return "no checksum is published"
         return f"sha256 {self.sha256}" + ("…" if len(self.sha256) < SHA256_DIGITS else "")
 
     @property
     def instructions(self) -> str:
-        """What to do where no network is."""
-        return f"download {self.url} ({self.checksum}) on another machine and put it at {self.place}"
+        """How to get the file without a network."""
+        return f"download {self.url} ({self.checksum_text}) on another machine and put it at {self.path}"
 
-    def missing(self) -> str:
-        """Return how to get the file, or nothing where it is there."""
-        if self.place.exists():
+    def missing_message(self) -> str:
+        """Return how to get the file if it is missing, else an empty string."""
+        if self.path.exists():
             return ""
-        return f"{self.name} is fetched when it is needed; without a network {self.instructions}"
+        return f"{self.name} will be fetched when needed; without a network, {self.instructions}"
 
-    def fault(self) -> str:
-        """Return what is wrong with the file that is there, or nothing."""
-        return _difference(self, self.place)
-
-
-def obtain(weights: WeightFile) -> Path:
-    """Return the verified file, fetching it first if it is not in the cache folder."""
-    if not weights.place.exists():
-        _fetch(weights)
-    elif wrong := weights.fault():
-        raise WeightsError(f"{weights.place} is not the published {weights.name}: {wrong}; remove it")
-    return weights.place
+    def mismatch(self) -> str:
+        """Return how the existing file differs from the published checksum, or an empty string."""
+        return _mismatch(self, self.path)
 
 
-def _difference(weights: WeightFile, path: Path) -> str:
+def fetch_weights(weights: WeightFile) -> Path:
+    """Return the path of the verified file, after downloading it if it is missing; raise `WeightsError` on failure."""
+    if not weights.path.exists():
+        _download(weights)
+    elif mismatch := weights.mismatch():
+        raise WeightsError(f"{weights.path} is not the published {weights.name}: {mismatch}; delete it")
+    return weights.path
+
+
+def _mismatch(weights: WeightFile, path: Path) -> str:
     actual = file_sha256(path)
     return "" if actual.startswith(weights.sha256) else f"its sha256 is {actual}, not {weights.sha256}…"
 
 
-def _fetch(weights: WeightFile) -> None:
-    way_out = weights.instructions
-    with atomic_write(weights.place) as temporary:
+def _download(weights: WeightFile) -> None:
+    with atomic_write(weights.path) as temporary:
         try:
             with urllib.request.urlopen(weights.url, timeout=TIMEOUT_S) as response, temporary.open("wb") as file:
                 while block := response.read(1 << 20):
                     file.write(block)
         except (OSError, HTTPException) as error:
-            raise WeightsError(f"{weights.name} is not there and cannot be fetched ({error}); {way_out}") from error
-        # Before it gets its name: a download that was cut short would be in the way of the next one.
-        if wrong := _difference(weights, temporary):
-            raise WeightsError(f"what {weights.url} gives is not the published {weights.name}: {wrong}; {way_out}")
+            raise WeightsError(
+                f"{weights.name} is missing and cannot be downloaded ({error}); {weights.instructions}"
+            ) from error
+        # Verify before the rename: an incomplete download must not take the place of the next one.
+        if mismatch := _mismatch(weights, temporary):
+            raise WeightsError(
+                f"the download of {weights.url} is not the published {weights.name}: {mismatch}; {weights.instructions}"
+            )
         if not weights.sha256:
             log.warning(
-                "%s: no checksum is published; what came has the sha256 %s", weights.name, file_sha256(temporary)
+                "%s: no checksum is published; the downloaded file has the sha256 %s",
+                weights.name,
+                file_sha256(temporary),
             )

@@ -1,4 +1,4 @@
-"""Digests: right, remembered, and never those of a file that has changed."""
+"""The checksum cache: digests are correct, cached, and recomputed when a file changes."""
 
 import hashlib
 import os
@@ -15,21 +15,21 @@ from pipeline.base.files import file_sha256
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The files that are really read, as they are."""
-    found: list[Path] = []
+    """A list that records every file that is read."""
+    paths: list[Path] = []
 
-    def counting(path: Path) -> str:
-        found.append(path)
+    def record(path: Path) -> str:
+        paths.append(path)
         return file_sha256(path)
 
-    monkeypatch.setattr(module, "file_digest", counting)
-    return found
+    monkeypatch.setattr(module, "file_sha256", record)
+    return paths
 
 
-def written(path: Path, content: bytes, *, age_s: float = 60) -> Path:
+def write_file(path: Path, content: bytes, *, age_s: float = 60) -> Path:
     path.write_bytes(content)
-    then = time.time() - age_s
-    os.utime(path, (then, then))
+    modified_s = time.time() - age_s
+    os.utime(path, (modified_s, modified_s))
     return path
 
 
@@ -37,8 +37,8 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def test_digests_are_right_in_order_and_a_second_time_nothing_is_read(tmp_path: Path, reads: list[Path]) -> None:
-    paths = [written(tmp_path / f"{n}", b"x" * n) for n in range(50)]
+def test_digests_come_in_order_and_a_second_run_reads_no_file(tmp_path: Path, reads: list[Path]) -> None:
+    paths = [write_file(tmp_path / f"{n}", b"x" * n) for n in range(50)]
     expected = [sha256(b"x" * n) for n in range(50)]
     assert list(cached_sha256(paths)) == expected
     assert len(reads) == 50
@@ -46,44 +46,44 @@ def test_digests_are_right_in_order_and_a_second_time_nothing_is_read(tmp_path: 
     assert len(reads) == 50
 
 
-def test_a_file_of_another_size_or_time_is_read_again(tmp_path: Path, reads: list[Path]) -> None:
-    path = written(tmp_path / "a", b"one")
+def test_file_with_changed_size_or_time_is_read_again(tmp_path: Path, reads: list[Path]) -> None:
+    path = write_file(tmp_path / "a", b"one")
     assert list(cached_sha256([path])) == [sha256(b"one")]
-    written(path, b"other")
+    write_file(path, b"other")
     assert list(cached_sha256([path])) == [sha256(b"other")]
-    written(path, b"OTHER", age_s=30)
+    write_file(path, b"OTHER", age_s=30)
     assert list(cached_sha256([path])) == [sha256(b"OTHER")]
     assert len(reads) == 3
 
 
-def test_a_change_that_keeps_size_and_time_is_seen_by_the_inodes_own_clock(tmp_path: Path) -> None:
-    path = written(tmp_path / "a", b"one")
+def test_change_that_keeps_size_and_modification_time_is_detected(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "a", b"one")
     assert list(cached_sha256([path])) == [sha256(b"one")]
-    known = path.stat()
+    before = path.stat()
     path.write_bytes(b"two")
-    os.utime(path, ns=(known.st_atime_ns, known.st_mtime_ns))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert list(cached_sha256([path])) == [sha256(b"two")]
 
 
-def test_what_has_only_just_changed_is_not_remembered(tmp_path: Path, reads: list[Path]) -> None:
-    path = written(tmp_path / "a", b"one", age_s=0)
+def test_file_that_has_just_changed_is_not_cached(tmp_path: Path, reads: list[Path]) -> None:
+    path = write_file(tmp_path / "a", b"one", age_s=0)
     assert list(cached_sha256([path])) == list(cached_sha256([path])) == [sha256(b"one")]
     assert len(reads) == 2
 
 
-def test_a_run_that_is_stopped_keeps_what_it_has(tmp_path: Path, reads: list[Path]) -> None:
-    paths = [written(tmp_path / f"{n}", b"%d" % n) for n in range(3)]
-    found = cached_sha256(paths)
-    next(found)
-    next(found)
-    found.close()
+def test_stopped_run_keeps_its_digests(tmp_path: Path, reads: list[Path]) -> None:
+    paths = [write_file(tmp_path / f"{n}", b"%d" % n) for n in range(3)]
+    digests = cached_sha256(paths)
+    next(digests)
+    next(digests)
+    digests.close()
     reads.clear()
     list(cached_sha256(paths))
     assert {path.name for path in reads} == {"2"}
 
 
-def test_a_spoiled_memory_is_an_error_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_cache_is_an_error_that_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FDAN_CACHE", str(tmp_path))
     (tmp_path / "digests.sqlite").write_bytes(b"no database" * 100)
-    with pytest.raises(PipelineError, match=r"cannot keep digests in .*digests\.sqlite: .*; name another folder"):
-        list(cached_sha256([written(tmp_path / "a", b"x")]))
+    with pytest.raises(PipelineError, match=r"cannot use the checksum cache .*digests\.sqlite: .*; delete the file"):
+        list(cached_sha256([write_file(tmp_path / "a", b"x")]))

@@ -1,4 +1,4 @@
-"""What made a result: a code version moves with what the code does, and with nothing else."""
+"""Provenance: a code version changes with what the code does, and with nothing else."""
 
 import importlib
 import itertools
@@ -27,9 +27,9 @@ NUMBERS = itertools.count()
 PACKAGE = {
     "__init__.py": "",
     "steps.py": (
-        '"""Steps."""\n\nfrom {name} import near\nfrom {name}.deep.far import FAR\n\nOWN = 1\n\n\n'
+        '"""Steps."""\n\nfrom {name} import near\nfrom {name}.deep.far import FAR\n\nLIMIT = 1\n\n\n'
         'def step(x):\n    """Take a step."""\n    from . import late\n\n    # All of them count.\n'
-        "    return x + OWN + near.NEAR + FAR + late.LATE\n"
+        "    return x + LIMIT + near.NEAR + FAR + late.LATE\n"
     ),
     "near.py": "import {name}.indirect\nNEAR = 1\n",
     "indirect.py": "INDIRECT = 1\n",
@@ -44,11 +44,11 @@ Version = Callable[..., str]
 
 @pytest.fixture
 def version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Version:
-    """A function that writes the package anew, one of its files edited, and returns the version of its step."""
+    """A function that rewrites the package with one file edited, and returns the code version of its step."""
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     name = f"provenance_{next(NUMBERS)}"
 
-    def of(file: str = "steps.py", old: str = "", new: str = "") -> str:
+    def version_after_edit(file: str = "steps.py", old: str = "", new: str = "") -> str:
         for path, text in PACKAGE.items():
             text = text.replace("{name}", name)
             if path == file:
@@ -61,7 +61,7 @@ def version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Version:
         importlib.invalidate_caches()
         return code_version(importlib.import_module(f"{name}.steps").step)
 
-    return of
+    return version_after_edit
 
 
 @pytest.mark.parametrize(
@@ -71,24 +71,22 @@ def version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Version:
         ("steps.py", '"""Take a step."""', '"""Go one step, as far as\n\n    all of them say.\n    """'),
         ("steps.py", '    """Take a step."""\n', ""),
         ("steps.py", '"""Steps."""\n\n', ""),
-        ("steps.py", "x + OWN", "(x\n        + OWN)"),
+        ("steps.py", "x + LIMIT", "(x\n        + LIMIT)"),
         ("near.py", "NEAR = 1", "NEAR    =    1  # near"),
         ("late.py", "LATE = 1", "'''Late.'''\nLATE = 1"),
         ("unused.py", "1", "2"),
         ("deep/__init__.py", "DEEP = 1\n", "DEEP = 1\n\n"),
     ],
 )
-def test_words_and_layout_and_what_is_not_imported_leave_the_version(
-    version: Version, file: str, old: str, new: str
-) -> None:
+def test_comments_layout_and_unused_modules_keep_the_version(version: Version, file: str, old: str, new: str) -> None:
     assert version(file, old, new) == version()
 
 
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
-        ("steps.py", "OWN = 1", "OWN = 2"),
-        ("steps.py", "x + OWN", "x - OWN"),
+        ("steps.py", "LIMIT = 1", "LIMIT = 2"),
+        ("steps.py", "x + LIMIT", "x - LIMIT"),
         ("near.py", "NEAR = 1", "NEAR = 2"),
         ("indirect.py", "1", "2"),
         ("late.py", "1", "2"),
@@ -98,16 +96,16 @@ def test_words_and_layout_and_what_is_not_imported_leave_the_version(
         ("late.py", "LATE = 1", "LATE = 1\n'''A string that is no docstring.'''"),
     ],
 )
-def test_a_change_in_what_runs_changes_the_version(version: Version, file: str, old: str, new: str) -> None:
+def test_changed_code_changes_the_version(version: Version, file: str, old: str, new: str) -> None:
     assert version(file, old, new) != version()
 
 
-def test_a_file_that_an_editor_saved_with_a_byte_order_mark_is_read(version: Version) -> None:
+def test_byte_order_mark_keeps_the_version(version: Version) -> None:
     assert version("steps.py", '"""Steps."""', '\ufeff"""Steps."""') == version()
 
 
 def write_modules(folder: Path, monkeypatch: pytest.MonkeyPatch, **sources: str) -> Callable[[str], Any]:
-    """Write single-file modules to a folder on the search path; return how to import them."""
+    """Write single-file modules to a folder on the search path; return the function that imports them."""
     monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
     for name, text in sources.items():
         (folder / f"{name}.py").write_text(text)
@@ -118,30 +116,30 @@ def write_modules(folder: Path, monkeypatch: pytest.MonkeyPatch, **sources: str)
     return importlib.import_module
 
 
-def test_a_module_of_ones_own_counts_with_the_modules_that_lie_beside_it(
+def test_sources_of_a_plugin_include_modules_in_the_same_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sources = {
-        "beside_it": "import numpy\nimport beside_helper\nfrom pipeline.base.files import write_text\ndef build(): pass\n",
-        "beside_helper": "LIMIT = 1\n",
+        "user_plugin": "import numpy\nimport user_helper\nfrom pipeline.base.files import write_text\n"
+        "def build(): pass\n",
+        "user_helper": "LIMIT = 1\n",
     }
     write_modules(tmp_path, monkeypatch, **sources)
-    files = set(source_files("beside_it").values())
-    assert {tmp_path / "beside_it.py", tmp_path / "beside_helper.py", ROOT / "pipeline/base/files.py"} <= files
+    files = set(source_files("user_plugin").values())
+    assert {tmp_path / "user_plugin.py", tmp_path / "user_helper.py", ROOT / "pipeline/base/files.py"} <= files
     assert all(path.is_relative_to(tmp_path) or path.is_relative_to(ROOT / "pipeline") for path in files)
 
 
-def test_installed_libraries_count_by_their_versions_not_their_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bought = tmp_path / "site-packages"
-    bought.mkdir()
-    write_modules(bought, monkeypatch, bought_detector="import bought_helper\ndef build(): pass\n", bought_helper="")
-    assert source_files("bought_detector") == {"bought_detector": bought / "bought_detector.py"}
+def test_installed_libraries_count_by_version_not_by_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    sources = {"installed_detector": "import installed_helper\ndef build(): pass\n", "installed_helper": ""}
+    write_modules(site, monkeypatch, **sources)
+    assert source_files("installed_detector") == {"installed_detector": site / "installed_detector.py"}
     assert library_versions("h5py", "fdan") == {"h5py": h5py.__version__, "fdan": "0.1.0"}
 
 
-def test_the_installed_libraries_of_ones_own_module_are_found_in_its_imports_and_those_beside_it(
+def test_libraries_of_a_plugin_are_those_that_it_and_its_neighbours_import(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sources = {
@@ -151,11 +149,11 @@ def test_the_installed_libraries_of_ones_own_module_are_found_in_its_imports_and
     }
     module = write_modules(tmp_path, monkeypatch, **sources)("uses_libraries")
     assert [name for name in plugin_distributions(module.build) if name != "fdan"] == ["h5py", "scikit-image"]
-    assert plugin_distributions(h5py.File) == ["h5py", "numpy"]  # a builder that was itself installed
+    assert plugin_distributions(h5py.File) == ["h5py", "numpy"]  # the builder is itself in an installed library
     assert plugin_distributions(code_version) == plugin_distributions(None) == []
 
 
-def test_reading_what_is_imported_runs_none_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listing_source_files_runs_no_imported_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = {
         "runs_nothing": "def build():\n    from never_run import Network\n    return Network()\n",
         "never_run": "raise RuntimeError('this takes a minute')\n",
@@ -165,11 +163,9 @@ def test_reading_what_is_imported_runs_none_of_it(tmp_path: Path, monkeypatch: p
     assert "never_run" not in sys.modules
 
 
-def test_a_partial_function_has_the_version_of_the_function_inside(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_partial_has_the_version_of_its_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "from functools import partial\ndef make(x): return x\nbuild = partial(partial(make), 1)\n"
-    module = write_modules(tmp_path, monkeypatch, own_partial=text)("own_partial")
+    module = write_modules(tmp_path, monkeypatch, partial_builder=text)("partial_builder")
     assert code_version(module.build) == code_version(module.make)
 
 
@@ -182,12 +178,12 @@ JSON = st.recursive(
 
 @QUICK
 @given(st.dictionaries(st.text(max_size=3), JSON, max_size=5), st.randoms())
-def test_the_order_of_keys_does_not_matter(values: dict[str, Any], random: Any) -> None:
-    mixed = dict(random.sample(list(values.items()), len(values)))
-    assert digest(mixed) == digest(values)
-    assert fingerprint(mixed) == fingerprint(values)
+def test_order_of_keys_does_not_matter(values: dict[str, Any], random: Any) -> None:
+    shuffled = dict(random.sample(list(values.items()), len(values)))
+    assert digest(shuffled) == digest(values)
+    assert fingerprint(shuffled) == fingerprint(values)
 
 
 @pytest.mark.parametrize("other", [{"a": 1.5}, {"a": "1"}, {"a": [1]}, {"b": 1}, {"a": 1, "b": None}, {}])
-def test_another_value_is_another_fingerprint(other: dict[str, Any]) -> None:
+def test_different_values_have_different_fingerprints(other: dict[str, Any]) -> None:
     assert fingerprint(other) != fingerprint({"a": 1})

@@ -1,4 +1,4 @@
-"""The command `fdan`: the results as a table, files described, and every mistake one line and exit status 1."""
+"""The command `fdan`: the table of results, descriptions of files, and one-line errors with exit status 1."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ def fdan(*arguments: str) -> Result:
 
 
 def assert_one_line(result: Result, *words: str) -> None:
-    """Check for a failure that is told in one line."""
+    """Check that the command failed with a one-line error that contains the words."""
     assert result.exit_code == 1
     (line,) = result.output.splitlines()
     assert line.startswith("error: ")
@@ -29,17 +29,17 @@ def assert_one_line(result: Result, *words: str) -> None:
 
 
 def write_file(path: Path, **attributes: Any) -> Path:
-    """Write two clips of 1 and 2 tokens of 3 numbers, as a stage writes them."""
+    """Write a store of two clips with 1 and 2 tokens of width 3."""
     like = {"tokens": np.empty((0, 3), np.float32)}
-    told = {"schema": "fdan.embeddings/5", "config": {"size_px": 64}, "fingerprint": "cafe", **attributes}
-    with open_writer(path, like=like, attributes=told) as writer:
+    contents = {"schema": "fdan.embeddings/5", "config": {"size_px": 64}, "fingerprint": "cafe", **attributes}
+    with open_writer(path, like=like, attributes=contents) as writer:
         for number, clip_id in enumerate(("a", "b"), 1):
             writer.append(clip_id, {"tokens": np.zeros((number, 3), np.float32)})
     return path
 
 
 def write_results(folder: Path, *, name: str = "folds", **changes: Any) -> None:
-    """Write metrics of four clips: the protocol `name` is right on 3 of 4, random on all."""
+    """Write the metrics of four clips: predictions are correct on 3 of 4 for the protocol `name`, on all for random."""
     rows = [
         Prediction(
             protocol,
@@ -52,12 +52,12 @@ def write_results(folder: Path, *, name: str = "folds", **changes: Any) -> None:
             {
                 "visual": None,
                 "acoustic": None,
-                "fused": [0.9, 0.1] if clip < said_anger else [0.1, 0.9],
+                "fused": [0.9, 0.1] if clip < predicted_anger else [0.1, 0.9],
                 "video_only": None,
                 "audio_only": None,
             },
         )
-        for protocol, said_anger in ((name, 3), ("random", 2))
+        for protocol, predicted_anger in ((name, 3), ("random", 2))
         for clip in range(4)
     ]
     left_out = [{"clip_id": "x", "path": "x.mp4", "stage": "corpus", "reason": "is damaged"}]
@@ -68,20 +68,20 @@ def write_results(folder: Path, *, name: str = "folds", **changes: Any) -> None:
 
 def test_without_results_info_names_the_command_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert_one_line(fdan("info"), "evaluation.json is not there", "run: dvc repro")
+    assert_one_line(fdan("info"), "evaluation.json does not exist", "run: dvc repro")
 
 
-def test_with_results_info_shows_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_info_shows_the_table_of_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_results(tmp_path)
     monkeypatch.chdir(tmp_path)
     result = fdan("info")
     assert result.exit_code == 0
-    assert "4 clips, 1 left out; test parts, in %" in result.output
+    assert "4 clips, 1 left out; test results, in %" in result.output
     cells = [
         [cell.strip() for cell in line.strip("│").split("│")] for line in result.output.splitlines() if "│" in line
     ]
     by_protocol = {row[0]: row[1:] for row in cells}
-    folds = by_protocol["folds"]  # by hand: anger 2 of 2, fear 1 of 2; always saying one emotion is right on half
+    folds = by_protocol["folds"]  # anger 2 of 2, fear 1 of 2; the majority baseline is correct on half
     assert (folds[0], folds[1], folds[2], folds[4]) == ("fused", "75.0", "75.0", "50.0")
     assert by_protocol["random (speakers shared)"] == ["fused", "100.0", "100.0", "100.0 to 100.0", "50.0"]
     assert "Warning" not in result.output
@@ -94,7 +94,7 @@ def test_info_repeats_the_warning_of_random_weights(tmp_path: Path, monkeypatch:
     assert "Warning: random backbone weights." in fdan("info").output
 
 
-def test_a_path_or_name_with_brackets_is_shown_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_path_or_name_with_brackets_is_shown_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "[bold]"
     folder.mkdir()
     write_results(folder, name="[red]")
@@ -104,18 +104,18 @@ def test_a_path_or_name_with_brackets_is_shown_as_it_is(tmp_path: Path, monkeypa
     assert f"Report: {folder / 'results' / 'report.html'}" in output
 
 
-def test_info_describes_a_file_of_the_pipeline(tmp_path: Path) -> None:
+def test_info_describes_a_data_file(tmp_path: Path) -> None:
     result = fdan("info", str(write_file(tmp_path / "visual.h5", weights={"name": "/m/[v2]/x.pth [/bold]"})))
     assert result.exit_code == 0
-    told = dict(line.split(": ", 1) for line in result.output.splitlines())
-    assert told["clips"] == "2"
-    assert (told["schema"], told["fingerprint"], told["tokens"]) == ("fdan.embeddings/5", "cafe", "3 x 3")
-    assert told["config"] == "{'size_px': 64}"
-    assert told["weights"] == "{'name': '/m/[v2]/x.pth [/bold]'}"
+    description = dict(line.split(": ", 1) for line in result.output.splitlines())
+    assert description["clips"] == "2"
+    assert [description[key] for key in ("schema", "fingerprint", "tokens")] == ["fdan.embeddings/5", "cafe", "3 x 3"]
+    assert description["config"] == "{'size_px': 64}"
+    assert description["weights"] == "{'name': '/m/[v2]/x.pth [/bold]'}"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
-def test_a_truncated_file_is_one_line_with_the_stage_to_run_again(tmp_path: Path, share: float) -> None:
+def test_error_for_a_truncated_file_names_the_stage_to_run(tmp_path: Path, share: float) -> None:
     path = write_file(tmp_path / "visual.h5")
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
@@ -123,35 +123,36 @@ def test_a_truncated_file_is_one_line_with_the_stage_to_run_again(tmp_path: Path
     assert_one_line(fdan("info", str(path)), *words)
 
 
-def test_what_is_no_file_of_the_pipeline_is_one_line(tmp_path: Path) -> None:
+def test_missing_or_foreign_file_is_a_one_line_error(tmp_path: Path) -> None:
     assert_one_line(fdan("info", str(tmp_path / "faces.h5")), "faces.h5 is not there", "--single-item faces")
     assert_one_line(fdan("info", str(tmp_path)), f"{tmp_path} is damaged or no HDF5 file")
     other = write_file(tmp_path / "other.h5", schema="somebody.else/1")
     assert_one_line(fdan("info", str(other)), "other.h5 has the schema 'somebody.else/1'")
 
 
-def test_without_a_command_and_on_demand_the_help_lists_the_commands() -> None:
+def test_help_lists_the_commands() -> None:
     for result in (fdan(), fdan("--help")):
         assert "info" in result.output
     assert fdan("--help").exit_code == 0
     assert fdan("inof").exit_code == 2
 
 
-def test_the_console_script_ends_with_one_line_on_the_error_stream_and_status_1(tmp_path: Path) -> None:
+def test_console_script_fails_with_one_line_on_stderr_and_status_1(tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("fdan")
-    done = subprocess.run([script, "info"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: results/evaluation.json is not there; run: dvc repro\n"
+    process = subprocess.run([script, "info"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stdout) == (1, "")
+    assert process.stderr == "error: results/evaluation.json does not exist; run: dvc repro\n"
 
 
-def test_the_help_is_there_without_loading_what_is_heavy() -> None:
-    code = "import sys, pipeline.cli; sys.exit(bool({'torch', 'h5py', 'sklearn', 'librosa', 'av'} & set(sys.modules)))"
+def test_help_imports_no_heavy_library() -> None:
+    heavy = {"torch", "h5py", "sklearn", "librosa", "av"}
+    code = f"import sys, pipeline.cli.main; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"clips": 3, "left_out": []}'])
-def test_results_that_are_damaged_are_one_line(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_results_are_a_one_line_error(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("results").mkdir()
     Path("results/evaluation.json").write_text(text)
-    assert_one_line(fdan("info"), "evaluation.json is damaged or of another version", "run: dvc repro --force evaluate")
+    assert_one_line(fdan("info"), "evaluation.json is damaged or was written by", "run: dvc repro --force evaluate")

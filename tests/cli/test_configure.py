@@ -1,4 +1,4 @@
-"""`fdan configure` and `fdan doctor`: a corpus is described, params.yaml changed for it, and faults are named."""
+"""`fdan configure` describes a corpus and changes params.yaml for it; `fdan doctor` reports faults."""
 
 import shutil
 from pathlib import Path
@@ -23,7 +23,7 @@ from pipeline.parallel.pool import ExecutionConfig
 
 
 @pytest.fixture(autouse=True)
-def _workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
 
@@ -37,70 +37,71 @@ def params() -> dict[str, Any]:
     return loaded
 
 
-def ravdess(*names: str) -> Path:
+def write_ravdess(*names: str) -> Path:
+    """Write small media of these names below `media`; return the folder."""
     for name in names:
         write_short_media(Path("media") / name)
     return Path("media").resolve()
 
 
-def test_configure_says_what_it_found_and_points_the_parameters_at_it() -> None:
-    root = ravdess("01-01-05-01-01-01-01.mp4", "03-01-05-01-01-01-01.wav", "03-01-02-01-02-01-02.wav", "x.mp4")
+def test_configure_shows_the_survey_and_changes_the_parameters() -> None:
+    root = write_ravdess("01-01-05-01-01-01-01.mp4", "03-01-05-01-01-01-01.wav", "03-01-02-01-02-01-02.wav", "x.mp4")
     result = fdan("configure", "ravdess", "--root", "media")
     assert result.exit_code == 0
     for words in (
         "anger 1, neutral 1",
-        "film 1, sound file 1",
+        "video 1, sound file 1",
         "RAVDESS: 2 of 1440 speech trials; missing: ",
-        "1 files left out: the same performance",
-        "1 files left out: not a RAVDESS file name",
+        "1 file left out: the same performance",
+        "1 file left out: not a RAVDESS file name",
     ):
         assert words in result.output
-    after = params()
-    assert after["corpora"] == {"ravdess": {"adapter": "ravdess", "root": str(root)}}
-    assert after["render"] == {}
-    assert list(after["protocols"]) == ["speaker_folds", "random"]
-    assert after["protocols"]["speaker_folds"] == {"kind": "speaker_folds", "groups": "ravdess_6"}
-    assert after["embed_faces"]["weights"] == after["embed_mels"]["weights"] == "imagenet"
+    changed = params()
+    assert changed["corpora"] == {"ravdess": {"adapter": "ravdess", "root": str(root)}}
+    assert changed["render"] == {}
+    assert list(changed["protocols"]) == ["speaker_folds", "random"]
+    assert changed["protocols"]["speaker_folds"] == {"kind": "speaker_folds", "groups": "ravdess_6"}
+    assert changed["embed_faces"]["weights"] == changed["embed_mels"]["weights"] == "imagenet"
     for name, model in MODELS.items():
         read_section(name, model)
 
 
-def test_a_folder_that_holds_no_emotion_is_refused_and_the_parameters_stay() -> None:
+def test_corpus_without_known_emotions_is_refused() -> None:
     before = Path("params.yaml").read_bytes()
     for name in ("1001_DFA_ANG_XX.wav", "1001_DFA_DIS_XX.wav"):
         write_short_media(Path("media/AudioWAV") / name)
     result = fdan("configure", "folder", "--root", "media")
     assert result.exit_code == 1
-    assert "2 clips, and none has an emotion of the pipeline: they are labelled audiowav" in " ".join(
-        result.output.split()
-    )
+    output = " ".join(result.output.split())
+    assert "none of the 2 clips in " in output
+    assert "has a known emotion: they are labelled audiowav" in output
     assert Path("params.yaml").read_bytes() == before
 
 
-def test_a_merge_that_nothing_needs_any_more_is_told() -> None:
+def test_configure_notes_an_unused_merge() -> None:
     text = Path("params.yaml").read_text()
     Path("params.yaml").write_text(text.replace("merge: {", "merge: {boredom: neutral, "))
-    ravdess("01-01-05-01-01-01-01.mp4")
+    write_ravdess("01-01-05-01-01-01-01.mp4")
     result = fdan("configure", "ravdess", "--root", "media")
-    assert "manifest.merge renames 'boredom', and no clip here is labelled so" in result.output
+    assert "manifest.merge renames 'boredom', which no clip of this corpus has" in result.output
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("ravdess", "--root", "media", "--option", "vocal=[a"), "--option vocal=[a: the value cannot be read"),
+        (("ravdess", "--root", "media", "--option", "vocal=[a"), "--option vocal=[a: the value is not valid YAML"),
         (("a/b", "--adapter", "ravdess", "--root", "media"), "corpora.a/b: use only letters"),
     ],
 )
-def test_what_cannot_be_understood_is_one_line(arguments: tuple[str, ...], words: str) -> None:
-    ravdess("01-01-05-01-01-01-01.mp4")
+def test_invalid_argument_is_a_one_line_error(arguments: tuple[str, ...], words: str) -> None:
+    write_ravdess("01-01-05-01-01-01-01.mp4")
     result = fdan("configure", *arguments)
     assert result.exit_code == 1
     assert words in " ".join(result.output.split())
     assert "Traceback" not in result.output
 
 
-def test_ten_files_with_one_reason_are_one_line() -> None:
+def test_files_with_the_same_reason_share_one_note() -> None:
     for actor in range(1001, 1011):
         for suffix in (".wav", ".mp3"):
             write_short_media(Path("media") / f"{actor}_DFA_ANG_XX{suffix}")
@@ -109,8 +110,8 @@ def test_ten_files_with_one_reason_are_one_line() -> None:
     assert result.output.count("the audio is taken") == 1
 
 
-def test_configure_keeps_the_comments_and_all_that_does_not_concern_it() -> None:
-    ravdess("03-01-02-01-02-01-02.wav")
+def test_configure_keeps_comments_and_other_sections() -> None:
+    write_ravdess("03-01-02-01-02-01-02.wav")
     before = Path("params.yaml").read_text().splitlines()
     fdan("configure", "ravdess", "--root", "media")
     lines = Path("params.yaml").read_text().splitlines()
@@ -120,12 +121,12 @@ def test_configure_keeps_the_comments_and_all_that_does_not_concern_it() -> None
     assert any("# the first one is the one that the ablations use" in line for line in lines)
     assert len(before) - len(kept) <= 13  # the sample's lines, protocols and weights
     old, new = YAML(typ="safe").load("\n".join(before)), params()
-    unconcerned = set(old) - {"render", "corpora", "protocols", "embed_faces", "embed_mels"}
-    assert {name: new[name] for name in unconcerned} == {name: old[name] for name in unconcerned}
+    other_sections = set(old) - {"render", "corpora", "protocols", "embed_faces", "embed_mels"}
+    assert {name: new[name] for name in other_sections} == {name: old[name] for name in other_sections}
 
 
-def test_a_dry_run_changes_nothing_and_add_keeps_the_other_corpora() -> None:
-    ravdess("03-01-02-01-02-01-02.wav", "03-02-02-01-02-01-02.wav")
+def test_dry_run_changes_nothing_and_add_keeps_other_corpora() -> None:
+    write_ravdess("03-01-02-01-02-01-02.wav", "03-02-02-01-02-01-02.wav")
     before = Path("params.yaml").read_bytes()
     assert fdan("configure", "ravdess", "--root", "media", "--dry-run").exit_code == 0
     assert Path("params.yaml").read_bytes() == before
@@ -146,8 +147,8 @@ def test_a_dry_run_changes_nothing_and_add_keeps_the_other_corpora() -> None:
         (("savee", "--root", "media"), "contains no clip of 'savee'; looked for DC/a01.wav"),
     ],
 )
-def test_a_mistake_is_one_line_and_changes_nothing(arguments: tuple[str, ...], words: str) -> None:
-    ravdess("03-01-02-01-02-01-02.wav")
+def test_error_is_one_line_and_changes_nothing(arguments: tuple[str, ...], words: str) -> None:
+    write_ravdess("03-01-02-01-02-01-02.wav")
     before = Path("params.yaml").read_bytes()
     result = fdan("configure", *arguments)
     assert result.exit_code == 1
@@ -156,35 +157,35 @@ def test_a_mistake_is_one_line_and_changes_nothing(arguments: tuple[str, ...], w
     assert Path("params.yaml").read_bytes() == before
 
 
-def test_a_corpus_of_nothing_but_pointers_is_refused_and_says_what_to_run() -> None:
+def test_corpus_of_git_lfs_pointers_is_refused_with_the_command_to_run() -> None:
     Path("media").mkdir()
     Path("media/1001_DFA_ANG_XX.wav").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     result = fdan("configure", "crema_d", "--root", "media")
     assert result.exit_code == 1
     assert "no file of" in result.output
-    assert "1 files left out: a git-lfs pointer, not the media; run: git lfs pull" in result.output
+    assert "1 file left out: a git-lfs pointer, not the media; run: git lfs pull" in result.output
 
 
-def test_a_file_that_stands_in_for_a_spoiled_one_is_counted_as_what_it_is() -> None:
+def test_fallback_for_an_unreadable_file_is_counted() -> None:
     write_short_media(Path("media/1001_DFA_ANG_XX.mp3"))
     Path("media/1001_DFA_ANG_XX.wav").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     result = fdan("configure", "crema_d", "--root", "media")
     assert result.exit_code == 0
     assert "sound file 1" in result.output
-    assert "1 files left out: a git-lfs pointer, not the media; run: git lfs pull" in result.output
-    assert "the audio is taken" not in result.output  # it is the audio
+    assert "1 file left out: a git-lfs pointer, not the media; run: git lfs pull" in result.output
+    assert "the audio is taken" not in result.output  # the MP3 file is used instead
 
 
-def test_doctor_finds_nothing_wrong_with_the_project_as_it_is() -> None:
+def test_doctor_finds_no_fault_in_the_default_project() -> None:
     result = fdan("doctor")
     assert result.exit_code == 0
     assert "params.yaml: all 13 sections are valid" in result.output
-    assert "corpora.sample: is drawn at the first dvc repro" in result.output
+    assert "corpora.sample: will be rendered by the first dvc repro" in result.output
     assert "embed_faces.weights: random" in result.output
     assert "FAULT" not in result.output
 
 
-def test_doctor_names_every_fault_at_once() -> None:
+def test_doctor_reports_all_faults_at_once() -> None:
     changed = params()
     changed["faces"]["detectr"] = "cascade"
     changed["train"]["epochs"] = 0
@@ -195,8 +196,8 @@ def test_doctor_names_every_fault_at_once() -> None:
     result = fdan("doctor")
     assert result.exit_code == 1
     faults = [line for line in result.output.splitlines() if line.startswith("FAULT")]
-    assert len(faults) == 6  # embed_mels has the weights of embed_faces, and the detector is looked at by itself
-    for words in ("faces.detectr: unknown key", "train.epochs = 0", "no folder 'nowhere'", "mine.pth is not there"):
+    assert len(faults) == 6  # embed_mels shares the weights of embed_faces, and the section faces fails in two checks
+    for words in ("faces.detectr: unknown key", "train.epochs = 0", "no folder 'nowhere'", "mine.pth does not exist"):
         assert any(words in line for line in faults), words
 
 
@@ -208,7 +209,7 @@ def test_doctor_names_every_fault_at_once() -> None:
         ("nonsense", {}, "unknown section 'nonsense'"),
     ],
 )
-def test_doctor_looks_behind_names_and_overrides(section: str, values: dict[str, Any], words: str) -> None:
+def test_doctor_checks_plugins_and_overrides(section: str, values: dict[str, Any], words: str) -> None:
     changed = params()
     changed[section] = changed.get(section, {}) | values
     with Path("params.yaml").open("w") as file:
@@ -218,41 +219,41 @@ def test_doctor_looks_behind_names_and_overrides(section: str, values: dict[str,
     assert words in result.output
 
 
-def test_doctor_tells_where_weights_must_lie_until_they_do() -> None:
+def test_doctor_says_where_to_put_missing_weights() -> None:
     changed = params()
     changed["embed_faces"]["weights"] = "imagenet"
     with Path("params.yaml").open("w") as file:
         YAML(typ="safe").dump(changed, file)
     published = WEIGHT_FILES["resnet34"]
     output = fdan("doctor").output
-    assert all(words in output for words in (published.url, published.sha256, str(published.place)))
-    published.place.parent.mkdir(parents=True)
-    published.place.touch()
-    assert f"ok    embed_faces.weights: {published.place} is there" in fdan("doctor").output
+    assert all(words in output for words in (published.url, published.sha256, str(published.path)))
+    published.path.parent.mkdir(parents=True)
+    published.path.touch()
+    assert f"ok    embed_faces.weights: {published.path} exists" in fdan("doctor").output
 
 
-def test_doctor_tells_of_the_weights_that_level_eyes() -> None:
+def test_doctor_checks_the_landmark_weights() -> None:
     changed = params()
     changed["faces"]["align"] = "fan"
     with Path("params.yaml").open("w") as file:
         YAML(typ="safe").dump(changed, file)
     (published,) = landmarks.WEIGHT_FILES["fan"]
-    assert f"note  faces.landmark_weights: {published.missing()}" in fdan("doctor").output
+    assert f"note  faces.landmark_weights: {published.missing_message()}" in fdan("doctor").output
     changed["faces"]["landmark_weights"] = "nowhere.pth"
     with Path("params.yaml").open("w") as file:
         YAML(typ="safe").dump(changed, file)
-    assert "FAULT faces.landmark_weights: nowhere.pth is not there" in fdan("doctor").output
+    assert "FAULT faces.landmark_weights: nowhere.pth does not exist" in fdan("doctor").output
 
 
-def test_doctor_tries_the_protocols_on_the_manifest() -> None:
+def test_doctor_checks_the_protocols_against_the_manifest() -> None:
     for speaker in "ab":
         for emotion in ("anger", "fear"):
-            write_short_media(Path("films") / emotion / f"{speaker}_1.wav")
-    fdan("configure", "mine", "--adapter", "folder", "--root", "films")
+            write_short_media(Path("videos") / emotion / f"{speaker}_1.wav")
+    fdan("configure", "mine", "--adapter", "folder", "--root", "videos")
     assert list(read_section("protocols", dict[str, ProtocolConfig])) == ["random"]  # too few speakers for folds
-    config = CorpusConfig(adapter="folder", root="films")
-    found = probe_corpus("mine", config, ExecutionConfig(scheduler="synchronous"))
-    clips, left_out = build_manifest(found.clips, found.exclusions, ManifestConfig())
+    config = CorpusConfig(adapter="folder", root="videos")
+    probed = probe_corpus("mine", config, ExecutionConfig(scheduler="synchronous"))
+    clips, left_out = build_manifest(probed.clips, probed.exclusions, ManifestConfig())
     write_rows(Path("data/manifest.csv"), clips, Clip)
     write_rows(Path("data/exclusions.csv"), left_out, Exclusion)
     result = fdan("doctor")

@@ -197,7 +197,7 @@ def test_a_mistyped_backbone_lists_the_names() -> None:
 @pytest.mark.parametrize(("there", "said"), [(0, "no cuda device here"), (1, "1 cuda device here")])
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, there: int, said: str) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
-    with pytest.raises(ParameterError, match=rf"run\.device = 'cuda:1': torch finds {said}; there is cpu"):
+    with pytest.raises(ParameterError, match=rf"run\.device = 'cuda:1': torch finds {said}; use cpu"):
         load_backbone(SMALL, "cuda:1")
 
 

@@ -48,11 +48,11 @@ def test_missing_media_do_not_stop_the_run(media: Path) -> None:
 
 def test_job_detects_media_that_change_later(media: Path) -> None:
     first, second = clip_jobs("acoustic")
-    assert first.unchanged()
-    assert second.unchanged()
+    assert first.is_unchanged()
+    assert second.is_unchanged()
     (media / "b.wav").write_text("other bytes")
-    assert first.unchanged()
-    assert not second.unchanged()
+    assert first.is_unchanged()
+    assert not second.is_unchanged()
 
 
 def test_unreadable_media_are_left_to_the_step(media: Path) -> None:

@@ -1,4 +1,4 @@
-"""Reading media: the right frames at the right times, the right sound, and a reason where there is none."""
+"""Reading media: the right frames at the right times, the right sound, and a reason if there is none."""
 
 import struct
 from fractions import Fraction
@@ -18,12 +18,12 @@ from pipeline.media.sound import Channels, read_audio
 CHOICES: tuple[Channels, ...] = ("first", "center")
 
 
-def tone(*, hertz: float, seconds: float, rate_hz: int) -> NDArray[np.float32]:
+def sine(*, hertz: float, seconds: float, rate_hz: int) -> NDArray[np.float32]:
     return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate_hz)) / rate_hz)).astype(np.float32)
 
 
-def test_probing_tells_what_decoding_finds(tmp_path: Path, grey_levels: NDArray[np.uint8]) -> None:
-    path = write_media(tmp_path / "a.mp4", frames=grey_levels, sound=tone(hertz=440, seconds=1, rate_hz=16000))
+def test_probe_returns_what_the_file_contains(tmp_path: Path, grey_levels: NDArray[np.uint8]) -> None:
+    path = write_media(tmp_path / "a.mp4", frames=grey_levels, sound=sine(hertz=440, seconds=1, rate_hz=16000))
     info = probe(path)
     assert (info.frames, info.width_px, info.height_px) == (25, 64, 64)
     assert (info.rate_hz, info.channels) == (16000, 1)
@@ -31,8 +31,8 @@ def test_probing_tells_what_decoding_finds(tmp_path: Path, grey_levels: NDArray[
 
 
 @pytest.mark.parametrize("kind", ["sound", "picture"])
-def test_a_missing_modality_is_seen(tmp_path: Path, grey_levels: NDArray[np.uint8], kind: str) -> None:
-    sound = tone(hertz=440, seconds=1, rate_hz=16000)
+def test_missing_modality_is_detected(tmp_path: Path, grey_levels: NDArray[np.uint8], kind: str) -> None:
+    sound = sine(hertz=440, seconds=1, rate_hz=16000)
     path = (
         write_media(tmp_path / "a.mp4", frames=grey_levels)
         if kind == "picture"
@@ -41,22 +41,22 @@ def test_a_missing_modality_is_seen(tmp_path: Path, grey_levels: NDArray[np.uint
     assert (probe(path).has_video, probe(path).has_audio) == (kind == "picture", kind == "sound")
 
 
-def test_frames_are_taken_from_the_middles_of_equal_parts(tmp_path: Path, grey_levels: NDArray[np.uint8]) -> None:
+def test_frames_come_from_the_middles_of_equal_parts(tmp_path: Path, grey_levels: NDArray[np.uint8]) -> None:
     path = write_media(tmp_path / "a.mp4", frames=grey_levels)
     frames, times = read_frames(path, count=5)
-    # Five parts of five frames: 2, 7, 12, … are their middles; H.264 may be off by a level or two.
+    # Frames 2, 7, 12, … are the middles of five parts of five frames; H.264 may change a grey level by one or two.
     numbers = frames.mean((1, 2, 3)) / 10
     np.testing.assert_allclose(numbers, [2, 7, 12, 17, 22], atol=0.4)
     np.testing.assert_allclose(times, np.array([2, 7, 12, 17, 22]) / 25, atol=1e-6)
 
 
-def test_a_clip_with_fewer_frames_than_asked_gives_each_once(tmp_path: Path, grey_levels: NDArray[np.uint8]) -> None:
+def test_clip_with_too_few_frames_gives_each_frame_once(tmp_path: Path, grey_levels: NDArray[np.uint8]) -> None:
     frames, times = read_frames(write_media(tmp_path / "a.mp4", frames=grey_levels[:3]), count=16)
     assert len(frames) == len(times) == 3
     assert (np.diff(times) > 0).all()
 
 
-def test_colours_come_as_rgb(tmp_path: Path) -> None:
+def test_frames_are_rgb(tmp_path: Path) -> None:
     red = np.zeros((5, 64, 64, 3), np.uint8)
     red[..., 0] = 250
     frames, _ = read_frames(write_media(tmp_path / "a.mp4", frames=red), count=1)
@@ -65,7 +65,7 @@ def test_colours_come_as_rgb(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rate_hz", [8000, 16000, 44100])
 def test_sound_keeps_its_pitch_and_length_at_any_rate(tmp_path: Path, rate_hz: int) -> None:
-    path = write_media(tmp_path / "a.wav", sound=tone(hertz=440, seconds=1, rate_hz=rate_hz), rate_hz=rate_hz)
+    path = write_media(tmp_path / "a.wav", sound=sine(hertz=440, seconds=1, rate_hz=rate_hz), rate_hz=rate_hz)
     sound = read_audio(path, rate_hz=16000)
     assert len(sound) == pytest.approx(16000, abs=64)
     spectrum = np.abs(np.fft.rfft(sound[:16000], 16000))
@@ -74,55 +74,55 @@ def test_sound_keeps_its_pitch_and_length_at_any_rate(tmp_path: Path, rate_hz: i
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "cut"])
-def test_a_damaged_file_is_a_reasoned_failure(tmp_path: Path, grey_levels: NDArray[np.uint8], damage: str) -> None:
+def test_damaged_file_raises_a_clip_error(tmp_path: Path, grey_levels: NDArray[np.uint8], damage: str) -> None:
     path = write_media(tmp_path / "a.mp4", frames=grey_levels)
-    whole = path.read_bytes()
-    path.write_bytes({"empty": b"", "text": b"version https://git-lfs", "cut": whole[: len(whole) // 2]}[damage])
+    content = path.read_bytes()
+    path.write_bytes({"empty": b"", "text": b"version https://git-lfs", "cut": content[: len(content) // 2]}[damage])
     for read in (probe, lambda path: read_frames(path, count=4), lambda path: read_audio(path, rate_hz=16000)):
         with pytest.raises(ClipError, match=r"cannot be decoded"):
             read(path)
 
 
-def test_asking_a_silent_film_for_its_sound_is_a_reasoned_failure(
-    tmp_path: Path, grey_levels: NDArray[np.uint8]
-) -> None:
+def test_reading_sound_of_a_silent_video_raises_a_clip_error(tmp_path: Path, grey_levels: NDArray[np.uint8]) -> None:
     path = write_media(tmp_path / "a.mp4", frames=grey_levels)
     with pytest.raises(ClipError, match="no audio"):
         read_audio(path, rate_hz=16000)
 
 
-def test_a_crop_survives_its_encoding() -> None:
+def test_jpeg_encoding_keeps_the_image() -> None:
     ramp = np.linspace(0, 255, 64).astype(np.uint8)
     image = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None], np.uint8(128)), -1)
-    again = decode_jpeg(encode_jpeg(image))
-    assert np.abs(again.astype(int) - image).mean() < 2
+    decoded = decode_jpeg(encode_jpeg(image))
+    assert np.abs(decoded.astype(int) - image).mean() < 2
 
 
-def turned(path: Path, degrees: int) -> Path:
-    """Write the matrix into an MP4 file that tells players to turn the picture clockwise, as telephones do."""
+def set_rotation(path: Path, degrees: int) -> Path:
+    """Write the matrix into an MP4 file that makes players rotate the picture clockwise, as phones do."""
     one = 1 << 16
     matrix = {90: (0, one, 0, -one, 0, 0, 0, 0, 1 << 30), 180: (-one, 0, 0, 0, -one, 0, 0, 0, 1 << 30)}[degrees]
     data = bytearray(path.read_bytes())
-    start = data.index(b"tkhd") + 44  # the type, flags, times, ids and volume come first
+    start = data.index(b"tkhd") + 44  # after the type, flags, times, ids and volume
     data[start : start + 36] = struct.pack(">9i", *matrix)
     path.write_bytes(data)
     return path
 
 
 @pytest.mark.parametrize("degrees", [90, 180])
-def test_a_picture_stored_turned_comes_upright(tmp_path: Path, degrees: int) -> None:
-    shown = np.zeros((96, 64, 3), np.uint8)  # what is to be seen: bright at the top left
-    shown[:32, :32] = 250
-    stored = np.rot90(shown, degrees // 90)  # turning it clockwise again gives it back
-    path = turned(write_media(tmp_path / "a.mp4", frames=np.stack([stored] * 3)), degrees)
+def test_rotated_video_is_read_upright(tmp_path: Path, degrees: int) -> None:
+    upright = np.zeros((96, 64, 3), np.uint8)  # bright at the top left
+    upright[:32, :32] = 250
+    stored = np.rot90(upright, degrees // 90)  # a clockwise rotation restores `upright`
+    path = set_rotation(write_media(tmp_path / "a.mp4", frames=np.stack([stored] * 3)), degrees)
     frames, _ = read_frames(path, count=1)
     assert frames.shape[1:] == (96, 64, 3)
     assert frames[0, 4:28, 4:28].min() > 200
     assert frames[0, 40:].max() < 50
 
 
-def encoded(path: Path, codec: str, pixels: str, frames: NDArray[np.uint8], times: list[int] | None = None) -> Path:
-    """Write frames losslessly in any pixel format, each shown at its own time in 1/25 s."""
+def write_lossless(
+    path: Path, codec: str, pixels: str, frames: NDArray[np.uint8], times: list[int] | None = None
+) -> Path:
+    """Write frames losslessly in any pixel format; `times` are the presentation times in 1/25 s."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25)
         assert isinstance(stream, av.VideoStream)
@@ -137,17 +137,15 @@ def encoded(path: Path, codec: str, pixels: str, frames: NDArray[np.uint8], time
 
 
 @pytest.mark.parametrize("pixels", ["gray", "yuv420p10le", "yuv444p", "bgr0"])
-def test_any_pixel_format_comes_as_rgb(tmp_path: Path, grey_levels: NDArray[np.uint8], pixels: str) -> None:
-    frames, _ = read_frames(encoded(tmp_path / "a.mkv", "ffv1", pixels, grey_levels), count=5)
+def test_any_pixel_format_is_read_as_rgb(tmp_path: Path, grey_levels: NDArray[np.uint8], pixels: str) -> None:
+    frames, _ = read_frames(write_lossless(tmp_path / "a.mkv", "ffv1", pixels, grey_levels), count=5)
     np.testing.assert_allclose(frames.mean((1, 2, 3)) / 10, [2, 7, 12, 17, 22], atol=0.3)
 
 
-def test_at_a_variable_rate_frames_are_taken_by_time_and_not_by_number(
-    tmp_path: Path, grey_levels: NDArray[np.uint8]
-) -> None:
-    # Twenty frames in the first 0.8 s, then five in four seconds.
+def test_frames_of_a_variable_rate_are_chosen_by_time(tmp_path: Path, grey_levels: NDArray[np.uint8]) -> None:
+    # Twenty frames in the first 0.8 s, then five frames in four seconds.
     times = [*range(20), *range(20, 120, 20)]
-    path = encoded(tmp_path / "a.mkv", "ffv1", "yuv444p", grey_levels, times)
+    path = write_lossless(tmp_path / "a.mkv", "ffv1", "yuv444p", grey_levels, times)
     frames, seconds = read_frames(path, count=4)
     shown = [times[round(level)] / 25 for level in frames.mean((1, 2, 3)) / 10]
     np.testing.assert_allclose(seconds, shown, atol=0.002)  # Matroska counts milliseconds
@@ -156,34 +154,32 @@ def test_at_a_variable_rate_frames_are_taken_by_time_and_not_by_number(
 
 
 @pytest.mark.parametrize("side", [1, 2, 8])
-def test_a_tiny_picture_can_be_read(tmp_path: Path, side: int) -> None:
-    path = encoded(tmp_path / "a.mkv", "ffv1", "gray", np.full((3, side, side, 3), 99, np.uint8))
+def test_tiny_video_can_be_read(tmp_path: Path, side: int) -> None:
+    path = write_lossless(tmp_path / "a.mkv", "ffv1", "gray", np.full((3, side, side, 3), 99, np.uint8))
     frames, _ = read_frames(path, count=2)
     assert frames.shape == (2, side, side, 3)
     assert probe(path).width_px == side
 
 
-def test_film_that_ends_before_the_sound_and_sound_that_ends_before_the_film(
-    tmp_path: Path, grey_levels: NDArray[np.uint8]
-) -> None:
-    path = write_media(tmp_path / "a.mp4", frames=grey_levels[:5], sound=tone(hertz=440, seconds=2, rate_hz=16000))
+def test_video_and_sound_may_end_at_different_times(tmp_path: Path, grey_levels: NDArray[np.uint8]) -> None:
+    path = write_media(tmp_path / "a.mp4", frames=grey_levels[:5], sound=sine(hertz=440, seconds=2, rate_hz=16000))
     _, times = read_frames(path, count=4)
     assert times.max() < 0.2
     assert len(read_audio(path, rate_hz=16000)) == pytest.approx(32000, abs=2100)
     assert probe(path).duration_s == pytest.approx(2, abs=0.15)
-    path = write_media(tmp_path / "b.mp4", frames=grey_levels, sound=tone(hertz=440, seconds=0.2, rate_hz=16000))
+    path = write_media(tmp_path / "b.mp4", frames=grey_levels, sound=sine(hertz=440, seconds=0.2, rate_hz=16000))
     assert len(read_frames(path, count=16)[0]) == 16
     assert probe(path).duration_s == pytest.approx(1, abs=0.05)
 
 
 @pytest.mark.parametrize("codec", ["pcm_s24le", "pcm_f32le", "pcm_u8", "pcm_s32le"])
 @pytest.mark.parametrize("rate_hz", [8000, 192000])
-def test_any_sample_format_and_rate_gives_the_tone_at_its_level(tmp_path: Path, codec: str, rate_hz: int) -> None:
+def test_any_sample_format_and_rate_keeps_pitch_and_level(tmp_path: Path, codec: str, rate_hz: int) -> None:
     path = tmp_path / "a.wav"
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate_hz, layout="mono")
         assert isinstance(stream, av.AudioStream)
-        packed = tone(hertz=440, seconds=1, rate_hz=rate_hz)[None]
+        packed = sine(hertz=440, seconds=1, rate_hz=rate_hz)[None]
         frame = av.AudioFrame.from_ndarray(packed, format="flt", layout="mono")
         frame.sample_rate = rate_hz
         container.mux([*stream.encode(frame), *stream.encode()])
@@ -193,21 +189,21 @@ def test_any_sample_format_and_rate_gives_the_tone_at_its_level(tmp_path: Path, 
     assert np.sqrt(np.mean(sound[1000:-1000] ** 2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
 
 
-def test_of_five_channels_and_a_sixth_the_centre_holds_the_dialogue(tmp_path: Path) -> None:
-    channels = np.stack([tone(hertz=100 * (number + 2), seconds=1, rate_hz=16000) for number in range(6)])
+def test_channel_of_surround_sound_can_be_chosen(tmp_path: Path) -> None:
+    channels = np.stack([sine(hertz=100 * (number + 2), seconds=1, rate_hz=16000) for number in range(6)])
     path = write_media(tmp_path / "a.wav", sound=channels, layout="5.1")
     assert probe(path).channels == 6
     pitch = {
         wanted: np.abs(np.fft.rfft(read_audio(path, rate_hz=16000, channels=wanted)[:16000], 16000)).argmax()
         for wanted in CHOICES
     }
-    assert pitch == {"first": 200, "center": 400}  # front left, front right, then the centre
+    assert pitch == {"first": 200, "center": 400}  # the order is front left, front right, centre
 
 
-def test_sound_beyond_full_scale_stays_finite_and_sound_of_20_ms_is_kept(tmp_path: Path) -> None:
-    loud = write_media(tmp_path / "a.wav", sound=np.sign(tone(hertz=440, seconds=1, rate_hz=16000)))
+def test_clipped_sound_stays_finite_and_short_sound_is_kept(tmp_path: Path) -> None:
+    loud = write_media(tmp_path / "a.wav", sound=np.sign(sine(hertz=440, seconds=1, rate_hz=16000)))
     sound = read_audio(loud, rate_hz=8000)
     assert np.isfinite(sound).all()
     assert np.abs(sound).max() < 1.5  # a resampler overshoots at the edges of a square
-    short = write_media(tmp_path / "b.wav", sound=tone(hertz=440, seconds=0.02, rate_hz=16000))
+    short = write_media(tmp_path / "b.wav", sound=sine(hertz=440, seconds=0.02, rate_hz=16000))
     assert len(read_audio(short, rate_hz=16000)) == 320

@@ -1,4 +1,4 @@
-"""Mapping a step over clips: nothing computed twice, failures named, one file whatever the number of workers."""
+"""Mapping a step over clips: each clip is computed once, failures are named, workers do not change the file."""
 
 import hashlib
 import io
@@ -30,8 +30,8 @@ from pipeline.parallel.progress import progress_bar
 from pipeline.store.reader import Reader
 
 SCHEMA = "fdan.test/1"
-TOLD = {"schema": SCHEMA}
-HERE = Pool(ExecutionConfig(scheduler="synchronous"))
+ATTRIBUTES = {"schema": SCHEMA}
+SYNCHRONOUS = Pool(ExecutionConfig(scheduler="synchronous"))
 EMPTY = {"values": np.empty((0, 2), np.float32), "times": np.empty(0, np.float32)}
 
 
@@ -54,76 +54,79 @@ def jobs(numbers: list[int]) -> list[ClipJob]:
 
 
 def extract_to(folder: Path, numbers: list[int], **run: Any) -> tuple[ExtractionSummary, str]:
-    """Fill `folder/out.h5`; return the tally and the file's md5."""
+    """Write `folder/out.h5`; return the summary and the file's md5."""
     with Pool(ExecutionConfig(**({"scheduler": "synchronous", "max_failures": 0.5} | run))) as pool:
-        tally = extract_to_file(
-            folder / "out.h5", jobs(numbers), double(folder), like=EMPTY, attributes=TOLD, pool=pool
+        summary = extract_to_file(
+            folder / "out.h5", jobs(numbers), counting_step(folder), like=EMPTY, attributes=ATTRIBUTES, pool=pool
         )
-    return tally, hashlib.md5((folder / "out.h5").read_bytes()).hexdigest()
+    return summary, hashlib.md5((folder / "out.h5").read_bytes()).hexdigest()
 
 
-def double(folder: Path) -> Step:
-    """Return the step that computes as `compute` does."""
-    compute_here = partial(compute, log=folder / "log")
-    return Step("double", compute_here, compute, params={}, libraries=("numpy",), hardware="any")
+def counting_step(folder: Path) -> Step:
+    """Return a step that calls `compute` and logs to `folder/log`."""
+    logging_compute = partial(compute, log=folder / "log")
+    return Step("double", logging_compute, compute, params={}, libraries=("numpy",), hardware="any")
 
 
-def computed(folder: Path) -> list[int]:
+def pop_computed(folder: Path) -> list[int]:
+    """Return the sorted numbers in the log, and delete the log."""
     lines = (folder / "log").read_text().splitlines()
     (folder / "log").unlink()
     return sorted(map(int, lines))
 
 
-def test_what_is_computed_once_is_never_computed_again(tmp_path: Path) -> None:
-    tally, first = extract_to(tmp_path, [1, 2, 3])
-    assert (tally.computed, tally.remembered, computed(tmp_path)) == (3, 0, [1, 2, 3])
-    tally, second = extract_to(tmp_path, [1, 2, 3])
-    assert (tally.computed, tally.remembered) == (0, 3)
+def test_second_run_computes_nothing(tmp_path: Path) -> None:
+    summary, first = extract_to(tmp_path, [1, 2, 3])
+    assert (summary.computed, summary.from_memo, pop_computed(tmp_path)) == (3, 0, [1, 2, 3])
+    summary, second = extract_to(tmp_path, [1, 2, 3])
+    assert (summary.computed, summary.from_memo) == (0, 3)
     assert not (tmp_path / "log").exists()
     assert first == second
 
 
-def test_one_clip_more_costs_one_clip_and_one_less_costs_none(tmp_path: Path) -> None:
+def test_new_clip_costs_one_computation_and_removed_clip_costs_none(tmp_path: Path) -> None:
     extract_to(tmp_path, [1, 2, 4])
-    computed(tmp_path)
+    pop_computed(tmp_path)
     extract_to(tmp_path, [1, 2, 3, 4])
-    assert computed(tmp_path) == [3]
+    assert pop_computed(tmp_path) == [3]
     extract_to(tmp_path, [1, 4])
     assert not (tmp_path / "log").exists()
     assert list(Reader(tmp_path / "out.h5", schema=SCHEMA)) == ["clip01", "clip04"]
 
 
-def test_a_clip_that_parameters_leave_out_is_looked_at_once(tmp_path: Path) -> None:
-    tallies = [extract_to(tmp_path, [1, 77])[0] for _ in range(2)]
-    assert [tally.excluded for tally in tallies] == [{"clip77": "shows nobody ä"}] * 2
-    assert [tally.failures for tally in tallies] == [{}] * 2
-    assert computed(tmp_path) == [1, 77]
+def test_excluded_clip_is_computed_once(tmp_path: Path) -> None:
+    summaries = [extract_to(tmp_path, [1, 77])[0] for _ in range(2)]
+    assert [summary.excluded for summary in summaries] == [{"clip77": "shows nobody ä"}] * 2
+    assert [summary.failures for summary in summaries] == [{}] * 2
+    assert pop_computed(tmp_path) == [1, 77]
     assert list(Reader(tmp_path / "out.h5", schema=SCHEMA)) == ["clip01"]
 
 
-def test_a_clip_whose_bytes_have_changed_is_computed_again_under_its_name(tmp_path: Path) -> None:
+def test_clip_with_changed_bytes_is_computed_again(tmp_path: Path) -> None:
     for number in (2, 3, 2):
         job = ClipJob("clip", f"content {number}", partial(int, number))
-        extract_to_file(tmp_path / "out.h5", [job], double(tmp_path), like=EMPTY, attributes=TOLD, pool=HERE)
+        extract_to_file(
+            tmp_path / "out.h5", [job], counting_step(tmp_path), like=EMPTY, attributes=ATTRIBUTES, pool=SYNCHRONOUS
+        )
         assert len(Reader(tmp_path / "out.h5", schema=SCHEMA)["clip"]["values"]) == number
-    assert computed(tmp_path) == [2, 3]
+    assert pop_computed(tmp_path) == [2, 3]
 
 
-def test_a_spoiled_memo_entry_is_computed_again_and_the_result_is_the_same(tmp_path: Path) -> None:
+def test_damaged_memo_entry_is_computed_again_with_the_same_result(tmp_path: Path) -> None:
     _, first = extract_to(tmp_path, [1, 2, 3])
-    computed(tmp_path)
+    pop_computed(tmp_path)
     entry = sorted(Memo().folder.rglob("*.entry"))[0]
     entry.write_bytes(entry.read_bytes()[:-4])
     _, second = extract_to(tmp_path, [1, 2, 3])
-    assert len(computed(tmp_path)) == 1
+    assert len(pop_computed(tmp_path)) == 1
     assert first == second
 
 
-def test_a_clip_that_fails_is_named_with_its_reason_and_the_others_are_kept(
+def test_failed_clip_is_reported_with_its_reason_and_the_others_are_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tally, _ = extract_to(tmp_path, [1, 13, 2, 77])
-    assert tally.failures == {"clip13": "is unlucky"}
+    summary, _ = extract_to(tmp_path, [1, 13, 2, 77])
+    assert summary.failures == {"clip13": "is unlucky"}
     cells = [cell.strip() for cell in capsys.readouterr().err.splitlines()[-2].split("│")[1:-1]]
     assert cells == ["double", "3", "0", "1", "1", "clip13: is unlucky"]
     reader = Reader(tmp_path / "out.h5", schema=SCHEMA)
@@ -131,66 +134,70 @@ def test_a_clip_that_fails_is_named_with_its_reason_and_the_others_are_kept(
     assert reader.attributes["failures"] == {"clip13": "is unlucky"}
 
 
-def test_a_clip_whose_media_change_while_it_is_computed_is_never_kept(tmp_path: Path) -> None:
+def test_result_is_discarded_if_the_media_change_during_the_run(tmp_path: Path) -> None:
     job = ClipJob("clip", "content", partial(int, 2), lambda: False)
-    with pytest.raises(PipelineError, match="the media of clip have changed meanwhile; run: dvc repro"):
-        extract_to_file(tmp_path / "out.h5", [job], double(tmp_path), like=EMPTY, attributes=TOLD, pool=HERE)
+    with pytest.raises(PipelineError, match="the media of clip changed during the run; run: dvc repro"):
+        extract_to_file(
+            tmp_path / "out.h5", [job], counting_step(tmp_path), like=EMPTY, attributes=ATTRIBUTES, pool=SYNCHRONOUS
+        )
     assert not list(Memo().folder.rglob("*.entry"))
 
 
-def test_too_many_failures_are_an_error_and_leave_no_file(tmp_path: Path) -> None:
+def test_too_many_failures_raise_and_leave_no_file(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"1 of 2 clips failed, more than run.max_failures = 10%.*is unlucky"):
         extract_to(tmp_path, [13, 2], max_failures=0.1)
     assert not (tmp_path / "out.h5").exists()
 
 
-def test_a_bug_is_no_failed_clip(tmp_path: Path) -> None:
+def test_bug_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        extract_to_file(tmp_path / "out.h5", jobs([1]), double(tmp_path / "no"), like=EMPTY, attributes={}, pool=HERE)
+        extract_to_file(
+            tmp_path / "out.h5", jobs([1]), counting_step(tmp_path / "no"), like=EMPTY, attributes={}, pool=SYNCHRONOUS
+        )
 
 
-def test_any_number_of_workers_gives_the_same_file_and_a_worker_that_dies_costs_its_clip_only(
+def test_number_of_workers_does_not_change_the_file_and_a_dead_worker_costs_one_clip(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     numbers = [1, 5, 13, 2, 8, 3]
     files = []
-    for name, run in {"here": {}, "one": {"workers": 1}, "two": {"workers": 2}}.items():
+    for name, run in {"none": {}, "one": {"workers": 1}, "two": {"workers": 2}}.items():
         folder = tmp_path / name
         folder.mkdir()
         monkeypatch.setenv("FDAN_CACHE", str(folder / "cache"))
         files.append(extract_to(folder, numbers, **({"scheduler": "processes", **run} if run else {}))[1])
-        assert computed(folder) == sorted(numbers)
+        assert pop_computed(folder) == sorted(numbers)
     assert len(set(files)) == 1
-    tally, _ = extract_to(tmp_path / "two", [*numbers, 99, 4], scheduler="processes", workers=2)
-    assert sorted(tally.failures) == ["clip13", "clip99"]
-    # Whatever differs from run to run, such as a port, would make another file.
-    assert tally.failures["clip99"] == "its process died each time it was tried; out of memory?"
-    assert computed(tmp_path / "two").count(99) == 2
+    summary, _ = extract_to(tmp_path / "two", [*numbers, 99, 4], scheduler="processes", workers=2)
+    assert sorted(summary.failures) == ["clip13", "clip99"]
+    # A reason that differs from run to run, such as one with a port, would change the file.
+    assert summary.failures["clip99"] == "its process died each time it was tried; out of memory?"
+    assert pop_computed(tmp_path / "two").count(99) == 2
     assert list(Reader(tmp_path / "two" / "out.h5", schema=SCHEMA))[-1] == "clip04"
-    assert "Traceback" not in capfd.readouterr().err  # a worker's: the reason is told in the table's words
+    assert "Traceback" not in capfd.readouterr().err  # of a worker: the table reports the reason instead
 
 
-def test_jobs_are_started_a_bounded_number_ahead_and_come_out_in_order() -> None:
+def test_bounded_map_starts_a_bounded_number_of_jobs_and_keeps_their_order() -> None:
     started: list[int] = []
 
     def start(job: int) -> int:
         started.append(job)
         return -job
 
-    most = 0
+    most_ahead = 0
     for position, (job, value) in enumerate(bounded_map(range(100), start, workers=lambda: 2)):
         assert (job, value) == (position, -position)
-        most = max(most, len(started) - position)
-    assert most == 8
+        most_ahead = max(most_ahead, len(started) - position)
+    assert most_ahead == 8
 
 
-def test_a_run_that_finds_all_in_the_memo_starts_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_that_needs_only_the_memo_starts_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     extract_to(tmp_path, [1, 2])
     monkeypatch.setattr(Pool, "submit", lambda *_: pytest.fail("a worker was started"))
     extract_to(tmp_path, [1, 2], scheduler="processes")
 
 
-def test_a_device_that_is_not_there_is_refused_before_a_worker_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_device_is_refused_before_workers_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr("distributed.LocalCluster", lambda **_: pytest.fail("workers were started"))
     with (
@@ -200,52 +207,52 @@ def test_a_device_that_is_not_there_is_refused_before_a_worker_starts(monkeypatc
         pool.submit(abs, -1)
 
 
-def test_the_bar_says_what_came_of_the_clips_how_fast_and_how_long_still(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_bar_shows_counts_speed_and_remaining_time(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=80)
-    monkeypatch.setattr("pipeline.memo.extraction.Console", lambda **_: console)
-    clock = itertools.count(step=0.01)  # seconds from one look to the next
+    monkeypatch.setattr("pipeline.parallel.progress.Console", lambda **_: console)
+    clock = itertools.count(step=0.01)  # seconds between two updates
     with progress_bar() as bar:
         bar.get_time = lambda: next(clock)
-        task = bar.add_task("spectrograms", total=13_700, told="")
+        task = bar.add_task("spectrograms", total=13_700, summary="")
         for done in range(1, 13_000):
-            tally = ExtractionSummary(
-                "spectrograms", 13_700, computed=1, remembered=done - 13, failures=dict.fromkeys("abcdefghijkl", "")
+            summary = ExtractionSummary(
+                "spectrograms", 13_700, computed=1, from_memo=done - 13, failures=dict.fromkeys("abcdefghijkl", "")
             )
-            bar.update(task, advance=1, summary=tally.summary)
+            bar.update(task, advance=1, summary=summary.text)
     last = Text.from_ansi(screen.getvalue()).plain.strip().splitlines()[-1]
     assert re.search(r"^spectrograms ━.* 12999/13700 \d+\.\d/s 0:\d\d:\d\d 12986 from the memo, 12 failed$", last), last
 
 
-def numbers_of_threads(_: object) -> set[int]:
-    """Return how many threads each of the numerical libraries of this process uses."""
+def thread_counts(_: object) -> set[int]:
+    """Return the numbers of threads that the numerical libraries of this process use."""
     numpy_and_others = {library["num_threads"] for library in threadpool_info()}
     return {torch.get_num_threads(), numba.get_num_threads(), cv2.getNumThreads(), *numpy_and_others}
 
 
-def times_built(_: object) -> tuple[int, int]:
-    """Embed a picture; return this process, and how often it has built the network."""
+def count_builds(_: object) -> tuple[int, int]:
+    """Embed an image; return this process's id, and how often it has built the network."""
     embed(torch.zeros(1, 1, 32, 32), BackboneConfig(backbone="resnet18", weights="random", size_px=32))
     return os.getpid(), load_engine.cache_info().misses
 
 
-def test_a_worker_has_one_thread_and_builds_a_network_once() -> None:
+def test_worker_has_one_thread_and_builds_a_network_once() -> None:
     with Pool(ExecutionConfig(workers=2)) as pool:
-        assert pool.submit(numbers_of_threads, None)() == {1}
-        answers = [pool.submit(times_built, None) for _ in range(8)]
-        told = {answer() for answer in answers}
-    assert len(told) == 2
-    assert {built for _, built in told} == {1}
+        assert pool.submit(thread_counts, None)() == {1}
+        calls = [pool.submit(count_builds, None) for _ in range(8)]
+        builds = {call() for call in calls}
+    assert len(builds) == 2
+    assert {count for _, count in builds} == {1}
 
 
-def test_an_answer_counts_though_its_worker_leaves_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    undisturbed = Client._gather
+def test_result_counts_even_if_its_worker_leaves_at_that_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Client._gather
 
     async def gather(client: Client, futures: Any, **options: Any) -> Any:
-        answers = await undisturbed(client, futures, **options)
+        results = await original(client, futures, **options)
         for future in futures:
-            future._state.lose()  # which Dask does when it hears that the worker has left
-        return answers
+            future._state.lose()  # as Dask does when a worker leaves
+        return results
 
     monkeypatch.setattr(Client, "_gather", gather)
     with Pool(ExecutionConfig(workers=1)) as pool:
@@ -256,25 +263,25 @@ def test_an_answer_counts_though_its_worker_leaves_as_it_comes(monkeypatch: pyte
     ("call", "argument", "error"),
     [(os.listdir, "/nowhere", FileNotFoundError), (torch.device, "nowhere", RuntimeError)],
 )
-def test_an_error_of_the_call_itself_comes_back(call: Any, argument: str, error: type[Exception]) -> None:
+def test_error_raised_by_the_call_is_raised_again(call: Any, argument: str, error: type[Exception]) -> None:
     with Pool(ExecutionConfig(workers=1)) as pool, pytest.raises(error, match="nowhere"):
         pool.submit(call, argument)()
 
 
 def fail_if_odd(number: int) -> int:
-    """Take a moment; return the number or fail."""
+    """Sleep for some milliseconds; return an even number, or raise `ClipError`."""
     time.sleep(number % 5 / 1000)
     if number % 2:
         raise ClipError(f"{number} is odd")
     return number
 
 
-def test_looking_after_the_workers_disturbs_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.parallel.pool.LOOK_AGAIN_S", 0.001)
+def test_polling_the_workers_disturbs_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.parallel.pool.POLL_S", 0.001)
     with Pool(ExecutionConfig(workers=2)) as pool:
-        for number, answer in bounded_map(range(500), lambda n: pool.submit(fail_if_odd, n), workers=lambda: 1):
+        for number, call in bounded_map(range(500), lambda n: pool.submit(fail_if_odd, n), workers=lambda: 1):
             if number % 2:
                 with pytest.raises(ClipError, match=f"{number} is odd"):
-                    answer()
+                    call()
             else:
-                assert answer() == number
+                assert call() == number

@@ -1,4 +1,4 @@
-"""The memo: results come back as they were, a spoiled entry never does, and every ingredient counts."""
+"""The memo: results are read back exactly, damaged entries are ignored, and every ingredient changes the key."""
 
 import os
 import re
@@ -13,20 +13,20 @@ from typer.testing import CliRunner
 from pipeline.base.errors import PipelineError
 from pipeline.base.files import atomic_write
 from pipeline.cli.main import app
-from pipeline.memo.entries import DAY_S, Memo, to_prune
+from pipeline.memo.entries import DAY_S, Memo, entries_to_prune
 from pipeline.memo.extraction import Step
 
 RESULT = {"tokens": np.arange(6, dtype=np.float32).reshape(2, 3), "none": np.empty((0, 4), np.float32)}
 
 
-def test_a_result_comes_back_to_the_bit(tmp_path: Path) -> None:
+def test_result_is_read_back_exactly(tmp_path: Path) -> None:
     memo = Memo(tmp_path)
     memo.write("step", "a" * 64, RESULT)
-    again = memo.read("step", "a" * 64)
-    assert again is not None
+    result = memo.read("step", "a" * 64)
+    assert result is not None
     for name, value in RESULT.items():
-        np.testing.assert_array_equal(again[name], value)
-        assert again[name].dtype == value.dtype
+        np.testing.assert_array_equal(result[name], value)
+        assert result[name].dtype == value.dtype
     assert memo.read("step", "b" * 64) is None
     assert memo.read("other", "a" * 64) is None
 
@@ -38,7 +38,7 @@ def damage(content: bytes, kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["flipped", "cut", "emptied", "lengthened"])
-def test_a_spoiled_entry_is_no_entry_and_is_replaced(tmp_path: Path, kind: str) -> None:
+def test_damaged_entry_counts_as_missing_and_is_replaced(tmp_path: Path, kind: str) -> None:
     memo = Memo(tmp_path)
     memo.write("step", "a" * 64, RESULT)
     path = memo.path("step", "a" * 64)
@@ -48,26 +48,26 @@ def test_a_spoiled_entry_is_no_entry_and_is_replaced(tmp_path: Path, kind: str) 
     assert memo.read("step", "a" * 64) is not None
 
 
-def test_nothing_but_whole_entries_lies_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     memo = Memo(tmp_path)
 
-    def full(_: int) -> None:
+    def fail(_: int) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(PipelineError, match=r"cannot write to the memo .*No space left.*FDAN_CACHE"):
         memo.write("step", "a" * 64, RESULT)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_a_folder_that_only_the_kernel_may_write_to_is_one_line() -> None:
+def test_read_only_folder_is_a_one_line_error() -> None:
     memo = Memo(Path("/sys/fdan"))
     assert memo.read("step", "a" * 64) is None
     with pytest.raises(PipelineError, match=r"to the memo /sys/fdan: (Read-only|Operation not|Permission)"):
         memo.write("step", "a" * 64, RESULT)
 
 
-def test_a_file_where_the_folder_should_be_is_one_line(tmp_path: Path) -> None:
+def test_file_in_place_of_the_folder_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     memo = Memo(tmp_path / "file")
     with pytest.raises(PipelineError, match=r"cannot read the memo .*Not a directory; .*FDAN_CACHE"):
@@ -92,13 +92,13 @@ def test_every_ingredient_changes_the_fingerprint(monkeypatch: pytest.MonkeyPatc
         replace(plain, upstream="4567"),
         replace(plain, hardware="arm64"),
     ]
-    prints = {step.fingerprint for step in [plain, replace(plain), *changed]}
-    assert len(prints) == 1 + len(changed)
+    fingerprints = {step.fingerprint for step in [plain, replace(plain), *changed]}
+    assert len(fingerprints) == 1 + len(changed)
     monkeypatch.setattr("pipeline.memo.extraction.library_versions", lambda *_: {"numpy": "0.0"})
-    assert replace(plain).fingerprint not in prints
+    assert replace(plain).fingerprint not in fingerprints
 
 
-def test_a_memo_that_cannot_be_listed_or_pruned_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_or_undeletable_memo_is_a_one_line_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FDAN_CACHE", str(tmp_path))
     memo = Memo()
     memo.write("step", "a" * 64, RESULT)
@@ -124,27 +124,27 @@ def fill_memo(memo: Memo, *, now_s: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("older_than_days", "entries_left", "gone"),
+    ("older_than_days", "entries_left", "expected"),
     [(None, None, []), (3.5, None, [5, 4]), (None, 2, [5, 4, 3]), (4.5, 3, [5, 4]), (0.5, None, [5, 4, 3, 2, 1])],
 )
-def test_what_is_old_goes_and_then_the_oldest_until_there_is_room(
-    tmp_path: Path, older_than_days: float | None, entries_left: int | None, gone: list[int]
+def test_pruning_takes_old_entries_then_the_oldest_until_the_rest_fits(
+    tmp_path: Path, older_than_days: float | None, entries_left: int | None, expected: list[int]
 ) -> None:
     memo, now_s = Memo(tmp_path), 1e9
     fill_memo(memo, now_s=now_s)
     entries = memo.entries()
     size = entries[0].size_bytes
     assert [entry.step for entry in entries] == ["probe", "probe", "faces", "faces", "faces"]
-    pruned = to_prune(
+    pruned = entries_to_prune(
         entries,
         now_s=now_s,
         older_than_s=None if older_than_days is None else older_than_days * DAY_S,
         max_bytes=None if entries_left is None else entries_left * size + 10,
     )
-    assert [int(entry.path.stem) for entry in pruned] == gone
+    assert [int(entry.path.stem) for entry in pruned] == expected
 
 
-def test_what_a_killed_process_left_goes_after_a_day(tmp_path: Path) -> None:
+def test_temporary_files_of_killed_processes_are_pruned_after_a_day(tmp_path: Path) -> None:
     memo = Memo(tmp_path)
     memo.write("faces", "a" * 64, {"x": np.zeros(3)})
     for name, age_s in (("young", 3600), ("old", 2 * DAY_S)):
@@ -152,9 +152,9 @@ def test_what_a_killed_process_left_goes_after_a_day(tmp_path: Path) -> None:
         path.touch()
         os.utime(path, (1e9 - age_s,) * 2)
     os.utime(memo.path("faces", "a" * 64), (1e9, 1e9))
-    pruned = to_prune(memo.entries(), now_s=1e9, older_than_s=None, max_bytes=None)
+    pruned = entries_to_prune(memo.entries(), now_s=1e9, older_than_s=None, max_bytes=None)
     assert [entry.path.name for entry in pruned] == [".old.entry"]
-    everything = to_prune(memo.entries(), now_s=1e9, older_than_s=None, max_bytes=0)
+    everything = entries_to_prune(memo.entries(), now_s=1e9, older_than_s=None, max_bytes=0)
     assert [entry.path.name for entry in everything] == [".old.entry", f"{'a' * 64}.entry"]
 
 
@@ -163,7 +163,7 @@ def fdan_memo(*arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_the_command_shows_the_steps_and_removes_nothing_unless_told_to() -> None:
+def test_command_shows_the_steps_and_deletes_only_with_yes() -> None:
     memo = Memo()
     fill_memo(memo, now_s=time.time())
     status, output = fdan_memo()
@@ -171,17 +171,17 @@ def test_the_command_shows_the_steps_and_removes_nothing_unless_told_to() -> Non
     rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in output.splitlines() if "│" in line]
     assert rows == [["faces", "3"], ["probe", "2"], ["all", "5"]]
     _, output = fdan_memo("--older-than", "84h")
-    assert "Nothing was removed; --yes removes it." in output
+    assert "Nothing was deleted; add --yes to delete the 2 entries." in output
     assert len(memo.entries()) == 5
     _, output = fdan_memo("--older-than", "84h", "--yes")
-    assert "2 entries removed" in output
+    assert "2 entries deleted" in output
     assert {entry.step for entry in memo.entries()} == {"faces"}
     fdan_memo("--max-size", "0KB", "--yes")
     assert memo.entries() == []
 
 
 @pytest.mark.parametrize("arguments", [("--older-than", "30"), ("--max-size", "many"), ("--max-size", "-1GB")])
-def test_a_limit_without_a_unit_is_one_line(arguments: tuple[str, str]) -> None:
+def test_limit_without_a_unit_is_a_one_line_error(arguments: tuple[str, str]) -> None:
     status, output = fdan_memo(*arguments)
     assert status == 1
-    assert output.startswith(f"error: {arguments[1]!r} is no number with one of the units ")
+    assert output.startswith(f"error: {arguments[1]!r} is not a number with a unit ")

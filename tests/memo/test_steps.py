@@ -1,4 +1,4 @@
-"""The steps of extraction: whatever shapes their results is part of what they are kept under."""
+"""The extraction steps: everything that shapes a result changes the fingerprint."""
 
 import ast
 import importlib
@@ -34,24 +34,22 @@ from pipeline.store.schemas import PICTURES
 from pipeline.store.writer import open_writer
 from pipeline.training.replicas import train_together
 
-ALONE = ExecutionConfig(scheduler="synchronous")
-# They check settings, find folders, and keep numbers to the bit: another version of them computes nothing else.
+SYNCHRONOUS = ExecutionConfig(scheduler="synchronous")
+# These check settings, find folders and store numbers exactly: their version does not change a result.
 NEUTRAL = {"fdan", "h5py", "platformdirs", "pydantic", "pydantic_core", "ruamel.yaml", "safetensors"}
 
 
 @pytest.mark.parametrize(
-    ("compute", "named"),
+    ("compute", "listed"),
     [
-        (probe, ("av", "opencv-python", "numpy")),  # of the two last, nothing is called
+        (probe, ("av", "opencv-python", "numpy")),  # the last two are imported but not used
         (extract_faces, FACES),
-        (extract_windows, (*SPECTROGRAMS, "opencv-python")),  # which decodes pictures
-        (embed_clip, (*EMBEDDING["openvino"], "av")),  # which decodes films
+        (extract_windows, (*SPECTROGRAMS, "opencv-python")),  # opencv only decodes pictures
+        (embed_clip, (*EMBEDDING["openvino"], "av")),  # av only decodes videos
         (train_together, ("numpy", "scikit-learn", "torch")),
     ],
 )
-def test_every_library_that_a_computation_imports_is_one_of_its_ingredients(
-    compute: Callable[..., Any], named: Sequence[str]
-) -> None:
+def test_every_imported_library_is_an_ingredient(compute: Callable[..., Any], listed: Sequence[str]) -> None:
     imported: set[str] = set()
     for path in source_files(compute.__module__).values():
         for node in ast.walk(ast.parse(path.read_bytes())):
@@ -61,94 +59,95 @@ def test_every_library_that_a_computation_imports_is_one_of_its_ingredients(
                 imported.add(str(node.module).partition(".")[0])
     installed = metadata.packages_distributions()
     used = {distribution for name in imported for distribution in installed.get(name, ())}
-    assert used - NEUTRAL <= set(named)
+    assert used - NEUTRAL <= set(listed)
 
 
-def captured(module: Any, call: Callable[[], object]) -> str:
-    """Return the fingerprint of the step that a call of the module would fill a file with."""
-    with patch.object(module, "extract_to_file") as fill:
+def capture_fingerprint(module: Any, call: Callable[[], object]) -> str:
+    """Return the fingerprint of the step that `call` passes to the module's `extract_to_file`."""
+    with patch.object(module, "extract_to_file") as mock:
         call()
-    step: Step = next(argument for argument in fill.call_args.args if isinstance(argument, Step))
+    step: Step = next(argument for argument in mock.call_args.args if isinstance(argument, Step))
     return step.fingerprint
 
 
-def of_faces(*, run: ExecutionConfig = ALONE, **settings: Any) -> str:
-    return captured(faces, lambda: faces.write_faces(Path(), [], FacesConfig(**settings), run=run))
+def faces_fingerprint(*, run: ExecutionConfig = SYNCHRONOUS, **settings: Any) -> str:
+    return capture_fingerprint(faces, lambda: faces.write_faces(Path(), [], FacesConfig(**settings), run=run))
 
 
-def of_windows(*, run: ExecutionConfig = ALONE, **settings: Any) -> str:
+def windows_fingerprint(*, run: ExecutionConfig = SYNCHRONOUS, **settings: Any) -> str:
     config = SpectrogramsConfig(**settings)
-    return captured(spectrograms, lambda: spectrograms.write_windows(Path(), [], config, run=run))
+    return capture_fingerprint(spectrograms, lambda: spectrograms.write_windows(Path(), [], config, run=run))
 
 
-def of_tokens(
-    *, run: ExecutionConfig = ALONE, source: str = "faces", model: str = "", made_by: str = "f", **settings: Any
+def tokens_fingerprint(
+    *, run: ExecutionConfig = SYNCHRONOUS, source: str = "faces", model: str = "", made_by: str = "f", **settings: Any
 ) -> str:
-    """Return the fingerprint of the tokens of a file without any face."""
+    """Return the fingerprint of the tokens of a file without faces."""
     path = Path(f"{made_by}.h5")
-    told = {"schema": PICTURES["visual"], "fingerprint": made_by, "config": {}}
-    with open_writer(path, like={"times": np.empty(0, np.float32)}, attributes=told):
+    attributes = {"schema": PICTURES["visual"], "fingerprint": made_by, "config": {}}
+    with open_writer(path, like={"times": np.empty(0, np.float32)}, attributes=attributes):
         pass
     reader = Reader(path, schema=PICTURES["visual"])
     config = BackboneConfig(**({"backbone": "resnet18", "weights": "random", "size_px": 32} | settings))
     arguments: dict[str, Any] = {"source": SOURCES[source], "config": config, "weights": {}, "model": model}
-    with patch.object(embeddings, "no_tokens"):
-        return captured(embeddings, lambda: embeddings.write_tokens(Path(), reader, run=run, **arguments))
+    with patch.object(embeddings, "empty_tokens"):
+        return capture_fingerprint(embeddings, lambda: embeddings.write_tokens(Path(), reader, run=run, **arguments))
 
 
-def test_a_step_of_extraction_is_kept_under_all_that_shapes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fingerprint_depends_on_settings_hardware_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "int8.xml").write_text("a network")
     (tmp_path / "int8.bin").write_text("its numbers")
 
-    def all_of_them() -> list[str]:
+    def all_fingerprints() -> list[str]:
         return [
-            of_faces(),
-            of_faces(size_px=64),
-            of_faces(no_face="whole_frame"),
-            of_windows(),
-            of_windows(bands=64),
-            of_windows(kind="mfcc", bands=20),
-            of_tokens(),
-            of_tokens(source="mels"),
-            of_tokens(size_px=48),
-            of_tokens(backbone="resnet34"),
-            of_tokens(model="int8.xml"),
-            of_tokens(made_by="others"),
+            faces_fingerprint(),
+            faces_fingerprint(size_px=64),
+            faces_fingerprint(no_face="whole_frame"),
+            windows_fingerprint(),
+            windows_fingerprint(bands=64),
+            windows_fingerprint(kind="mfcc", bands=20),
+            tokens_fingerprint(),
+            tokens_fingerprint(source="mels"),
+            tokens_fingerprint(size_px=48),
+            tokens_fingerprint(backbone="resnet34"),
+            tokens_fingerprint(model="int8.xml"),
+            tokens_fingerprint(made_by="others"),
         ]
 
-    first = all_of_them()
-    assert all_of_them() == first
+    first = all_fingerprints()
+    assert all_fingerprints() == first
     assert len({*first}) == len(first)
     monkeypatch.setattr(Pool, "hardware", "another processor")
-    assert not {*all_of_them()} & {*first}
+    assert not {*all_fingerprints()} & {*first}
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("pipeline.memo.extraction.code_version", lambda _: "edited")
-    assert not {*all_of_them()} & {*first}
+    assert not {*all_fingerprints()} & {*first}
 
 
-@pytest.mark.parametrize("of_step", [of_faces, of_tokens])
-def test_other_weights_are_another_step(
-    of_step: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step_fingerprint", [faces_fingerprint, tokens_fingerprint])
+def test_fingerprint_depends_on_the_weights(
+    step_fingerprint: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    first = of_step()
+    first = step_fingerprint()
     for module in (faces, embeddings):
         monkeypatch.setattr(module, "weights_digest", lambda *_: "others")
-    assert of_step() != first
+    assert step_fingerprint() != first
 
 
 @pytest.mark.parametrize(
-    ("of_step", "setting"), [(of_faces, "detector"), (of_windows, "kind"), (of_tokens, "backbone")]
+    ("step_fingerprint", "setting"),
+    [(faces_fingerprint, "detector"), (windows_fingerprint, "kind"), (tokens_fingerprint, "backbone")],
 )
-def test_a_plugin_counts_by_its_code_and_by_the_libraries_that_it_imports(
-    of_step: Callable[..., str], setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_fingerprint_depends_on_a_plugins_code_and_libraries(
+    step_fingerprint: Callable[..., str], setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    module = f"own_{setting}"
-    # It is a detector, a spectrogram and a backbone in one: none of them is called.
+    module = f"user_{setting}"
+    # One builder serves as detector, spectrogram and backbone, because none of them is called.
     text = "import bokeh\nimport torch\ndef build(config):\n    return torch.nn.Identity()\n"
 
     def version(text: str) -> str:
@@ -157,7 +156,7 @@ def test_a_plugin_counts_by_its_code_and_by_the_libraries_that_it_imports(
         for cached in (source_files, code_version):
             cached.cache_clear()
         importlib.invalidate_caches()
-        return of_step(**{setting: f"{module}:build"})
+        return step_fingerprint(**{setting: f"{module}:build"})
 
     first = version(text)
     assert version(f"# In other words.\n{text}") == first
@@ -169,28 +168,28 @@ def test_a_plugin_counts_by_its_code_and_by_the_libraries_that_it_imports(
     assert version(text) != first
 
 
-@pytest.mark.parametrize("of_step", [of_faces, of_windows, of_tokens])
-def test_media_are_always_computed_by_the_processor_and_tokens_by_the_device(
-    of_step: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step_fingerprint", [faces_fingerprint, windows_fingerprint, tokens_fingerprint])
+def test_only_tokens_depend_on_the_device(
+    step_fingerprint: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    found = set()
+    fingerprints = set()
     for model in ("one GPU", "another"):
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda _, model=model: model)
         devices.hardware.cache_clear()
-        found |= {of_step(), of_step(run=ALONE.model_copy(update={"device": "cuda"}))}
+        fingerprints |= {step_fingerprint(), step_fingerprint(run=SYNCHRONOUS.model_copy(update={"device": "cuda"}))}
     devices.hardware.cache_clear()
-    assert len(found) == (3 if of_step is of_tokens else 1)
+    assert len(fingerprints) == (3 if step_fingerprint is tokens_fingerprint else 1)
 
 
 @pytest.mark.parametrize(
     ("old", "new"), [("GenuineIntel", "AuthenticAMD"), ("amx_bf16", "ht"), ("avx512_bf16", ""), ("avx_vnni", "")]
 )
-def test_another_kind_of_processor_has_another_name(
+def test_different_processors_have_different_names(
     old: str, new: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: sse2 avx_vnni avx512_bf16 amx_bf16\n\n"
+    cpuinfo = "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: sse2 avx_vnni avx512_bf16 amx_bf16\n\n"
     monkeypatch.setattr(devices, "CPUINFO", tmp_path / "cpuinfo")
 
     def name(text: str) -> str:
@@ -198,10 +197,10 @@ def test_another_kind_of_processor_has_another_name(
         devices.hardware.cache_clear()
         return devices.hardware("cpu")
 
-    first = name(told)
-    assert name(f"{told}processor\t: 1\nvendor_id\t: GenuineIntel\n") == first
-    assert name(told.replace(old, new)) != first
-    # And so has one for which numpy knows other instructions, or none beyond those that it takes for granted.
+    first = name(cpuinfo)
+    assert name(f"{cpuinfo}processor\t: 1\nvendor_id\t: GenuineIntel\n") == first
+    assert name(cpuinfo.replace(old, new)) != first
+    # The instruction sets that numpy finds are part of the name; the key "found" is missing if there are none.
     monkeypatch.setattr("numpy.show_config", lambda **_: {"SIMD Extensions": {"baseline": ["X86_V2"]}})
-    assert name(told) != first
+    assert name(cpuinfo) != first
     devices.hardware.cache_clear()

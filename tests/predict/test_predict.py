@@ -147,7 +147,7 @@ def test_the_command_writes_what_it_shows_and_fails_where_a_clip_has_no_answer(
     written = tmp_path / "answers.json", tmp_path / "answers.csv"
     result = run(clips, "--model", model, "--json", written[0], "--csv", written[1])
     assert result.exit_code == 1  # for the broken one
-    assert "random backbone weights: these answers mean nothing" in result.stdout
+    assert "random backbone weights: these predictions mean nothing" in result.stdout
     told = json.loads(written[0].read_text())
     assert [Path(answer["clip"]).name for answer in told] == ["a_both.mp4", "b_mute.mp4", "c_voice.wav", "d_broken.mp4"]
     with written[1].open() as file:

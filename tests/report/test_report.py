@@ -24,7 +24,7 @@ from pipeline.base.provenance import ROOT, library_versions
 from pipeline.evaluation.projections import ATTENDED, PLACES, SHOWN
 from pipeline.report.thumbnails import Thumbnails
 from pipeline.training.corpus import RANDOM_WEIGHTS
-from stages.report import SHOWN as FIGURES
+from stages.report import STAGE_OF_FIGURE as FIGURES
 
 EVIL = "<script>alert('&\"')</script>"
 MEGABYTE = 2**20

@@ -1,4 +1,4 @@
-"""Weights: fetched once, verified, kept; and where they cannot be had, the error says all that is needed."""
+"""Weights: fetched once, verified and kept; if they cannot be fetched, the error says how to get them."""
 
 import hashlib
 from collections.abc import Iterator
@@ -11,31 +11,31 @@ from typer.testing import CliRunner
 from pipeline.base.errors import WeightsError
 from pipeline.base.files import cache_folder
 from pipeline.cli.main import app
-from pipeline.weights.files import WeightFile, obtain
+from pipeline.weights.files import WeightFile, fetch_weights
 
-CONTENT = bytes(range(256)) * 8192  # two blocks of reading
+CONTENT = bytes(range(256)) * 8192  # two blocks of the download loop
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Publisher(ThreadingHTTPServer):
-    """Serves CONTENT, whole or badly, as the path says, and remembers what it was asked for."""
+    """A server of CONTENT, complete or damaged as the path says, that records the requested paths."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.asked: list[str] = []
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.requests: list[str] = []
 
     def publish(self, path: str, sha256: str = SHA256) -> WeightFile:
         return WeightFile(url=f"http://127.0.0.1:{self.server_port}/{path}", sha256=sha256)
 
 
-class Answer(BaseHTTPRequestHandler):
-    """One request."""
+class Handler(BaseHTTPRequestHandler):
+    """The handler of one request."""
 
     server: Publisher
 
     def do_GET(self) -> None:
-        """Answer as the first folder of the path says."""
-        self.server.asked.append(self.path)
+        """Respond as the first folder of the path says."""
+        self.server.requests.append(self.path)
         kind = self.path.split("/")[1]
         self.send_response(404 if kind == "absent" else 200)
         if kind == "chunked":
@@ -48,7 +48,7 @@ class Answer(BaseHTTPRequestHandler):
         self.wfile.write({"whole": CONTENT, "short": CONTENT[:1000], "other": CONTENT[::-1], "absent": b""}[kind])
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -59,65 +59,65 @@ def publisher() -> Iterator[Publisher]:
         server.shutdown()
 
 
-def kept() -> list[str]:
+def cached_files() -> list[str]:
     """Return the names of all files in the cache folder."""
     return [path.name for path in cache_folder().rglob("*") if path.is_file()]
 
 
 def test_weights_are_fetched_once_verified_and_kept(publisher: Publisher) -> None:
     weights = publisher.publish("whole/net.pth")
-    paths = {obtain(weights), obtain(weights)}
+    paths = {fetch_weights(weights), fetch_weights(weights)}
     assert [path.read_bytes() == CONTENT for path in paths] == [True]
-    assert publisher.asked == ["/whole/net.pth"]
-    assert kept() == ["net.pth"]
+    assert publisher.requests == ["/whole/net.pth"]
+    assert cached_files() == ["net.pth"]
 
 
-def test_the_first_digits_of_a_checksum_are_enough(publisher: Publisher) -> None:
-    assert obtain(publisher.publish("whole/net.pth", SHA256[:8])).read_bytes() == CONTENT
+def test_first_digits_of_a_checksum_are_enough(publisher: Publisher) -> None:
+    assert fetch_weights(publisher.publish("whole/net.pth", SHA256[:8])).read_bytes() == CONTENT
 
 
-def test_a_file_that_was_put_there_by_hand_is_taken_without_a_network() -> None:
+def test_file_that_was_copied_by_hand_needs_no_network() -> None:
     path = cache_folder() / "weights" / "net.pth"
     path.parent.mkdir(parents=True)
     path.write_bytes(CONTENT)
-    assert obtain(WeightFile("http://127.0.0.1:9/net.pth", SHA256)) == path
+    assert fetch_weights(WeightFile("http://127.0.0.1:9/net.pth", SHA256)) == path
 
 
 @pytest.mark.parametrize("content", [CONTENT[:-1], b""])
-def test_a_wrong_file_is_refused_by_name_and_left_alone(publisher: Publisher, content: bytes) -> None:
+def test_wrong_file_is_refused_and_kept(publisher: Publisher, content: bytes) -> None:
     path = cache_folder() / "weights" / "net.pth"
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     with pytest.raises(WeightsError) as error:
-        obtain(publisher.publish("whole/net.pth"))
+        fetch_weights(publisher.publish("whole/net.pth"))
     actual = hashlib.sha256(content).hexdigest()
-    words = f"{path} is not the published net.pth: its sha256 is {actual}, not {SHA256}…; remove it"
-    assert str(error.value) == words
-    assert (path.read_bytes(), publisher.asked) == (content, [])
+    message = f"{path} is not the published net.pth: its sha256 is {actual}, not {SHA256}…; delete it"
+    assert str(error.value) == message
+    assert (path.read_bytes(), publisher.requests) == (content, [])
 
 
 @pytest.mark.parametrize("kind", ["short", "other", "chunked", "absent"])
-def test_a_bad_answer_is_an_error_and_never_in_the_way_of_a_good_one(publisher: Publisher, kind: str) -> None:
+def test_failed_download_leaves_no_file_and_can_be_repeated(publisher: Publisher, kind: str) -> None:
     weights = publisher.publish(f"{kind}/net.pth")
     with pytest.raises(WeightsError) as error:
-        obtain(weights)
+        fetch_weights(weights)
     assert_helpful(str(error.value), weights)
-    assert kept() == []
-    assert obtain(publisher.publish("whole/net.pth")).read_bytes() == CONTENT
+    assert cached_files() == []
+    assert fetch_weights(publisher.publish("whole/net.pth")).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:{port}/net.pth", "file:///no/net.pth"])
-def test_an_address_out_of_reach_is_an_error_with_all_that_is_needed(closed_port: int, address: str) -> None:
+def test_error_for_an_unreachable_address_says_how_to_get_the_file(closed_port: int, address: str) -> None:
     weights = WeightFile(address.format(port=closed_port), SHA256[:8])
-    with pytest.raises(WeightsError, match=r"^net\.pth is not there and cannot be fetched \(.+\); download ") as error:
-        obtain(weights)
+    with pytest.raises(WeightsError, match=r"^net\.pth is missing and cannot be downloaded \(.+\); download ") as error:
+        fetch_weights(weights)
     assert_helpful(str(error.value), weights)
-    assert kept() == []
+    assert cached_files() == []
 
 
 @pytest.fixture
 def closed_port() -> int:
-    """A port that nobody listens at: one that was free a moment ago."""
+    """A port without a listener: it was free a moment ago."""
     with Publisher() as server:
         return server.server_port
 
@@ -125,15 +125,15 @@ def closed_port() -> int:
 def assert_helpful(message: str, weights: WeightFile) -> None:
     assert "\n" not in message
     digits = weights.sha256 if len(weights.sha256) == 64 else f"{weights.sha256}…"
-    way_out = f"download {weights.url} (sha256 {digits}) on another machine and put it at "
-    assert message.endswith(way_out + str(cache_folder() / "weights" / "net.pth"))
+    instructions = f"download {weights.url} (sha256 {digits}) on another machine and put it at "
+    assert message.endswith(instructions + str(cache_folder() / "weights" / "net.pth"))
 
 
-def test_where_no_checksum_is_published_the_one_that_came_is_told(
+def test_without_a_published_checksum_the_actual_one_is_logged(
     publisher: Publisher, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert obtain(publisher.publish("whole/net.pth", "")).read_bytes() == CONTENT
-    assert f"no checksum is published; what came has the sha256 {SHA256}" in caplog.text
+    assert fetch_weights(publisher.publish("whole/net.pth", "")).read_bytes() == CONTENT
+    assert f"no checksum is published; the downloaded file has the sha256 {SHA256}" in caplog.text
 
 
 def fdan(*arguments: str) -> tuple[int, str]:
@@ -143,7 +143,7 @@ def fdan(*arguments: str) -> tuple[int, str]:
 
 @pytest.fixture
 def models(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let two models be published here, and no others."""
+    """Two published models on the local server, and no others."""
     files = {"good": (publisher.publish("whole/good.pth"),), "bad": (publisher.publish("other/bad.pth"),)}
     monkeypatch.setattr("pipeline.faces.networks.WEIGHT_FILES", files)
     monkeypatch.setattr("pipeline.embeddings.backbones.WEIGHT_FILES", {})
@@ -151,14 +151,14 @@ def models(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("models")
-def test_the_command_lists_fetches_and_verifies() -> None:
+def test_command_lists_fetches_and_verifies() -> None:
     status, output = fdan("list")
     assert status == 0
     assert output.count("missing") == 2
     assert all(word in output for word in ("good.pth", "bad.pth", SHA256, str(cache_folder())))
     assert fdan("fetch", "good")[0] == 0
-    assert kept() == ["good.pth"]
-    assert "there   good: " in fdan("list")[1]
+    assert cached_files() == ["good.pth"]
+    assert "present good: " in fdan("list")[1]
     assert fdan("verify") == (0, f"good: {cache_folder() / 'weights' / 'good.pth'}: as published\n")
     (cache_folder() / "weights" / "good.pth").write_bytes(b"damaged")
     status, output = fdan("verify")
@@ -167,7 +167,7 @@ def test_the_command_lists_fetches_and_verifies() -> None:
 
 
 @pytest.mark.usefixtures("models")
-def test_what_cannot_be_fetched_or_is_not_known_is_one_line() -> None:
+def test_failed_download_and_unknown_model_are_one_line_errors() -> None:
     status, output = fdan("fetch", "bad")
     assert (status, output.count("\n")) == (1, 1)
     assert "is not the published bad.pth" in output

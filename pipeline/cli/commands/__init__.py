@@ -1,1 +1,1 @@
-"""The commands of `fdan`, a file each. Heavy imports stand inside functions, so that `--help` answers at once."""
+"""The commands of `fdan`, one per file. Heavy imports are inside functions, so that `--help` answers at once."""

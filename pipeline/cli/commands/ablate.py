@@ -14,14 +14,14 @@ from pipeline.cli.console import console
 
 
 def ablate(
-    rows: Annotated[str, typer.Option(help="Rows of params.yaml: ablations, as in full,concat; all by default.")] = "",
-    grid: Annotated[list[str] | None, typer.Option(help="Values to cross, as in head.width=128,256.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds each fold is trained with.")] = 1,
-    csv: Annotated[Path | None, typer.Option(help="Where to write a line for every run.")] = None,
+    rows: Annotated[str, typer.Option(help="Rows of `ablations` in params.yaml, for example full,concat.")] = "",
+    grid: Annotated[list[str] | None, typer.Option(help="Values to combine, for example head.width=128,256.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="The number of seeds per fold.")] = 1,
+    csv: Annotated[Path | None, typer.Option(help="The CSV file for the results, one line per run.")] = None,
 ) -> None:
-    """Train variants of the head on the cached embeddings, and compare them in pairs with the row `full`.
+    """Train variants of the head on the cached embeddings and compare each with the row `full`.
 
-    What was trained before, or before it was stopped, is taken from the memo.
+    By default, all rows are trained. Runs that were trained before come from the memo.
     """
     with exit_with_message():
         from pipeline.ablation.comparison import REFERENCE, compare, smallest_p
@@ -35,33 +35,33 @@ def ablate(
 
         recipe = read_recipe()
         table = read_section("ablations", dict[str, dict[str, dict[str, Any]]])
-        wanted = [it.strip() for it in rows.split(",") if it.strip()] or ([] if grid else list(table))
-        for name in wanted:
+        names = [it.strip() for it in rows.split(",") if it.strip()] or ([] if grid else list(table))
+        for name in names:
             if name not in table:
                 raise ParameterError(f"--rows {name}: no such row in params.yaml; {suggest(name, table)}")
-        chosen: dict[str, dict[str, dict[str, Any]]] = (
-            {REFERENCE: {}} | {name: table[name] for name in wanted} | expand_grid(grid or [])
+        variants: dict[str, dict[str, dict[str, Any]]] = (
+            {REFERENCE: {}} | {name: table[name] for name in names} | expand_grid(grid or [])
         )
-        chosen.pop("", None)  # the grid of nothing
-        recipes = {name: override(recipe, overrides, row=name) for name, overrides in chosen.items()}
+        variants.pop("", None)  # the result of `expand_grid` without a grid
+        recipes = {name: override(recipe, overrides, row=name) for name, overrides in variants.items()}
         corpus = open_corpus()
         runs = plan_ablation(corpus, range(seeds))
-        tested = run_table(corpus, recipes, runs, read_section("run", ExecutionConfig))
+        results = run_table(corpus, recipes, runs, read_section("run", ExecutionConfig))
         with progress_bar() as bar:
             total = len(recipes) * len(runs)
-            shown = bar.track(tested, total=total, task_id=bar.add_task("ablate", total=total, summary=""))
-            figures = write_runs(csv or Path("results/ablate.csv"), shown, corpus.classes)
-        _show_comparison(compare(figures), f"{len(runs)} runs a row, folds and seeds of {runs[0].split.protocol}")
-        if (least := smallest_p(len(runs))) >= SIGNIFICANT:
+            tracked = bar.track(results, total=total, task_id=bar.add_task("ablate", total=total, summary=""))
+            scores = write_runs(csv or Path("results/ablate.csv"), tracked, corpus.classes)
+        _show_comparison(compare(scores), f"{len(runs)} runs per row: folds and seeds of {runs[0].split.protocol}")
+        if (minimum := smallest_p(len(runs))) >= SIGNIFICANT:
             console.print(
-                f"With {len(runs)} runs, p cannot be less than {least:.3f}: use more --seeds.", highlight=False
+                f"With {len(runs)} runs, p cannot be less than {minimum:.3f}: use more --seeds.", highlight=False
             )
         if warning := corpus.summary().get("warning"):
             console.print(f"Warning: {warning}.", style="bold yellow", highlight=False)
 
 
 def _show_comparison(rows: Sequence[Mapping[str, Any]], title: str) -> None:
-    table = Table("row", title=f"UAR of the fusion, in %; {title}", title_justify="left")
+    table = Table("row", title=f"UAR of the fused prediction, in %; {title}", title_justify="left")
     for column in ("mean ± sd", "difference to full", "95 % interval", "p", "p, Holm"):
         table.add_column(column, justify="right")
     for row in rows:
@@ -69,6 +69,6 @@ def _show_comparison(rows: Sequence[Mapping[str, Any]], title: str) -> None:
         tests = ["" if row[name] is None else f"{row[name]:.3f}" for name in ("p", "p_holm")]
         low, high = row["interval_95"]
         interval = f"{100 * low:+.1f} to {100 * high:+.1f}" if row["p"] is not None else ""
-        figures = [f"{100 * row['mean']:.1f}{spread}", f"{100 * row['difference']:+.1f}", interval]
-        table.add_row(escape(row["row"]), *figures, *tests)
+        cells = [f"{100 * row['mean']:.1f}{spread}", f"{100 * row['difference']:+.1f}", interval]
+        table.add_row(escape(row["row"]), *cells, *tests)
     console.print(table)

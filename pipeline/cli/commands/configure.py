@@ -13,51 +13,51 @@ from pipeline.cli.console import console
 
 
 def configure(
-    name: Annotated[str, typer.Argument(help="What to call the corpus: that of its adapter, if you like.")],
-    root: Annotated[Path, typer.Option(help="The folder that it lies in.")],
-    adapter: Annotated[str, typer.Option(help="How its files are labelled; by default the adapter of that name.")] = "",
-    option: Annotated[list[str] | None, typer.Option(help="An option of the adapter, as in vocal=song.")] = None,
-    add: Annotated[bool, typer.Option("--add", help="Keep the corpora that are there; by default they go.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Look only; change nothing.")] = False,
+    name: Annotated[str, typer.Argument(help="A name for the corpus, usually that of its adapter.")],
+    root: Annotated[Path, typer.Option(help="The folder of the corpus.")],
+    adapter: Annotated[str, typer.Option(help="The adapter that reads its labels; by default, the one of NAME.")] = "",
+    option: Annotated[list[str] | None, typer.Option(help="An option of the adapter, for example vocal=song.")] = None,
+    add: Annotated[bool, typer.Option("--add", help="Keep the configured corpora; by default, replace them.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the survey only; change nothing.")] = False,
 ) -> None:
-    """Point params.yaml at a corpus, and say what it holds: clips, speakers, emotions, modalities, oddities."""
+    """Survey a corpus (clips, speakers, emotions, modalities, notes) and point params.yaml at it."""
     with exit_with_message():
         from data_manifest.corpora.adapters import CorpusConfig
         from data_manifest.manifest.clips import ManifestConfig
         from pipeline.base.params import check, read_section
-        from pipeline.cli.configure import describe_counts, protocols_for, survey, write_params
+        from pipeline.cli.configure import describe_counts, protocols_for, survey_corpus, write_params
 
-        where = str(root.expanduser().resolve())
-        entry = {"adapter": adapter or name, "root": where} | ({"options": _options(option)} if option else {})
+        folder = str(root.expanduser().resolve())
+        entry = {"adapter": adapter or name, "root": folder} | ({"options": _options(option)} if option else {})
         config = check({name: entry}, dict[str, CorpusConfig], where="corpora")[name]
-        found = survey(name, config, read_section("manifest", ManifestConfig))
+        survey = survey_corpus(name, config, read_section("manifest", ManifestConfig))
         table = Table(show_header=False, title=f"{name}: {config.root}", title_justify="left")
-        table.add_row("clips", str(found.clips))
-        table.add_row("speakers", str(len(found.speakers)))
-        table.add_row("sentences", str(found.sentences))
-        for what, counts in found.counts.items():
-            table.add_row(what, escape(", ".join(describe_counts(counts))) or "none")
-        for oddity in found.oddities:
-            table.add_row("oddity", escape(oddity))
+        table.add_row("clips", str(survey.clips))
+        table.add_row("speakers", str(len(survey.speakers)))
+        table.add_row("sentences", str(survey.sentences))
+        for title, counts in survey.counts.items():
+            table.add_row(title, escape(", ".join(describe_counts(counts))) or "none")
+        for note in survey.notes:
+            table.add_row("note", escape(note))
         console.print(table)
         if dry_run:
             return
-        for change in write_params(entry, name, protocols_for(config.adapter, found), add=add):
+        for change in write_params(entry, name, protocols_for(config.adapter, survey), add=add):
             console.print(f"params.yaml: {change}", markup=False, highlight=False, soft_wrap=True)
         console.print("Next: fdan doctor, then dvc repro", highlight=False)
 
 
 def _options(texts: Sequence[str]) -> dict[str, Any]:
-    """Return the options of a command line, their values read as YAML reads them."""
+    """Return the options of a command line, their values parsed as YAML."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    if wrong := [text for text in texts if "=" not in text]:
-        raise ParameterError(f"--option {wrong[0]}: write it as name=value")
+    if invalid := [text for text in texts if "=" not in text]:
+        raise ParameterError(f"--option {invalid[0]}: write it as name=value")
     options = {}
     for name, _, value in (text.partition("=") for text in texts):
         try:
             options[name] = YAML(typ="safe").load(value)
         except YAMLError as error:
-            raise ParameterError(f"--option {name}={value}: the value cannot be read; put quotes round it") from error
+            raise ParameterError(f"--option {name}={value}: the value is not valid YAML; put it in quotes") from error
     return options

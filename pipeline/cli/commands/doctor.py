@@ -1,4 +1,4 @@
-"""Check everything."""
+"""Check whether the pipeline can run."""
 
 import typer
 from rich.markup import escape
@@ -7,14 +7,14 @@ from pipeline.cli.console import console
 
 
 def doctor() -> None:
-    """Check environment, parameters, weights, corpora and protocols: what is there, what is missing, what to do."""
+    """Check environment, parameters, weights, corpora and protocols, and say how to fix what is wrong."""
     from pipeline.cli.doctor import run_checks
 
-    signs = {"ok": "[green]ok[/green]   ", "note": "[yellow]note[/yellow] ", "fault": "[red]FAULT[/red]"}
+    labels = {"ok": "[green]ok[/green]   ", "note": "[yellow]note[/yellow] ", "fault": "[red]FAULT[/red]"}
     faults = 0
     for check in run_checks():
         faults += check.state == "fault"
-        line = f"{signs[check.state]} [bold]{escape(check.subject)}[/bold]: {escape(check.finding)}"
+        line = f"{labels[check.state]} [bold]{escape(check.subject)}[/bold]: {escape(check.message)}"
         console.print(line, highlight=False, soft_wrap=True)
     if faults:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""Say what emotion clips show."""
+"""Predict the emotion of clips."""
 
 import json
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 def predict(
     clips: Annotated[list[str], typer.Argument(help="Files, folders, or patterns in quotes.")],
-    model: Annotated[Path, typer.Option(help="A head that `dvc repro` has trained.")] = Path("models/head.safetensors"),
-    as_json: Annotated[str, typer.Option("--json", help="Write the answers to this file; - is the terminal.")] = "",
-    csv: Annotated[Path | None, typer.Option(help="Write a line for every clip and modality to this file.")] = None,
-    explain: Annotated[Path | None, typer.Option(help="Draw into this folder what each answer rests on.")] = None,
+    model: Annotated[Path, typer.Option(help="A head trained by `dvc repro`.")] = Path("models/head.safetensors"),
+    as_json: Annotated[str, typer.Option("--json", help="Write predictions as JSON to this file; - is stdout.")] = "",
+    csv: Annotated[Path | None, typer.Option(help="Write a CSV file, one line per clip and modality.")] = None,
+    explain: Annotated[Path | None, typer.Option(help="Write figures that explain predictions to this folder.")] = None,
 ) -> None:
-    """Say what emotion clips show, by the steps and the settings that the head was trained with.
+    """Predict the emotion of clips, with the steps and settings that the head was trained with.
 
-    The exit status is 1 if a clip has no answer.
+    The exit status is 1 if a clip has no prediction.
     """
     with exit_with_message():
         from pipeline.base.files import write_text
@@ -34,10 +34,10 @@ def predict(
         from pipeline.predict.explanation import draw_answers
 
         paths = library.media_files(clips)
-        predictor = library.Predictor(model, run=_run_of(len(paths)))
+        predictor = library.Predictor(model, run=_execution_config(len(paths)))
         with predictor.evidence(paths) as evidence:
             answers = predictor.answer(evidence)
-            drawn = draw_answers(predictor, evidence, answers, explain) if explain else []
+            figures = draw_answers(predictor, evidence, answers, explain) if explain else []
         text = json.dumps([answer.as_json() for answer in answers], indent=2)
         if as_json == "-":
             typer.echo(text)
@@ -47,17 +47,17 @@ def predict(
                 write_text(Path(as_json), text + "\n")
         if csv:
             write_text(csv, library.as_csv(answers, predictor.card.classes))
-        for path in drawn:
-            console.print(f"drawn: {path}", markup=False, highlight=False, soft_wrap=True)
+        for path in figures:
+            console.print(f"figure: {path}", markup=False, highlight=False, soft_wrap=True)
     if not all(answer.probabilities for answer in answers):
         raise typer.Exit(1)
 
 
-FEW = 8  # clips that are computed here: to start workers would take longer
+FEW = 8  # up to so many clips are computed in this process, because starting workers would take longer
 
 
-def _run_of(clips: int) -> "ExecutionConfig":
-    """Return how to run: as params.yaml says where there is one, but for a few clips."""
+def _execution_config(clips: int) -> "ExecutionConfig":
+    """Return the section `run` of params.yaml, if the file exists; a few clips always run without workers."""
     from pipeline.base.params import PARAMS_FILE, read_section
     from pipeline.parallel.pool import ExecutionConfig
 
@@ -79,7 +79,7 @@ def _show_answers(predictor: "Predictor", answers: "Sequence[Answer]") -> None:
             cells = ("–" if it is None else f"{100 * it:.1f}" for it in values)
             table.add_row(name if emotion == answer.emotion else "", emotion, *cells, style=style)
         if not fused:
-            table.add_row(name, "no answer")
+            table.add_row(name, "no prediction")
         table.add_section()
     console.print(table)
     for answer in answers:
@@ -88,7 +88,7 @@ def _show_answers(predictor: "Predictor", answers: "Sequence[Answer]") -> None:
     for row in predictor.expected:
         if row["modality"] == "fused":
             low, high = row["uar_interval"]
-            told = f"UAR {100 * row['uar']:.1f} % (95 %: {100 * low:.1f} to {100 * high:.1f}), {row['protocol']}"
-            console.print(f"To be expected of this head: {told}", highlight=False, soft_wrap=True)
+            expected = f"UAR {100 * row['uar']:.1f} % (95 %: {100 * low:.1f} to {100 * high:.1f}), {row['protocol']}"
+            console.print(f"Expected performance of this head: {expected}", highlight=False, soft_wrap=True)
     if predictor.random:
-        console.print("Warning: random backbone weights: these answers mean nothing.", style="bold yellow")
+        console.print("Warning: random backbone weights: these predictions mean nothing.", style="bold yellow")

@@ -1,4 +1,4 @@
-"""The published weights: what is there, fetch it, verify it."""
+"""List, fetch and verify the published weights."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,59 +12,59 @@ from pipeline.cli.console import console
 if TYPE_CHECKING:
     from pipeline.weights.files import WeightFile
 
-app = typer.Typer(no_args_is_help=True, help="The published weights of all models: what is there, and get it.")
+app = typer.Typer(no_args_is_help=True, help="List, fetch and verify the published weights of all models.")
 Models = Annotated[
-    list[str] | None, typer.Argument(help="Models, as in yunet resnet50; without any: all detectors, fan and resnet34.")
+    list[str] | None, typer.Argument(help="Models, for example yunet resnet50; default: all detectors, fan, resnet34.")
 ]
 
 
 def _published(models: list[str] | None) -> "dict[str, tuple[WeightFile, ...]]":
-    """Return the files of the models named, or of the usual ones: torchvision's networks would be many gigabytes."""
+    """Return the files of the named models; by default, not those of all torchvision networks (many gigabytes)."""
     from pipeline.embeddings import backbones
     from pipeline.faces import landmarks, networks
 
-    faces = networks.WEIGHT_FILES | landmarks.WEIGHT_FILES
-    known = faces | {name: (file,) for name, file in backbones.WEIGHT_FILES.items()}
+    face_models = networks.WEIGHT_FILES | landmarks.WEIGHT_FILES
+    files = face_models | {name: (file,) for name, file in backbones.WEIGHT_FILES.items()}
     for name in models or ():
-        if name not in known:
-            raise ParameterError(f"no weights are published for {name!r}; {suggest(name, known)}")
-    usual = [name for name in sorted(known) if name in faces or name == "resnet34"]
-    return {name: known[name] for name in models or usual}
+        if name not in files:
+            raise ParameterError(f"no weights are published for {name!r}; {suggest(name, files)}")
+    defaults = [name for name in sorted(files) if name in face_models or name == "resnet34"]
+    return {name: files[name] for name in models or defaults}
 
 
 @app.command("list")
 def list_weights(models: Models = None) -> None:
-    """List every model's files: whether they are there, where they must lie, their address and checksum."""
+    """List the files of each model: whether they are present, their path, address and checksum."""
     with exit_with_message():
         for name, files in _published(models).items():
             for file in files:
-                state = "[green]there[/green]  " if file.place.exists() else "[yellow]missing[/yellow]"
-                told = escape(f"{file.place} from {file.url}, {file.checksum}")
-                console.print(f"{state} [bold]{name}[/bold]: {told}", highlight=False, soft_wrap=True)
+                state = "[green]present[/green]" if file.path.exists() else "[yellow]missing[/yellow]"
+                source = escape(f"{file.path} from {file.url}, {file.checksum_text}")
+                console.print(f"{state} [bold]{name}[/bold]: {source}", highlight=False, soft_wrap=True)
 
 
 @app.command()
 def fetch(models: Models = None) -> None:
-    """Fetch what is missing, and verify it."""
+    """Download missing files and verify all of them."""
     with exit_with_message():
-        from pipeline.weights.files import obtain
+        from pipeline.weights.files import fetch_weights
 
         for name, files in _published(models).items():
             for file in files:
-                console.print(f"{name}: {obtain(file)}", highlight=False, soft_wrap=True, markup=False)
+                console.print(f"{name}: {fetch_weights(file)}", highlight=False, soft_wrap=True, markup=False)
 
 
 @app.command()
 def verify(models: Models = None) -> None:
-    """Compare what is there with the published checksums; exit status 1 if a file is another."""
+    """Compare the present files with the published checksums; the exit status is 1 if a file differs."""
     with exit_with_message():
-        faults = 0
+        mismatches = 0
         for name, files in _published(models).items():
             for file in files:
-                if file.place.exists():
-                    fault = file.fault()
-                    faults += bool(fault)
-                    found = fault or ("as published" if file.sha256 else file.checksum)
-                    console.print(f"{name}: {file.place}: {found}", highlight=False, soft_wrap=True, markup=False)
-    if faults:
+                if file.path.exists():
+                    mismatch = file.mismatch()
+                    mismatches += bool(mismatch)
+                    result = mismatch or ("as published" if file.sha256 else file.checksum_text)
+                    console.print(f"{name}: {file.path}: {result}", highlight=False, soft_wrap=True, markup=False)
+    if mismatches:
         raise typer.Exit(1)
