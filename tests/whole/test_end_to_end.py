@@ -126,7 +126,7 @@ def test_back_to_an_earlier_detector_nothing_is_computed_and_no_stage_takes_the_
     faces = built.folder / "data/faces.h5"
     first, before = faces.read_bytes(), built.extracted()
     films = sum("visual" in clip.modalities for clip in read_rows(built.folder / "data/manifest.csv", Clip))
-    (built.folder / "own_detector.py").write_text(OWN_DETECTOR)
+    (built.folder / "plugins/own_detector.py").write_text(OWN_DETECTOR)
     with built.changed({"faces": {"detector": "own_detector:build"}}):
         assert built.run(sys.executable, "-m", "stages.faces").returncode == 0
     other = built.extracted()
