@@ -68,7 +68,7 @@ def code_version(function: Callable[..., Any]) -> str:
     Comments, docstrings and layout do not count: rewording a comment must not cost a night of extraction.
     """
     total = hashlib.sha256()
-    for _, path in sorted(source_files(_defined_in(function)).items()):  # wherever plugins and the project lie
+    for _, path in sorted(source_files(_defined_in(function)).items()):  # by name: folders differ among machines
         total.update(ast.dump(_without_docstrings(ast.parse(path.read_bytes()))).encode())
     return total.hexdigest()
 
