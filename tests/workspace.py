@@ -73,9 +73,7 @@ class Workspace:
             section, _, key = name.partition(".")
             del current[section][key]
         merge(current, params)
-        (self.folder / "params.yaml").write_text(
-            json.dumps(current, indent=2)
-        )  # JSON is YAML and keeps the order
+        (self.folder / "params.yaml").write_text(json.dumps(current, indent=2))  # JSON is YAML and keeps the order
 
     @contextmanager
     def changed_params(self, params: dict[str, Any], *, removing: Sequence[str] = ()) -> Iterator[None]:

@@ -69,7 +69,7 @@ def code_version(function: Callable[..., Any]) -> str:
     Comments, docstrings and layout do not count: rewording a comment must not cost a night of extraction.
     """
     total = hashlib.sha256()
-    for path in sorted(source_files(_defining_module(function)).values()):
+    for _, path in sorted(source_files(_defining_module(function)).items()):  # by name: folders differ among machines
         total.update(ast.dump(_without_docstrings(ast.parse(path.read_bytes()))).encode())
     return total.hexdigest()
 
@@ -93,12 +93,14 @@ def _is_local(imported: str, module: str) -> bool:
 
 
 def _source_folder(package: str) -> Path | None:
-    """Return the folder that contains the package, or None if it is installed or has no source file."""
-    path = _module_file(package)
-    if path is None:
+    """Return the folder in which Python finds a top-level module, or None if it is installed there."""
+    spec = importlib.util.find_spec(package)
+    if spec is None:
         return None
-    folder = path.parent.parent if path.name == "__init__.py" else path.parent
-    return None if folder.name in ("site-packages", "dist-packages") else folder
+    folders = [*(spec.submodule_search_locations or ())]  # of a package, even one without __init__.py
+    path = folders[0] if folders else spec.origin or ""
+    folder = Path(path).parent
+    return None if folder.name in ("", "site-packages", "dist-packages") else folder
 
 
 def _module_file(name: str) -> Path | None:

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.base.errors import ParameterError
 from pipeline.base.files import file_sha256
+from pipeline.base.plugins import search_plugins
 from pipeline.base.processes import ONE_THREAD, relax_garbage_collection
 from pipeline.base.provenance import PROJECT, ROOT, digest
 from pipeline.parallel.devices import hardware
@@ -165,13 +166,14 @@ def call_if_same_version(packed: bytes) -> Any:
     Otherwise the memo would store the result of other plugins, libraries or weights under the key of this run's.
     Raise `ParameterError` if the versions differ, or if the worker lacks something that the function needs.
     """
+    search_plugins()  # of the worker's current folder
     try:
         function, version, worker_version = pickle.loads(packed)
         is_same = not worker_version or version in _matching_versions or worker_version() == version
     except (ImportError, AttributeError, SyntaxError, OSError) as error:
         raise ParameterError(
             f"run.scheduler: a worker on {platform.node()} cannot load what this run needs: {error}; "
-            "plugins (on PYTHONPATH), libraries and weights must be the same there as on this machine"
+            "it needs the same plugins (in plugins/ of its current folder, or on PYTHONPATH), libraries and weights"
         ) from None
     if not is_same:
         raise ParameterError(

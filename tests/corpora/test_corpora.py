@@ -378,14 +378,15 @@ def test_unknown_adapter_is_refused_with_the_valid_names() -> None:
 
 def test_custom_adapter_labels_the_clips(media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy_media(media, tmp_path, {"films/7.mp4": "one.mp4"})
-    (tmp_path / "my_adapter.py").write_text(
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins/own_adapter.py").write_text(
         "from data_manifest.corpora.contract import Candidate, Findings\n"
         "def find(root, options):\n"
         "    return Findings([Candidate('7.mp4', options['always'], 's7')], {'x.mp4': 'because'})\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())
-    clips, reasons = probe(Path("films"), "my_adapter:find", always="fear")
+    clips, reasons = probe(Path("films"), "own_adapter:find", always="fear")
     assert (clips["7.mp4"].emotion, clips["7.mp4"].speaker, reasons) == ("fear", "mine/s7", {"x.mp4": "because"})
 
 

@@ -178,12 +178,12 @@ class Cluster:
     """A scheduler that was started by hand, in another folder and without fdan."""
 
     def __init__(self, workspace: Workspace) -> None:
-        self._workspace, self._elsewhere = workspace, workspace.folder / "elsewhere"
-        self._elsewhere.mkdir()
-        (self._elsewhere / "sitecustomize.py").write_text("import sys; sys.modules['pipeline'] = None")
+        self._workspace, self.folder = workspace, workspace.folder / "elsewhere"
+        self.folder.mkdir()
+        (self.folder / "sitecustomize.py").write_text("import sys; sys.modules['pipeline'] = None")
         file = workspace.folder / "scheduler.json"
         self._file = ["--scheduler-file", str(file)]
-        self.scheduler = self._dask("scheduler", "--port", "0", PYTHONPATH=str(self._elsewhere))
+        self.scheduler = self._dask("scheduler", "--port", "0", PYTHONPATH=str(self.folder))
         self.started = [self.scheduler]
         while not file.exists() or not file.read_text():
             time.sleep(0.1)
@@ -197,7 +197,7 @@ class Cluster:
     def _dask(self, *command: str, **environment: str) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             [str(Path(sys.executable).with_name("dask")), *command, *self._file, "--dashboard-address", ":0"],
-            cwd=self._elsewhere,
+            cwd=self.folder,
             env=self._workspace.environment | environment,
             stderr=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -330,8 +330,21 @@ def test_worker_without_a_plugin_is_a_one_line_error(workspace: Workspace, empty
     process = workspace.start(empty_cluster.address, 1, 3)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "cannot load what this run needs: No module named 'stage'; plugins" in " ".join(errors.split())
+    assert "cannot load what this run needs: No module named 'stage'; it needs the same plugins" in " ".join(
+        errors.split()
+    )
     assert "Traceback" not in errors
+
+
+def test_worker_finds_plugins_in_its_current_folder(
+    workspace: Workspace, undisturbed: str, empty_cluster: Cluster
+) -> None:
+    plugins = empty_cluster.folder / "plugins"
+    plugins.mkdir()
+    (plugins / "stage.py").write_text(STAGE)
+    empty_cluster.join(PYTHONPATH=str(ROOT))
+    assert workspace.run(empty_cluster.address, 1, CLIPS) == undisturbed
+    assert len((plugins / "log").read_text().splitlines()) == CLIPS
 
 
 def test_worker_without_the_weights_is_a_one_line_error(tmp_path: Path) -> None:
