@@ -35,8 +35,10 @@ PARTS = {"train": "train", "dev": "validation", "val": "validation", "validation
 class Protocol(Config):
     """What all protocols have."""
 
-    validation: float = Field(0.2, gt=0, le=0.5)  # the share of the training part
+    validation: float = Field(0.2, gt=0, le=0.5)
+    """Share of the training part that is held out for validation."""
     seed: int = Field(0, ge=0)
+    """Seed of the draw."""
 
     def _divide(self, clips: Clips, fold: int, keys: Sequence[str], what: str) -> tuple[Clips, Clips]:
         """Return what trains and what validates: whole groups of clips with one key."""
@@ -54,7 +56,9 @@ class SpeakerFolds(Protocol):
 
     kind: Literal["speaker_folds"]
     folds: int = Field(5, ge=2)
-    groups: Any = None  # each_speaker, ravdess_5, ravdess_6, or lists of speakers: one fold each
+    """Number of folds; not together with `groups`."""
+    groups: Any = None
+    """`each_speaker`, `ravdess_5`, `ravdess_6`, or lists of speakers, one fold each; null: drawn at random."""
 
     @field_validator("groups")
     @classmethod
@@ -96,6 +100,7 @@ class RandomFolds(Protocol):
 
     kind: Literal["random"]
     folds: int = Field(5, ge=2)
+    """Number of folds."""
 
     def splits(self, clips: Clips, name: str) -> Iterator[Split]:
         """Yield one split a fold; five folds are five times 80/20."""
@@ -116,6 +121,7 @@ class SentenceFolds(Protocol):
 
     kind: Literal["sentence_folds"]
     folds: int = Field(5, ge=2)
+    """Number of folds."""
 
     def splits(self, clips: Clips, name: str) -> Iterator[Split]:
         """Yield one split a group of sentences."""
@@ -159,7 +165,9 @@ class CrossCorpus(Protocol):
 
     kind: Literal["cross_corpus"]
     train: tuple[str, ...] = Field(min_length=1)
+    """Corpora to train on."""
     test: tuple[str, ...] = Field(min_length=1)
+    """Corpora to test on, one fold each."""
 
     @model_validator(mode="after")
     def _apart(self) -> "CrossCorpus":

@@ -57,9 +57,13 @@ class ExecutionConfig(Config):
     """How to run, never what comes out: the section `run`, which DVC does not track."""
 
     scheduler: str = "processes"
-    workers: int | None = Field(None, ge=1)  # None: as many as there are cores
-    device: str = Field("cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$")  # where backbones compute and heads train
-    max_failures: float = Field(0.05, ge=0, le=1)  # the share of clips that may fail before the stage does
+    """`synchronous`, `processes`, or the address of a Dask scheduler (`tcp://host:8786`)."""
+    workers: int | None = Field(None, ge=1)
+    """Number of processes; null: one per core."""
+    device: str = Field("cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$")
+    """Where backbones compute and heads train."""
+    max_failures: float = Field(0.05, ge=0, le=1)
+    """Share of clips that may fail before the stage fails."""
 
     @field_validator("scheduler")
     @classmethod
