@@ -61,7 +61,7 @@ class ExecutionConfig(Config):
     workers: int | None = Field(None, ge=1)
     """Number of processes; null: one per core."""
     device: str = Field("cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$")
-    """Where backbones compute and heads train."""
+    """Where backbones compute and heads train: `cpu`, `cuda`, `cuda:1` and so on, or `mps`."""
     max_failures: float = Field(0.05, ge=0, le=1)
     """Share of clips that may fail before the stage fails."""
 
