@@ -3,24 +3,37 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro experiments test check bench clean
+.PHONY: repro experiments test test-fast coverage check bench clean git-or-not
 
-repro: .venv/installed
+repro: .venv/installed git-or-not
 	dvc repro
 	@fdan info
 
-# What differs between experiments: results and parameters, but none of the hundred files that stages depend on.
+# Results and changed parameters in 120 columns, without the files and folders that stages depend on.
 experiments: .venv/installed
-	dvc exp show --only-changed --drop /
+	@dvc exp show --only-changed --no-pager --drop '.*/[^:]*$$|plugins$$|Created|.*_(low|high)$$'
 
 # Two files at a time, in the order that tests/conftest.py gives them.
 test: .venv/installed
 	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+# No test that starts a process or builds a network.
+test-fast: .venv/installed
+	pytest -n 2 --fast
+
+# The branches of the library that the tests run, worker processes included.
+coverage: .venv/installed
+	coverage erase
+	coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	coverage combine --quiet
+	coverage report
+
 check: .venv/installed
 	ruff check
 	ruff format --check
 	mypy
+	lint-imports
+	python -m docs.generate --check
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 bench: .venv/installed
@@ -35,6 +48,11 @@ bench: .venv/installed
 	@printf '#!/bin/sh\nPATH="%s:$$PATH" exec "%s/python" -P -m dvc "$$@"\n' '$(CURDIR)/$(BIN)' '$(CURDIR)/$(BIN)' > $(BIN)/dvc
 	@$(BIN)/python -c 'import cv2' || { echo "error: OpenCV cannot be loaded; on Debian: apt install libgl1 libglib2.0-0"; exit 1; }
 	@touch $@
+
+# A copy from a ZIP file has no git history, and DVC must be told so.
+git-or-not:
+	@if [ ! -e .git ]; then dvc config --local core.no_scm true; \
+	elif grep -qs no_scm .dvc/config.local; then dvc config --local --unset core.no_scm; fi
 
 clean:
 	rm -rf .venv build data models results .mypy_cache .pytest_cache .ruff_cache

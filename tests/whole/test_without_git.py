@@ -1,0 +1,19 @@
+"""A copy that was unpacked from a ZIP file has no git history, and builds all the same."""
+
+import shutil
+from pathlib import Path
+
+from workspace import Workspace
+
+
+def test_copy_without_git_builds_and_a_later_git_init_is_noticed(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, scheduler="synchronous")
+    shutil.rmtree(tmp_path / ".git")
+    assert "not a git repository" in workspace.run("dvc", "status").stderr
+    make = ("make", "--assume-old=.venv/installed", "git-or-not")
+    assert workspace.run(*make).returncode == 0
+    assert workspace.repro("manifest") == {"render@sample", "corpus@sample", "manifest"}
+    workspace.run("git", "init", "-q")
+    assert workspace.run(*make).returncode == 0
+    assert "no_scm" not in (tmp_path / ".dvc/config.local").read_text()
+    assert workspace.repro("manifest") == set()
