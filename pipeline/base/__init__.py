@@ -1,3 +1,3 @@
-"""What every room stands on: errors, parameters, the registry of names, files, provenance, digests."""
+"""What every room stands on: errors, parameters, the registry of names, plugins, files, provenance, digests."""
 
-__all__ = ["digests", "errors", "files", "params", "processes", "provenance", "registry", "selection"]
+__all__ = ["digests", "errors", "files", "params", "plugins", "processes", "provenance", "registry", "selection"]

@@ -1,6 +1,7 @@
 """Reading `params.yaml`: each section is checked by the model that lives beside the code that it steers."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -10,7 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.base.errors import ParameterError
-from pipeline.base.registry import suggest
+from pipeline.base.registry import refuse_loose_files, suggest
 
 T = TypeVar("T")
 PARAMS_FILE = Path("params.yaml")
@@ -66,10 +67,14 @@ def read_section(name: str, model: type[T], *, path: Path = PARAMS_FILE) -> T:
     return check(params[name], model, where=f"{path}: {name}")
 
 
-def check(values: Any, model: type[T], *, where: str) -> T:
-    """Return `values` as `model`, or raise an error of one line that lists what would have been valid."""
+def check(values: Any, model: type[T], *, where: str, recorded: bool = False) -> T:
+    """Return `values` as `model`, or raise an error of one line that lists what would have been valid.
+
+    Plugins must lie where DVC sees them change, unless the values were `recorded` with a trained model.
+    """
     try:
-        return TypeAdapter(model).validate_python(values)
+        with nullcontext() if recorded else refuse_loose_files():
+            return TypeAdapter(model).validate_python(values)
     except ValidationError as error:
         problems = [_explain(detail, model, where) for detail in error.errors()]
         raise ParameterError("; ".join(problems)) from error

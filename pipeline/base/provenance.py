@@ -31,7 +31,7 @@ def library_versions(*names: str) -> dict[str, str]:
 
 
 def plugin_distributions(plugin: Callable[..., Any] | None) -> list[str]:
-    """Return the installed distributions that a plugin of the user's is of, or imports; none for the project's own."""
+    """Return the installed distributions that a user's plugin belongs to or imports; none for the project's code."""
     if plugin is None:
         return []
     module = _defined_in(plugin)
@@ -69,7 +69,7 @@ def code_version(function: Callable[..., Any]) -> str:
     Comments, docstrings and layout do not count: rewording a comment must not cost a night of extraction.
     """
     total = hashlib.sha256()
-    for path in sorted(source_files(_defined_in(function)).values()):
+    for _, path in sorted(source_files(_defined_in(function)).items()):  # wherever plugins and the project lie
         total.update(ast.dump(_without_docstrings(ast.parse(path.read_bytes()))).encode())
     return total.hexdigest()
 
@@ -93,11 +93,14 @@ def _belongs(used: str, module: str) -> bool:
 
 
 def _home(package: str) -> Path | None:
-    path = _module_file(package)
-    if path is None:
+    """Return the folder in which Python finds a top-level module; None if it was installed there."""
+    spec = importlib.util.find_spec(package)
+    if spec is None:
         return None
-    folder = path.parent.parent if path.name == "__init__.py" else path.parent
-    return None if folder.name in ("site-packages", "dist-packages") else folder
+    folders = [*(spec.submodule_search_locations or ())]  # of a package, even one without __init__.py
+    path = folders[0] if folders else spec.origin or ""
+    folder = Path(path).parent
+    return None if folder.name in ("", "site-packages", "dist-packages") else folder
 
 
 def _module_file(name: str) -> Path | None:

@@ -4,27 +4,29 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import psutil
 
-from data_manifest.corpora.adapters import CorpusConfig
+from data_manifest.corpora.adapters import CORPORA, CorpusConfig
 from data_manifest.manifest.clips import MANIFEST, Clip, ManifestConfig, read_rows
 from data_manifest.sample import SampleConfig
 from data_manifest.splits.protocols import ProtocolConfig, make_splits
 from pipeline.ablation.table import override
 from pipeline.alignments.contract import AlignmentConfig
 from pipeline.alignments.table import ALIGNMENTS
-from pipeline.base.errors import PipelineError
+from pipeline.base.errors import ParameterError, PipelineError
 from pipeline.base.files import cache_folder
 from pipeline.base.params import read_params, read_section
+from pipeline.base.plugins import find_origin
 from pipeline.base.provenance import library_versions
 from pipeline.base.registry import Table, lookup
 from pipeline.cli.configure import survey
-from pipeline.embeddings.backbones import WEIGHT_FILES, BackboneConfig
+from pipeline.embeddings.backbones import BACKBONES, WEIGHT_FILES, BackboneConfig
 from pipeline.faces import landmarks, networks
 from pipeline.faces.crops import FacesConfig
 from pipeline.faces.detectors import DETECTORS
@@ -51,11 +53,13 @@ MODELS: dict[str, Any] = {
     "ablations": dict[str, dict[str, dict[str, Any]]],
     "run": ExecutionConfig,
 }
-NAMED: tuple[tuple[Table, tuple[str, str], str], ...] = (  # a function behind each of these names must be there
-    (DETECTORS, ("faces", "detector"), "detector"),
-    (SPECTROGRAMS, ("spectrograms", "kind"), "spectrogram"),
-    (HEADS, ("head", "name"), "head"),
-    (ALIGNMENTS, ("alignment", "name"), "alignment"),
+BUILDERS: tuple[tuple[str, str, Table, str], ...] = (  # section, key, the short names, what is built
+    ("faces", "detector", DETECTORS, "detector"),
+    ("spectrograms", "kind", SPECTROGRAMS, "spectrogram"),
+    ("embed_faces", "backbone", BACKBONES, "backbone"),
+    ("embed_mels", "backbone", BACKBONES, "backbone"),
+    ("head", "name", HEADS, "head"),
+    ("alignment", "name", ALIGNMENTS, "alignment"),
 )
 SMALL_DISK_GB = 10
 
@@ -69,9 +73,18 @@ class Check:
     finding: str
 
 
+class BuilderName(NamedTuple):
+    """The name of a builder in `params.yaml`."""
+
+    key: str
+    name: str
+    table: Table
+    kind: str
+
+
 def run_checks() -> Iterator[Check]:
     """Yield what was checked, one thing after the other; a fault in one keeps no other from being checked."""
-    for part in (_environment, _cache, _parameters, _detector, _backbone, _corpora, _protocols):
+    for part in (_environment, _cache, _parameters, _plugins, _detector, _backbone, _corpora, _protocols):
         try:
             yield from part()
         except PipelineError as error:
@@ -109,20 +122,44 @@ def _cache() -> Iterator[Check]:
 
 def _parameters() -> Iterator[Check]:
     """Check every section at once: a stage checks its own only when it runs."""
-    params = read_params()
+    read_params()
     faults: list[str] = []
     for name, model in MODELS.items():
         faults += _fault(partial(read_section, name, model))
     if not faults:
         recipe = read_recipe()
-        for table, (section, key), kind in NAMED:
-            faults += _fault(partial(lookup, table, params[section][key], kind))
+        for builder in _builder_names():
+            faults += _fault(partial(lookup, builder.table, builder.name, builder.kind))
         for row, overrides in read_section("ablations", dict[str, dict[str, dict[str, Any]]]).items():
             faults += _fault(partial(override, recipe, overrides, row=row))
     for fault in faults:
         yield Check("fault", "params.yaml", fault.removeprefix("params.yaml: "))
     if not faults:
         yield Check("ok", "params.yaml", f"all {len(MODELS)} sections are valid")
+
+
+def _plugins() -> Iterator[Check]:
+    for key, name, table, _ in _builder_names():
+        if name not in table and (origin := find_origin(name)):
+            yield Check("ok", key, f"{name} is from {origin}")
+
+
+def _builder_names() -> Iterator[BuilderName]:
+    """Yield the names of builders in all valid sections."""
+    for section, key, table, kind in BUILDERS:
+        with suppress(ParameterError):
+            yield BuilderName(f"{section}.{key}", getattr(read_section(section, MODELS[section]), key), table, kind)
+    with suppress(ParameterError):
+        for corpus, config in read_section("corpora", dict[str, CorpusConfig]).items():
+            yield BuilderName(f"corpora.{corpus}.adapter", config.adapter, CORPORA, "corpus adapter")
+    with suppress(ParameterError):
+        recipe = read_recipe()
+        for row, overrides in read_section("ablations", dict[str, dict[str, dict[str, Any]]]).items():
+            changed = override(recipe, overrides, row=row)
+            if changed.head.name != recipe.head.name:
+                yield BuilderName(f"ablations.{row}.head.name", changed.head.name, HEADS, "head")
+            if changed.alignment.name != recipe.alignment.name:
+                yield BuilderName(f"ablations.{row}.alignment.name", changed.alignment.name, ALIGNMENTS, "alignment")
 
 
 def _fault(call: Callable[[], object]) -> list[str]:

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.base.errors import ParameterError
 from pipeline.base.files import file_sha256
+from pipeline.base.plugins import search_plugins
 from pipeline.base.processes import ONE_THREAD, relax_garbage_collection
 from pipeline.base.provenance import PROJECT, ROOT, digest
 from pipeline.parallel.devices import hardware
@@ -91,13 +92,14 @@ def package_call(function: Callable[[], Any], version: str, here: Callable[[], s
 
 def call_if_same_version(packed: bytes) -> Any:
     """Call the function of a task if what it needs beside fdan is the same here as where the run was started."""
+    search_plugins()  # of the worker's current folder
     try:
         function, version, here = pickle.loads(packed)
         alike = not here or version in _alike or here() == version
     except (ImportError, AttributeError, SyntaxError, OSError) as error:
         raise ParameterError(
             f"run.scheduler: a worker on {platform.node()} lacks what the run names, or cannot read it: {error}; "
-            "code of your own (in PYTHONPATH), libraries and weights must be there as they are here"
+            "it needs the same plugins (in plugins/ of its current folder, or on PYTHONPATH), libraries and weights"
         ) from None
     if not alike:
         raise ParameterError(

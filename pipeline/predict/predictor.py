@@ -91,7 +91,8 @@ class Predictor:
 
     def _settings(self, modality: str, part: str, model: type[Any]) -> Any:
         made = self.card.embeddings[modality]
-        return check((made[part] if part else made)["config"], model, where=f"{self.model}, {modality}")
+        config = (made[part] if part else made)["config"]
+        return check(config, model, where=f"{self.model}, {modality}", recorded=True)
 
     @property
     def expected(self) -> list[dict[str, Any]]:

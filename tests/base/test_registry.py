@@ -1,5 +1,6 @@
-"""Names to builders: a table's own names, a user's functions, and what is said of names that are neither."""
+"""Builders by name: a table's names, functions in `plugins/` and in packages, and errors for all other names."""
 
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,43 +8,56 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.errors import ParameterError
-from pipeline.base.registry import check_name, lookup, suggest
+from pipeline.base.registry import check_name, lookup, refuse_loose_files, suggest
 
 TABLE: dict[str, Callable[..., str]] = {"cascade": lambda: "ours", "blazeface": lambda: "another"}
 
 
 @pytest.fixture
-def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A module in the current folder, which is not on the search path."""
-    (tmp_path / "own_builders.py").write_text("LIMIT = 3\n\ndef build():\n    return 'theirs'\n")
-    (tmp_path / "own_broken.py").write_text("import no_such_library\n")
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of plugins of a project that is the current folder."""
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "own_builders.py").write_text("LIMIT = 3\n\ndef build():\n    return 'theirs'\n")
+    (folder / "own_broken.py").write_text("import no_such_library\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
-    monkeypatch.delitem(sys.modules, "own_builders", raising=False)
-    return "own_builders"
+    for name in ("own_builders", "own_broken"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    importlib.invalidate_caches()
+    return folder
 
 
-def test_a_name_in_the_table_is_its_builder() -> None:
+def test_name_in_the_table_is_its_builder() -> None:
     assert lookup(TABLE, "cascade", "detector")() == "ours"
 
 
-def test_a_function_outside_the_repository_is_found_from_the_current_folder(own_module: str) -> None:
-    assert lookup(TABLE, f"{own_module}:build", "detector")() == "theirs"
+def test_function_in_plugins_is_found(plugins: Path) -> None:
+    assert lookup(TABLE, "own_builders:build", "detector")() == "theirs"
 
 
-def test_a_function_deep_in_a_package_is_found() -> None:
+def test_plugins_come_before_all_other_folders(plugins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/own_builders.py").write_text("def build():\n    return 'of another folder'\n")
+    sys.path.insert(0, str(tmp_path / "other"))
+    assert lookup(TABLE, "own_builders:build", "detector")() == "theirs"
+
+
+def test_function_deep_in_a_package_is_found() -> None:
     assert lookup({}, "os.path:join", "detector")("a", "b") == str(Path("a", "b"))
 
 
-def test_a_name_is_checked_without_importing_anything(own_module: str) -> None:
-    assert check_name(TABLE, f"{own_module}:build", "detector") == "own_builders:build"
-    assert own_module not in sys.modules
+def test_name_is_checked_without_an_import(plugins: Path) -> None:
+    assert check_name(TABLE, "own_builders:build", "detector") == "own_builders:build"
+    with refuse_loose_files():
+        assert check_name(TABLE, "own_builders:build", "detector") == "own_builders:build"
+    assert "own_builders" not in sys.modules
 
 
 @pytest.mark.parametrize(
     "name", ["cascad", "", "cascade ", "own.module", "own.module:", ":build", "a:b:c", "1a:b", "a-b:c"]
 )
-def test_a_name_that_is_neither_lists_the_valid_ones(name: str) -> None:
+def test_unknown_name_is_refused_with_the_valid_ones(name: str) -> None:
     for ask in (check_name, lookup):
         with pytest.raises(ParameterError) as error:
             ask(TABLE, name, "detector")
@@ -55,19 +69,24 @@ def test_a_name_that_is_neither_lists_the_valid_ones(name: str) -> None:
 @pytest.mark.parametrize(
     ("reference", "words"),
     [
-        ("no_such_package.module:build", "No module named 'no_such_package'; is its folder on PYTHONPATH?"),
+        (
+            "no_such_package.module:build",
+            "No module named 'no_such_package'; add it to plugins/ or install its package",
+        ),
         ("own_broken:build", "No module named 'no_such_library'"),
         ("own_builders:biuld", "own_builders has no function 'biuld'"),
         ("own_builders:LIMIT", "own_builders has no function 'LIMIT'"),
     ],
 )
-def test_a_reference_that_leads_nowhere_says_what_is_missing(own_module: str, reference: str, words: str) -> None:
+def test_error_says_what_a_reference_lacks(plugins: Path, reference: str, words: str) -> None:
+    with refuse_loose_files():
+        assert check_name(TABLE, reference, "detector") == reference
     with pytest.raises(ParameterError) as error:
         lookup(TABLE, reference, "detector")
     assert str(error.value).startswith(f"detector {reference!r}: {words}")
 
 
-def test_the_closest_name_is_suggested_and_none_where_none_is_close() -> None:
+def test_closest_name_is_suggested_and_none_if_none_is_close() -> None:
     assert suggest("azcade", TABLE) == "did you mean 'cascade'? valid: blazeface, cascade"
     assert suggest("zzz", TABLE) == "valid: blazeface, cascade"
     assert suggest("zzz", []) == "valid: none"

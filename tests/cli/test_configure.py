@@ -1,6 +1,8 @@
 """`fdan configure` and `fdan doctor`: a corpus is described, params.yaml changed for it, and faults are named."""
 
 import shutil
+import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +218,29 @@ def test_doctor_looks_behind_names_and_overrides(section: str, values: dict[str,
     result = fdan("doctor")
     assert result.exit_code == 1
     assert words in result.output
+
+
+def test_doctor_says_where_each_plugin_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for path in (Path("plugins/doctor_head.py"), Path("loose_detector.py")):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("def build(*_): ...\n")
+    changed = params()
+    changed["head"]["name"] = "doctor_head:build"
+    changed["embed_mels"] = changed["embed_mels"] | {"backbone": "torchvision.models:resnet18"}
+    changed["ablations"]["linear"] = {"alignment": {"name": "pipeline.alignments.coral:build_coral"}}
+    changed["faces"]["detector"] = "loose_detector:build"
+    with Path("params.yaml").open("w") as file:
+        YAML(typ="safe").dump(changed, file)
+    output = fdan("doctor").output
+    for line in (
+        "ok    head.name: doctor_head:build is from plugins/doctor_head.py",
+        f"ok    embed_mels.backbone: torchvision.models:resnet18 is from torchvision {metadata.version('torchvision')}",
+        "ok    ablations.linear.alignment.name: pipeline.alignments.coral:build_coral is from fdan",
+        f"FAULT params.yaml: faces.detector = 'loose_detector:build': loose_detector.py lies in {Path.cwd()}, where "
+        "DVC does not see it change; move it into plugins/ or install it as a package",
+    ):
+        assert line in output.splitlines()
 
 
 def test_doctor_tells_where_weights_must_lie_until_they_do() -> None:

@@ -375,7 +375,8 @@ def test_an_unknown_adapter_is_refused_with_the_valid_ones() -> None:
 
 def test_an_adapter_of_ones_own_labels_the_clips(media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place(media, tmp_path, {"films/7.mp4": "one.mp4"})
-    (tmp_path / "own_adapter.py").write_text(
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins/own_adapter.py").write_text(
         "from data_manifest.corpora.findings import Candidate, Findings\n"
         "def find(root, options):\n"
         "    return Findings([Candidate('7.mp4', options['always'], 's7')], {'x.mp4': 'because'})\n"

@@ -178,12 +178,12 @@ class Cluster:
     """A scheduler that was started by hand, in another folder and without fdan."""
 
     def __init__(self, place: Place) -> None:
-        self._place, self._elsewhere = place, place.folder / "elsewhere"
-        self._elsewhere.mkdir()
-        (self._elsewhere / "sitecustomize.py").write_text("import sys; sys.modules['pipeline'] = None")
+        self._place, self.folder = place, place.folder / "elsewhere"
+        self.folder.mkdir()
+        (self.folder / "sitecustomize.py").write_text("import sys; sys.modules['pipeline'] = None")
         file = place.folder / "scheduler.json"
         self._file = ["--scheduler-file", str(file)]
-        self.scheduler = self._dask("scheduler", "--port", "0", PYTHONPATH=str(self._elsewhere))
+        self.scheduler = self._dask("scheduler", "--port", "0", PYTHONPATH=str(self.folder))
         self.started = [self.scheduler]
         while not file.exists() or not file.read_text():
             time.sleep(0.1)
@@ -197,7 +197,7 @@ class Cluster:
     def _dask(self, *command: str, **environment: str) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             [str(Path(sys.executable).with_name("dask")), *command, *self._file, "--dashboard-address", ":0"],
-            cwd=self._elsewhere,
+            cwd=self.folder,
             env=self._place.environment | environment,
             stderr=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -286,7 +286,7 @@ def test_what_a_cluster_computes_is_kept_as_its_processors_own(
     assert len(place.computed()) == 2 * CLIPS
 
 
-def test_a_worker_with_other_code_of_the_users_own_computes_nothing(place: Place, empty_cluster: Cluster) -> None:
+def test_worker_with_other_plugins_computes_nothing(place: Place, empty_cluster: Cluster) -> None:
     own = place.folder / "other"
     own.mkdir()
     (own / "stage.py").write_text(STAGE.replace("normal(", "uniform("))
@@ -297,7 +297,7 @@ def test_a_worker_with_other_code_of_the_users_own_computes_nothing(place: Place
     assert "has other plugins, libraries or weights" in " ".join(errors.split())
     assert "Traceback" not in errors
     assert place.computed() == []
-    # And one that was started before an edit has what it was started with.
+    # A worker that was started before an edit runs the code as it was then.
     (place.folder / "stage.py").write_text(STAGE)
     empty_cluster.started.pop().terminate()
     empty_cluster.join()
@@ -329,13 +329,25 @@ def test_a_run_that_was_killed_leaves_nothing_that_sends_later_workers_away(
     assert hashlib.md5((place.folder / "out.h5").read_bytes()).hexdigest() == undisturbed
 
 
-def test_a_worker_without_the_users_own_code_is_one_line(place: Place, empty_cluster: Cluster) -> None:
+def test_worker_without_the_plugins_is_one_line(place: Place, empty_cluster: Cluster) -> None:
     empty_cluster.join(PYTHONPATH=str(ROOT))
     process = place.start(empty_cluster.address, 1, 3)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "lacks what the run names, or cannot read it: No module named 'stage'; code" in " ".join(errors.split())
+    assert (
+        "lacks what the run names, or cannot read it: No module named 'stage'; it needs the same plugins"
+        in " ".join(errors.split())
+    )
     assert "Traceback" not in errors
+
+
+def test_worker_finds_plugins_in_its_current_folder(place: Place, undisturbed: str, empty_cluster: Cluster) -> None:
+    plugins = empty_cluster.folder / "plugins"
+    plugins.mkdir()
+    (plugins / "stage.py").write_text(STAGE)
+    empty_cluster.join(PYTHONPATH=str(ROOT))
+    assert place.run(empty_cluster.address, 1, CLIPS) == undisturbed
+    assert len((plugins / "log").read_text().splitlines()) == CLIPS
 
 
 def test_a_worker_without_the_weights_is_one_line(tmp_path: Path) -> None:

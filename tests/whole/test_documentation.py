@@ -24,16 +24,17 @@ from typer.testing import CliRunner
 from workspace import Workspace, ran
 
 from data_manifest.manifest.clips import Clip, read_rows
-from examples.detector import build
-from examples.head import GatedHead
 from pipeline.ablation.table import override
 from pipeline.base.params import read_section
 from pipeline.base.provenance import ROOT
+from pipeline.base.registry import lookup
 from pipeline.cli.doctor import MODELS
 from pipeline.cli.main import app
 from pipeline.faces.contract import Boxes, DetectorConfig, Frames
+from pipeline.faces.detectors import DETECTORS
 from pipeline.heads.contract import HeadConfig, Shapes
 from pipeline.heads.examples import Tokens
+from pipeline.heads.table import HEADS
 from pipeline.report._paper_results import PAPER_RESULTS
 from pipeline.store.reader import Reader
 from pipeline.training.runs import read_recipe
@@ -102,9 +103,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     workspace.change({"ablations": {row: table[row] for row in ROWS}})
     for snippet in SNIPPETS:
         if snippet.file:
-            (workspace.folder / snippet.file).write_text(snippet.text)
-    (workspace.folder / "my_package").mkdir(exist_ok=True)
-    shutil.copy(ROOT / "examples/detector.py", workspace.folder / "my_package/my_module.py")  # what the README names
+            (workspace.folder / "plugins" / Path(snippet.file).name).write_text(snippet.text)
+    (workspace.folder / "plugins/my_package").mkdir()
+    shutil.copy(ROOT / "plugins/mirrored.py", workspace.folder / "plugins/my_package/my_module.py")  # as in the README
     ran(workspace.run("dvc", "repro"))
     path = sys.path.copy()
     sys.path.append(str(workspace.folder))
@@ -250,18 +251,20 @@ def test_the_detector_of_the_examples_looks_twice_and_gives_boxes_of_the_frame_i
         box, none = np.array([[2, 5, 8, 11, 0.9]], np.float32), np.empty((0, 5), np.float32)
         return [box if frame[:, :10].mean() > frame[:, 10:].mean() else none for frame in frames]
 
-    monkeypatch.setattr("pipeline.faces.detectors.cascade", lambda config: sees_faces_on_the_left_only)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setitem(DETECTORS, "cascade", lambda config: sees_faces_on_the_left_only)
     frames = np.zeros((3, 16, 20, 3), np.uint8)
     frames[0, :, :10] = frames[1, :, 10:] = 255
-    left, right, nowhere = build(DetectorConfig())(frames)
+    left, right, nowhere = lookup(DETECTORS, "mirrored:build", "detector")(DetectorConfig())(frames)
     assert left.tolist() == [[2, 5, 8, 11, pytest.approx(0.9)]]
     assert right.tolist() == [[12, 5, 18, 11, pytest.approx(0.9)]]
     assert nowhere.shape == (0, 5)
 
 
-def test_the_head_of_the_examples_does_not_look_at_what_is_masked() -> None:
+def test_the_head_of_the_examples_does_not_look_at_what_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     torch.manual_seed(0)
-    head = GatedHead(HeadConfig(width=8), Shapes(6, 5, 3)).eval()
+    head = lookup(HEADS, "gated:GatedHead", "head")(HeadConfig(width=8), Shapes(6, 5, 3)).eval()
     times, there = torch.zeros(2, 4), torch.ones(2, 4, dtype=torch.bool)
     seen, heard = Tokens(torch.randn(2, 4, 6), times, there), Tokens(torch.randn(2, 4, 5), times, ~there)
     one, other = head(seen, heard), head(seen, heard._replace(values=torch.randn(2, 4, 5)))

@@ -19,6 +19,7 @@ from pipeline.media.sound import read_audio
 
 EXTRACTION = {"render@sample", "corpus@sample", "manifest", "faces", "spectrograms", "embed_faces", "embed_mels"}
 LEARNING = {"train", "evaluate", "ablate", "report"}
+WITH_PLUGINS = (EXTRACTION | LEARNING) - {"render@sample", "manifest", "report"}
 
 
 @pytest.fixture(scope="module")
@@ -117,16 +118,46 @@ OWN_DETECTOR = """
 from pipeline.faces.detectors import cascade
 
 def build(config):
-    found = cascade(config)
-    return lambda frames: [boxes[:1] for boxes in found(frames)]
+    detect = cascade(config)
+    return lambda frames: [boxes[:1] for boxes in detect(frames)]
 """
+
+
+def test_edited_plugin_reruns_its_stage_and_the_memo_keeps_all_other_results(built: Workspace) -> None:
+    lock = (built.folder / "dvc.lock").read_bytes()
+    plugin = built.folder / "plugins/own_detector.py"
+    plugin.write_text(OWN_DETECTOR)
+    with built.changed({"faces": {"detector": "own_detector:build"}}):
+        assert built.repro("faces", "embed_mels") == {"corpus@sample", "faces", "spectrograms", "embed_mels"}
+        before = built.extracted()
+        plugin.write_text(OWN_DETECTOR.replace("[:1]", "[-1:]"))
+        status = json.loads(built.run("dvc", "status", "--json").stdout)
+        edited = {stage for stage, changes in status.items() if {"changed deps": {"plugins": "modified"}} in changes}
+        assert edited >= {"corpus@sample", "faces", "spectrograms", "embed_mels"}
+        assert built.repro("faces", "embed_mels") == {"corpus@sample", "faces", "spectrograms", "embed_mels"}
+    films = sum("visual" in clip.modalities for clip in read_rows(built.folder / "data/manifest.csv", Clip))
+    faces = {path.name for path in (built.cache / "memo/faces").rglob("*.entry")}
+    assert len(built.extracted() - before) == films
+    assert built.extracted() - before <= faces
+    plugin.unlink()
+    (built.folder / "dvc.lock").write_bytes(lock)
+    built.run("dvc", "checkout", "--force")
+
+
+def test_status_names_every_stage_that_can_use_an_edited_plugin(built: Workspace) -> None:
+    plugin = built.folder / "plugins/mirrored.py"
+    text = plugin.read_text()
+    plugin.write_text(f"{text}\n# edited\n")
+    status = json.loads(built.run("dvc", "status", "--json").stdout)
+    plugin.write_text(text)
+    assert status == {stage: [{"changed deps": {"plugins": "modified"}}] for stage in WITH_PLUGINS}
 
 
 def test_back_to_an_earlier_detector_nothing_is_computed_and_no_stage_takes_the_others_faces(built: Workspace) -> None:
     faces = built.folder / "data/faces.h5"
     first, before = faces.read_bytes(), built.extracted()
     films = sum("visual" in clip.modalities for clip in read_rows(built.folder / "data/manifest.csv", Clip))
-    (built.folder / "own_detector.py").write_text(OWN_DETECTOR)
+    (built.folder / "plugins/own_detector.py").write_text(OWN_DETECTOR)
     with built.changed({"faces": {"detector": "own_detector:build"}}):
         assert built.run(sys.executable, "-m", "stages.faces").returncode == 0
     other = built.extracted()
@@ -160,6 +191,10 @@ def test_builds_of_two_experiments_at_the_same_time_share_one_memo(built: Worksp
         ({"faces": {"detectr": "cascade"}}, "params.yaml: faces.detectr: unknown key; did you mean 'detector'?"),
         ({"spectrograms": {"rate_hz": -1}}, "params.yaml: spectrograms.rate_hz = -1: "),
         ({"corpora": {"sample": {"root": "nowhere"}}}, "nowhere"),
+        (
+            {"faces": {"detector": "examples.embeddings:build"}},
+            "where DVC does not see it change; move it into plugins/",
+        ),
     ],
 )
 def test_a_mistake_in_the_parameters_is_one_line_and_changes_nothing(
