@@ -57,7 +57,6 @@ NOT_RUN = {
 MENTIONED = {
     "fdan predict",
     "fdan configure",
-    "fdan configure --add",
     "fdan configure NAME --root FOLDER --add",
     "dvc exp run --temp",
 }  # named in the text, not meant to be typed
@@ -90,16 +89,7 @@ OUTPUTS = (
     "models",
     "results",
 )
-EMOTIONS = (
-    "neutral",
-    "calm",
-    "happiness",
-    "sadness",
-    "anger",
-    "fear",
-    "disgust",
-    "surprise",
-)  # in the order of RAVDESS's codes
+EMOTIONS = ("neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise")  # RAVDESS's codes 1 to 8
 ROWS = ("full", "concat", "official")  # the ablations that the pages name
 SNIPPETS = read_snippets()
 
@@ -315,11 +305,8 @@ def fits(shape: tuple[int, ...], axes: list[str]) -> bool:
 
 def test_architecture_page_names_every_room_and_stage() -> None:
     page = (ROOT / "docs/architecture.md").read_text()
-    rooms = {
-        path.parent.relative_to(ROOT).as_posix()
-        for top in ("data_manifest", "pipeline")
-        for path in (ROOT / top).glob("*/__init__.py")
-    }
+    inits = [path for top in ("data_manifest", "pipeline") for path in (ROOT / top).glob("*/__init__.py")]
+    rooms = {path.parent.relative_to(ROOT).as_posix() for path in inits}
     assert rooms <= set(re.findall(r"^\| \d \| `([\w/]+)/` \|", page, re.MULTILINE))
     assert set(YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]) <= set(re.findall(r"`(\w+)`", page))
 
@@ -379,9 +366,8 @@ def test_pages_build_without_warnings_and_fetch_nothing(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     pages = {path.name: path.read_text() for path in (tmp_path / "site").glob("*.html")}
     assert not [address for html in pages.values() for address in Resources(html).addresses if "//" in address]
-    assert not [
-        name for name, html in pages.items() if re.search(r'class="[^"]*\bmermaid\b', html)
-    ]  # would load a script
+    # The theme loads a script from the network to draw Mermaid.
+    assert not [name for name, html in pages.items() if re.search(r'class="[^"]*\bmermaid\b', html)]
     for figure in json.loads((ROOT / "benchmarks/results.json").read_text())["figures"]:
         value = f"{figure['value']:.2f} {figure['unit']}"
         assert f"<td>{escape(figure['name'], quote=False)}</td>\n<td>{value}</td>" in pages["benchmarks.html"]
