@@ -9,6 +9,10 @@ from ruamel.yaml import YAML
 Graph = dict[str, set[str]]  # stage: the stages that use what it writes
 SAMPLE, ROOT_OF_CORPUS = "data/${key}", "${item.root}"
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 104, 32, 24, 20, 6  # pixels of a box, and around it
+STYLE = (
+    "path{stroke:#808080;stroke-width:1.5;fill:none}rect{fill:#e8eaf6;stroke:#4051b5}"
+    "text{font:13px sans-serif;text-anchor:middle;fill:#202020}"
+)
 
 
 def read_graph(path: Path) -> Graph:
@@ -50,13 +54,13 @@ def as_mermaid(graph: Graph) -> str:
 
 
 def as_svg(graph: Graph) -> str:
-    """Return the graph as SVG: a column for each step, as many boxes in it as there are stages."""
+    """Return the graph as SVG, from left to right."""
     columns = _columns(graph)
-    tallest = max(map(len, columns))
+    rows = _rows(graph, columns)
     places = {
-        name: (MARGIN + x * (WIDTH + GAP_X), MARGIN + (y + (tallest - len(column)) / 2) * (HEIGHT + GAP_Y))
+        name: (MARGIN + x * (WIDTH + GAP_X), MARGIN + rows[name] * (HEIGHT + GAP_Y))
         for x, column in enumerate(columns)
-        for y, name in enumerate(column)
+        for name in column
     }
     lines = [
         f'<path d="M{x + WIDTH} {y + HEIGHT / 2:g} L{places[it][0]} {places[it][1] + HEIGHT / 2:g}"/>'
@@ -68,13 +72,10 @@ def as_svg(graph: Graph) -> str:
         f'<text x="{x + WIDTH / 2:g}" y="{y + HEIGHT / 2 + 4:g}">{name}</text>'
         for name, (x, y) in places.items()
     ]
+    tallest = max(map(len, columns))
     width, height = 2 * MARGIN + len(columns) * (WIDTH + GAP_X) - GAP_X, 2 * MARGIN + tallest * (HEIGHT + GAP_Y) - GAP_Y
-    style = (
-        "path{stroke:#808080;stroke-width:1.5;fill:none}rect{fill:#e8eaf6;stroke:#4051b5}"
-        "text{font:13px sans-serif;text-anchor:middle;fill:#202020}"
-    )
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
-    return "\n".join([head, f"<style>{style}</style>", *lines, *boxes, "</svg>"]) + "\n"
+    return "\n".join([head, f"<style>{STYLE}</style>", *lines, *boxes, "</svg>"]) + "\n"
 
 
 def _columns(graph: Graph) -> list[list[str]]:
@@ -84,3 +85,15 @@ def _columns(graph: Graph) -> list[list[str]]:
         for it in graph[name]:
             depth[it] = max(depth[it], depth[name] + 1)
     return [[name for name in graph if depth[name] == number] for number in range(max(depth.values()) + 1)]
+
+
+def _rows(graph: Graph, columns: list[list[str]]) -> dict[str, float]:
+    """Return the row of each stage; one that is alone in its column is next to the stages before it."""
+    rows: dict[str, float] = {}
+    for column in columns:
+        before = [rows[name] for name in rows if graph[name] & {*column}]
+        if len(column) == 1:
+            rows[column[0]] = sum(before) / len(before) if before else (max(map(len, columns)) - 1) / 2
+        else:
+            rows |= {name: float(number) for number, name in enumerate(column)}
+    return rows
