@@ -1,25 +1,33 @@
-"""What mkdocs does beside its own: the page of benchmarks shows the figures of the last `make bench`."""
+"""Hooks of mkdocs: the page of benchmarks shows the last `make bench`, and the graph of stages is a picture.
+
+Code hosts draw Mermaid. The theme would fetch a script for it, and built pages fetch nothing.
+"""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).resolve().parent.parent / "benchmarks/results.json"
-PLACE = "<!-- figures -->"
+MARK = "<!-- figures -->"
+MERMAID = re.compile(r"^```mermaid\n.*?^```$", re.MULTILINE | re.DOTALL)
+PICTURE = "![The graph of stages](images/graph.svg)"
 HEADINGS = ("figure", "value", "against", "runs", "spread", "target")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put the table where the page has its place for it."""
-    return markdown.replace(PLACE, table(json.loads(RESULTS.read_text(encoding="utf-8"))))
+    """Put in the table of benchmarks, and the picture of the graph."""
+    if MARK in markdown:
+        markdown = markdown.replace(MARK, table(json.loads(RESULTS.read_text(encoding="utf-8"))))
+    return MERMAID.sub(PICTURE, markdown)
 
 
 def table(results: dict[str, Any]) -> str:
     """Return the machine and all figures as Markdown."""
     machine = results["machine"]
-    told = f"Measured on {machine['cores']} cores, {machine['processor']}, {machine['system']}."
+    summary = f"Measured on {machine['cores']} cores, {machine['processor']}, {machine['system']}."
     rows = [HEADINGS, ("---",) * len(HEADINGS), *map(_row, results["figures"])]
-    return told + "\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return summary + "\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def _row(figure: dict[str, Any]) -> tuple[str, ...]:

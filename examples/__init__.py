@@ -1,1 +1,1 @@
-"""What a user may write beside the pipeline; each of these runs as it is."""
+"""Examples of using the results in your own scripts; each runs as it is."""

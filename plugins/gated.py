@@ -7,9 +7,7 @@ In params.yaml: `head: {name: "gated:GatedHead"}`. To compare it with the defaul
 import torch
 from torch import Tensor, nn
 
-from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes
-from pipeline.heads.examples import Examples, Tokens
-from pipeline.heads.layers import Dropout, Standardise, masked_mean
+from fdan import Dropout, Examples, Head, HeadConfig, HeadOutput, Shapes, Standardise, Tokens, masked_mean
 
 
 class GatedHead(Head):

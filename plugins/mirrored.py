@@ -8,8 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from pipeline.faces.contract import Boxes, Detector, DetectorConfig, Frames
-from pipeline.faces.detectors import DETECTORS
+from fdan import DETECTORS, Boxes, Detector, DetectorConfig, Frames
 
 
 def build(config: DetectorConfig) -> Detector:

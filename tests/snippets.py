@@ -1,4 +1,4 @@
-"""What README and docs tell a reader to type: fenced blocks, and commands within the text."""
+"""The snippets of README and docs: fenced blocks, and commands within the text."""
 
 import re
 import textwrap
@@ -13,16 +13,17 @@ PAGES = (
     ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "examples/README.md",
+    ROOT / "plugins/README.md",
 )
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 PROGRAMS = "dask|dvc|fdan|make|mkdocs|pip|pytest|python"
 COMMAND = re.compile(rf"`((?:\.venv/bin/)?(?:{PROGRAMS})\s[^`]+)`")
-LANGUAGES = {"": "shell", "python": "python", "yaml": "yaml", "text": "text"}  # text is read, not typed
+LANGUAGES = {"": "shell", "python": "python", "yaml": "yaml", "text": "text", "mermaid": "text"}  # text is not run
 
 
 @dataclass(frozen=True)
 class Snippet:
-    """A piece of a page, and where it stands."""
+    """A snippet and its position."""
 
     page: str
     line: int
@@ -31,30 +32,30 @@ class Snippet:
 
     @property
     def file(self) -> str:
-        """The file that a block of Python is, if it begins with `# name.py`."""
+        """The name of the plugin that a block of Python is, if it begins with `# name.py`; else empty."""
         match = re.match(r"# (\w+)\.py\n", self.text)
         return f"{match[1]}.py" if match else ""
 
     @property
     def commands(self) -> list[str]:
-        """The commands of a block, without comments and without the folder of the environment."""
+        """The commands of a block, without comments and without the path of the environment."""
         lines = [line.partition(" #")[0].strip().removeprefix(".venv/bin/") for line in self.text.splitlines()]
         return [" ".join(line.split()) for line in lines if line]
 
 
 def read_snippets() -> list[Snippet]:
-    """Return everything that is there to be typed, each once: a command by itself not where a block has it, too."""
-    found: dict[tuple[str, ...], Snippet] = {}
+    """Return all snippets, each once. A command in the text is left out if a block contains it."""
+    snippets: dict[tuple[str, ...], Snippet] = {}
     for page in PAGES:
         for it in _of_page(page):
-            found.setdefault((it.kind, *(it.commands if it.kind == "shell" else [it.text])), it)
-    blocks = [it.commands for it in found.values() if it.kind == "shell" and len(it.commands) > 1]
+            snippets.setdefault((it.kind, *(it.commands if it.kind == "shell" else [it.text])), it)
+    blocks = [it.commands for it in snippets.values() if it.kind == "shell" and len(it.commands) > 1]
     known = {command for commands in blocks for command in commands if not changes_parameters(commands)}
-    return [it for it in found.values() if it.kind != "shell" or it.commands[1:] or it.commands[0] not in known]
+    return [it for it in snippets.values() if it.kind != "shell" or it.commands[1:] or it.commands[0] not in known]
 
 
 def changes_parameters(commands: list[str]) -> bool:
-    """Return whether a block is about another corpus, so that its commands mean something else than elsewhere."""
+    """Return whether a block configures another corpus, so that its commands do something else than elsewhere."""
     return any(command.startswith("fdan configure") for command in commands)
 
 
@@ -62,10 +63,10 @@ def _of_page(page: Path) -> Iterator[Snippet]:
     text = page.read_text(encoding="utf-8")
     name = page.relative_to(ROOT).as_posix()
     for match in FENCE.finditer(text):
-        assert match[2] in LANGUAGES, f"{name}: nobody executes a block of {match[2]!r}; use {[*LANGUAGES]}"
+        assert match[2] in LANGUAGES, f"{name}: no test runs a block of {match[2]!r}; use {[*LANGUAGES]}"
         yield Snippet(name, _line(text, match), LANGUAGES[match[2]], textwrap.dedent(match[3]))
     rest = FENCE.sub(lambda match: "\n" * match[0].count("\n"), text)
-    assert "```" not in rest, f"{name}: a block that is not closed"
+    assert "```" not in rest, f"{name}: a block is not closed"
     for match in COMMAND.finditer(rest):
         yield Snippet(name, _line(rest, match), "shell", match[1].replace("\n", " "))
 

@@ -20,14 +20,18 @@ from pipeline.base.registry import check_name, lookup
 from pipeline.base.selection import shorten
 
 Adapter = Callable[[Path, Mapping[str, Any]], Findings]
+"""A function of a corpus's root and its options that returns `Findings`."""
 
 
 class CorpusConfig(Config):
     """An entry of the section `corpora`."""
 
     adapter: str
+    """How the files are labelled."""
     root: str
+    """The folder of the corpus. Paths in the manifest are relative to it."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the adapter; see [below](#options-of-the-adapters)."""
 
     @field_validator("adapter")
     @classmethod
@@ -46,6 +50,7 @@ CORPORA: dict[str, Adapter] = {
     "sample": csv_table.find,
     "savee": savee.find,
 }
+"""Corpus adapters by name."""
 PUBLISHED = CORPORA.keys() - {"csv", "folder", "sample"}
 
 

@@ -44,8 +44,11 @@ class CremaOptions(Config):
     """The options of the adapter."""
 
     labels: Literal["acted", "voted"] = "acted"
-    vote: Literal["MultiModalVote", "FaceVote", "VoiceVote"] = "MultiModalVote"  # by raters of video, audio or both
-    tables: str = ""  # the folder of summaryTable.csv; empty: search below the root
+    """The emotion the actor was asked for, or the one the raters voted for."""
+    vote: Literal["MultiModalVote", "FaceVote", "VoiceVote"] = "MultiModalVote"
+    """Which vote to use: of raters who saw, heard, or saw and heard the clip."""
+    tables: str = ""
+    """The folder of `summaryTable.csv`; empty: it is searched below the root."""
 
 
 def find(root: Path, options: Mapping[str, Any]) -> Findings:

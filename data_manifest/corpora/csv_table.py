@@ -19,7 +19,8 @@ ALLOWED = REQUIRED | {"split", "sentence", "audio_path"}
 class TableOptions(Config):
     """The options of the adapter."""
 
-    table: str = "clips.csv"  # relative to the root, as are the paths in it
+    table: str = "clips.csv"
+    """The CSV table, relative to the root, as are the paths in it."""
 
 
 def find(root: Path, options: Mapping[str, Any]) -> Findings:

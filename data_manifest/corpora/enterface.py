@@ -21,7 +21,8 @@ FOLDERS = re.compile(rf"(?:.*/)?subject ?(\d+)/({'|'.join(EMOTIONS)})(?:/sentenc
 class EnterfaceOptions(Config):
     """The options of the adapter."""
 
-    unsegmented: bool = False  # also take the recordings of subject 6, each as one clip
+    unsegmented: bool = False
+    """Also take the uncut recordings of subject 6, each as one clip."""
 
 
 def find(root: Path, options: Mapping[str, Any]) -> Findings:

@@ -31,7 +31,8 @@ KNOWN_BAD = {
 class MeldOptions(Config):
     """The options of the adapter."""
 
-    tables: str = ""  # the folder of {train,dev,test}_sent_emo.csv; empty: search below the root
+    tables: str = ""
+    """The folder of `{train,dev,test}_sent_emo.csv`; empty: they are searched below the root."""
 
 
 def find(root: Path, options: Mapping[str, Any]) -> Findings:

@@ -31,6 +31,7 @@ class RavdessOptions(Config):
     """The options of the adapter."""
 
     vocal: Literal["speech", "song", "both"] = "speech"
+    """Spoken clips, sung clips, or both."""
 
 
 def find(root: Path, options: Mapping[str, Any]) -> Findings:

@@ -87,10 +87,14 @@ class Exclusion:
 class ManifestConfig(Config):
     """The section `manifest`."""
 
-    merge: dict[str, str] = Field(default_factory=dict)  # e.g. calm: neutral
-    modalities: Literal["keep", "require"] = "keep"  # require leaves out clips without audio or video
+    merge: dict[str, str] = Field(default_factory=dict)
+    """Emotions to rename, such as `calm: neutral`."""
+    modalities: Literal["keep", "require"] = "keep"
+    """`require` leaves out clips that lack sound or picture."""
     min_duration_s: float = Field(0.04, ge=0)
-    max_duration_s: float = Field(120, gt=0)  # a longer clip was probably cut wrongly
+    """Shorter clips are left out. The default is one frame at 25 frames per second."""
+    max_duration_s: float = Field(120, gt=0)
+    """Longer clips are left out: an utterance of that length was cut wrongly."""
 
     @field_validator("merge")
     @classmethod

@@ -34,8 +34,11 @@ class SampleConfig(Config):
     """An entry of the section `render`: the size and the seed of the sample corpus."""
 
     speakers: int = Field(default=10, ge=2, le=99)
+    """Invented speakers."""
     utterances: int = Field(default=3, ge=1, le=99)
+    """Clips of each speaker and emotion."""
     seed: int = Field(default=1, ge=0)
+    """Another seed draws other people, voices and scenes."""
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,10 @@ PARTS = {"train": "train", "dev": "validation", "val": "validation", "validation
 class Protocol(Config):
     """The parameters that all protocols share."""
 
-    validation: float = Field(0.2, gt=0, le=0.5)  # the share of the training part
+    validation: float = Field(0.2, gt=0, le=0.5)
+    """Share of the training part that is held out for validation."""
     seed: int = Field(0, ge=0)
+    """Seed of the draw."""
 
     def _split_validation(self, clips: Clips, fold: int, keys: Sequence[str], what: str) -> tuple[Clips, Clips]:
         """Return the training and the validation clips; clips with the same key stay together."""
@@ -54,7 +56,9 @@ class SpeakerFolds(Protocol):
 
     kind: Literal["speaker_folds"]
     folds: int = Field(5, ge=2)
-    groups: Any = None  # each_speaker, ravdess_5, ravdess_6, or a list of speakers for each fold
+    """Number of folds; not together with `groups`."""
+    groups: Any = None
+    """`each_speaker`, `ravdess_5`, `ravdess_6`, or lists of speakers, one fold each; null: drawn at random."""
 
     @field_validator("groups")
     @classmethod
@@ -97,6 +101,7 @@ class RandomFolds(Protocol):
 
     kind: Literal["random"]
     folds: int = Field(5, ge=2)
+    """Number of folds."""
 
     def splits(self, clips: Clips, name: str) -> Iterator[Split]:
         """Yield one split per fold; five folds give five 80/20 splits."""
@@ -119,6 +124,7 @@ class SentenceFolds(Protocol):
 
     kind: Literal["sentence_folds"]
     folds: int = Field(5, ge=2)
+    """Number of folds."""
 
     def splits(self, clips: Clips, name: str) -> Iterator[Split]:
         """Yield one split for each group of sentences."""
@@ -164,7 +170,9 @@ class CrossCorpus(Protocol):
 
     kind: Literal["cross_corpus"]
     train: tuple[str, ...] = Field(min_length=1)
+    """Corpora to train on."""
     test: tuple[str, ...] = Field(min_length=1)
+    """Corpora to test on, one fold each."""
 
     @model_validator(mode="after")
     def _require_disjoint_corpora(self) -> "CrossCorpus":

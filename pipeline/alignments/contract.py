@@ -15,20 +15,30 @@ from pipeline.base.params import Config
 from pipeline.base.registry import check_name
 
 Alignment = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""A function of features (n, D), (m, D) and class weights (n, C), (m, C) that returns a scalar."""
 
 
 class AlignmentConfig(Config):
     """The section `alignment`."""
 
     name: str = "lmmd"
+    """The distance between the features of the two modalities."""
     weight: float = Field(0.1, ge=0)
-    gamma: float = Field(10.0, ge=0)  # how fast the weight grows to its full size; see `progress_weight`
+    """Weight of the alignment in the loss."""
+    gamma: float = Field(10.0, ge=0)
+    """How fast the weight grows to its full size during training."""
     kernel_mul: float = Field(2.0, gt=1)
+    """Ratio of the bandwidths of neighbouring kernels."""
     kernel_num: int = Field(5, ge=1)
+    """Number of Gaussian kernels."""
     normalise: Literal["common", "all"] = "common"
-    visual_labels: Literal["given", "predicted"] = "given"  # predicted: the probabilities that the head gives by then
+    """Divide by the number of classes that occur on both sides (`common`), or by the number of `all` classes."""
+    visual_labels: Literal["given", "predicted"] = "given"
+    """Labels of the visual features in the alignment: the true ones, or the head's current probabilities."""
     acoustic_labels: Literal["given", "predicted"] = "given"
-    layer_weights: tuple[float, ...] = ()  # one for each aligned layer; empty: each counts 1
+    """The same for the acoustic features."""
+    layer_weights: tuple[float, ...] = ()
+    """One weight per aligned layer; empty: each layer counts 1."""
 
     @field_validator("name")
     @classmethod

@@ -28,3 +28,4 @@ ALIGNMENTS: dict[str, Callable[[AlignmentConfig], Alignment]] = {
     "mmd": build_mmd,
     "none": build_none,
 }
+"""Alignments by name: builders that take an `AlignmentConfig`."""

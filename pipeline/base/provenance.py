@@ -4,14 +4,15 @@ import ast
 import hashlib
 import importlib.util
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-PROJECT = ("data_manifest", "pipeline", "stages")
+PUBLIC = "fdan"  # the package that re-exports what users import
+PROJECT = ("data_manifest", PUBLIC, "pipeline", "stages")
 
 
 def canonical(value: Any) -> str:
@@ -122,11 +123,23 @@ def _imports(name: str, path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield alias.name
+                yield from _public_modules(["*"]) if alias.name == PUBLIC else [alias.name]
         elif isinstance(node, ast.ImportFrom):
             base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            names = [alias.name for alias in node.names]
+            yield from _public_modules(names) if base == PUBLIC else [base, *(f"{base}.{it}" for it in names)]
+
+
+def _public_modules(names: Collection[str]) -> set[str]:
+    """Return the modules in which the public names are defined; any other name, such as `*`, stands for all of them.
+
+    A plugin depends on what it imports by name, not on everything that is public.
+    """
+    path = _module_file(PUBLIC)
+    nodes = ast.walk(ast.parse(path.read_bytes())) if path else ()
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    modules = {alias.name: node.module or "" for node in imports for alias in node.names}
+    return {modules[it] for it in names} if modules.keys() >= set(names) else set(modules.values())
 
 
 def _parents(name: str) -> Iterator[str]:
@@ -135,9 +148,14 @@ def _parents(name: str) -> Iterator[str]:
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
+    """Remove docstrings, those of a class's fields too."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body = node.body[1:]
+        if isinstance(node, ast.ClassDef):
+            node.body = [it for it in node.body if not _is_text(it)]
+        elif isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef) and _is_text(*node.body[:1]):
+            node.body = node.body[1:]
     return tree
+
+
+def _is_text(node: ast.AST | None = None) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

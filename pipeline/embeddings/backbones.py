@@ -37,14 +37,23 @@ class BackboneConfig(Config):
     """The sections `embed_faces` and `embed_mels`."""
 
     backbone: str = "resnet34"
-    weights: str = "imagenet"  # imagenet, random, or the path of a state dict
-    seed: int = Field(0, ge=0)  # of random weights
+    """The frozen network: any torchvision classification network with ImageNet weights."""
+    weights: str = "imagenet"
+    """`imagenet`, `random`, or the path of a state dict."""
+    seed: int = Field(0, ge=0)
+    """Seed of random weights."""
     tokens: Literal["pooled", "grid", "columns"] = "pooled"
-    grid: int = Field(3, ge=1, le=7)  # tokens: grid gives grid x grid tokens an image; columns one for each column
+    """What the last feature map becomes: one `pooled` token, a `grid` of tokens, or one token per column."""
+    grid: int = Field(3, ge=1, le=7)
+    """With `tokens: grid`, an image gives grid × grid tokens."""
     size_px: int = Field(224, ge=32)
-    views: int = Field(1, ge=1)  # of each picture, to train on: itself, and augmented copies
+    """Side to which images are resized."""
+    views: int = Field(1, ge=1)
+    """Views of each image to train on: the image itself and `views - 1` augmented copies."""
     engine: Literal["torch", "openvino"] = "torch"
+    """The library that runs the network."""
     precision: Literal["fp32", "bf16", "int8"] = "fp32"
+    """`fp32` or `bf16` with torch, `fp32` or `int8` with OpenVINO; `int8` must pass an accuracy check."""
 
     @field_validator("backbone")
     @classmethod
@@ -193,6 +202,7 @@ WEIGHT_FILES = _published()
 BACKBONES: dict[str, Callable[[BackboneConfig], nn.Module]] = {
     name: partial(from_torchvision, name) for name in WEIGHT_FILES
 }
+"""Backbones by name: builders that take a `BackboneConfig`."""
 
 
 def weights_file(config: BackboneConfig) -> Path:

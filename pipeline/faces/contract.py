@@ -21,8 +21,11 @@ from pipeline.base.params import Config
 from pipeline.base.registry import check_name
 
 Frames = NDArray[np.uint8]
+"""Frames (B, H, W, 3), RGB uint8."""
 Boxes = NDArray[np.float32]
+"""Boxes (n, 5) of one frame: x1, y1, x2, y2 in pixels and the score; (n, 9) with x, y of both eyes."""
 Detector = Callable[[Frames], Sequence[Boxes]]
+"""A function of `Frames` that returns B `Boxes`."""
 
 
 @runtime_checkable
@@ -37,9 +40,13 @@ class DetectorConfig(Config):
     """What of the section `faces` concerns the detector."""
 
     detector: str = "cascade"
-    weights: str = ""  # a file; empty: the published ones are fetched
-    boxes: str = ""  # of precomputed: a folder with a table for each clip, or one table of all
+    """How faces are detected. Every detector but `cascade` and `precomputed` needs weights."""
+    weights: str = ""
+    """The detector's weight file; empty: the published weights, fetched once."""
+    boxes: str = ""
+    """For `precomputed`: a folder with one OpenFace or py-feat table per clip, or one table for all clips."""
     min_score: float = Field(0.5, ge=0, le=1)
+    """Boxes with a lower score are dropped."""
 
     @field_validator("detector")
     @classmethod

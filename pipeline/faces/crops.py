@@ -42,15 +42,22 @@ NO_FACES: dict[str, NDArray[Any]] = {
 class FacesConfig(DetectorConfig):
     """The section `faces`."""
 
-    detect_max_side_px: int = Field(640, ge=32)  # faces are looked for on a copy that is no larger
+    detect_max_side_px: int = Field(640, ge=32)
+    """Faces are detected on a copy of the frame whose longer side has at most this many pixels."""
     frames_per_clip: int = Field(16, ge=1)
-    fill_gaps: int = Field(2, ge=0)  # frames without the face that are filled from its neighbours
-    no_face: Literal["drop_visual", "exclude", "whole_frame"] = "drop_visual"  # what becomes of a clip without any
-    # Turn the crop until the eyes are level, where the detector sees them, or where FAN does.
+    """Frames taken from each clip, at equal distances."""
+    fill_gaps: int = Field(2, ge=0)
+    """Frames without the face that are filled from the neighbouring frames."""
+    no_face: Literal["drop_visual", "exclude", "whole_frame"] = "drop_visual"
+    """What happens to a clip without any face: keep its sound, leave it out, or use whole frames."""
     align: Literal["none", "eyes", "fan"] = "none"
-    landmark_weights: str = ""  # of FAN: a file; empty: the published ones are fetched
-    margin: float = Field(0.25, ge=0)  # added on each side, as a share of the box
+    """Turn each crop until the eyes are level: by the detector's eyes, or by the landmark network FAN."""
+    landmark_weights: str = ""
+    """FAN's weight file; empty: the published weights, fetched once."""
+    margin: float = Field(0.25, ge=0)
+    """Added on each side of the box, as a share of its longer side."""
     size_px: int = Field(224, ge=16)
+    """Side of the square crops."""
 
 
 def weights_digest(config: FacesConfig) -> str:

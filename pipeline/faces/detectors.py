@@ -77,3 +77,4 @@ DETECTORS: dict[str, Callable[[DetectorConfig], Detector | Lookup]] = {
     "sfd": sfd,
     "yunet": yunet,
 }
+"""Detectors by name: builders that take a `DetectorConfig`."""

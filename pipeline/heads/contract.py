@@ -14,13 +14,21 @@ class HeadConfig(Config):
     """The section `head`."""
 
     name: str = "fdan"
+    """The architecture."""
     width: int = Field(128, ge=4)
+    """Width of the hidden layers; a multiple of `attention_heads`."""
     attention_heads: int = Field(4, ge=1)
-    attention_depth: int = Field(1, ge=0)  # 0: no cross-attention
+    """Heads of the cross-attention."""
+    attention_depth: int = Field(1, ge=0)
+    """Layers of cross-attention; 0: none."""
     ffn_layers: int = Field(2, ge=1)
+    """Layers of the feed-forward network. Each of them is aligned."""
     dropout: float = Field(0.3, ge=0, lt=1)
+    """Share of activations set to 0 in training."""
     shared_classifier: bool = True
-    fusion: Literal["mean", "learned"] = "mean"  # of both modalities' log-probabilities
+    """One classifier for both modalities, instead of one each."""
+    fusion: Literal["mean", "learned"] = "mean"
+    """How the log-probabilities of the two modalities are averaged: equally, or with learned weights."""
 
     @field_validator("name")
     @classmethod

@@ -23,3 +23,4 @@ HEADS: dict[str, Callable[[HeadConfig, Shapes], Head]] = {
     "official": OfficialHead,
     "visual": partial(Single, modality="visual"),
 }
+"""Heads by name: builders that take a `HeadConfig` and `Shapes`."""

@@ -59,9 +59,13 @@ class ExecutionConfig(Config):
     """The section `run`: how to run, not what to compute, so DVC does not track it."""
 
     scheduler: str = "processes"
-    workers: int | None = Field(None, ge=1)  # None: one per core
-    device: str = Field("cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$")  # where backbones compute and heads train
-    max_failures: float = Field(0.05, ge=0, le=1)  # the stage fails if a larger share of the clips fails
+    """`synchronous`, `processes`, or the address of a Dask scheduler (`tcp://host:8786`)."""
+    workers: int | None = Field(None, ge=1)
+    """Number of processes; null: one per core."""
+    device: str = Field("cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$")
+    """Where backbones compute and heads train: `cpu`, `cuda`, `cuda:1` and so on, or `mps`."""
+    max_failures: float = Field(0.05, ge=0, le=1)
+    """Share of clips that may fail before the stage fails."""
 
     @field_validator("scheduler")
     @classmethod

@@ -19,7 +19,9 @@ from pipeline.base.registry import check_name
 from pipeline.media.sound import Channels
 
 Sound = NDArray[np.float32]
+"""Mono sound (samples,) float32 in -1..1."""
 Spectrogram = Callable[[Sound, int], NDArray[np.float32]]
+"""A function of `Sound` and its rate in Hz that returns (bands, frames) float32."""
 DECIBELS = (-80.0, 20.0)  # what is black and white where a kind does not say otherwise
 SILENCE = 1e-10  # the power below which a cell counts as silent, -100 dB: keeps the logarithm finite
 
@@ -28,17 +30,29 @@ class SpectrogramsConfig(Config):
     """The section `spectrograms`."""
 
     kind: str = "log_mel"
+    """The kind of spectrogram."""
     rate_hz: int = Field(16000, ge=1000)
+    """Sampling rate to which the sound is converted."""
     channels: Channels = "mix"
+    """`mix` averages all channels, `first` takes the first, `center` takes the dialogue channel of 5.1 sound."""
     fft_samples: int = Field(1024, ge=16)
+    """Samples of one Fourier transform."""
     hop_ms: float = Field(10, gt=0)
-    bands: int = Field(128, ge=8)  # rows of the image: Mel bands, cepstral coefficients, semitones or parts of them
+    """Time between two columns of the spectrogram."""
+    bands: int = Field(128, ge=8)
+    """Rows of the image: Mel bands, cepstral coefficients, or semitones and fractions of them."""
     fmin_hz: float = Field(50, ge=0)
+    """Lowest frequency."""
     fmax_hz: float = Field(8000, gt=0)
-    window_s: float | None = Field(1.0, gt=0)  # None: one image a clip
+    """Highest frequency; at most half of `rate_hz`."""
+    window_s: float | None = Field(1.0, gt=0)
+    """Length of a window; null: one image per clip."""
     overlap: float = Field(0.5, ge=0, lt=1)
-    black: float | None = None  # the value that becomes 0 in the image, and
-    white: float | None = None  # the one that becomes 1; None: what suits the kind
+    """Share of a window that the next window repeats."""
+    black: float | None = None
+    """The value (for `log_mel` in dB) that becomes 0 in the image; null: the default of the kind."""
+    white: float | None = None
+    """The value that becomes 1 in the image; null: the default of the kind."""
 
     @field_validator("kind")
     @classmethod
@@ -129,4 +143,5 @@ def _decibels(power: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
 
 
 SPECTROGRAMS: dict[str, Callable[[SpectrogramsConfig], Spectrogram]] = {"cqt": cqt, "log_mel": log_mel, "mfcc": mfcc}
+"""Spectrograms by name: builders that take a `SpectrogramsConfig`."""
 RANGES = {"cqt": (-100.0, 0.0), "log_mel": DECIBELS, "mfcc": (-100.0, 100.0)}

@@ -18,15 +18,25 @@ class TrainConfig(Config):
     """The section `train`."""
 
     epochs: int = Field(40, ge=1)
+    """Passes over the training part."""
     batch_size: int = Field(32, ge=2)
+    """Clips per step."""
     learning_rate: float = Field(1e-3, gt=0)
+    """Highest learning rate of AdamW."""
     weight_decay: float = Field(0.05, ge=0)
-    warmup: float = Field(0.1, ge=0, lt=1)  # the share of the steps over which the learning rate grows
+    """Weight decay of AdamW."""
+    warmup: float = Field(0.1, ge=0, lt=1)
+    """Share of the steps over which the learning rate grows; it then falls along a cosine."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
-    gradient_norm: float = Field(1.0, gt=0)  # gradients are scaled down to this
-    class_weights: Literal["none", "balanced"] = "none"  # balanced: each class counts alike, however rare
-    patience: int | None = Field(None, ge=1)  # stop after so many epochs without a better UAR on validation
+    """Share of each label that is spread over all classes."""
+    gradient_norm: float = Field(1.0, gt=0)
+    """Gradients with a larger norm are scaled down to it."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced`: every class has the same total weight, however rare it is."""
+    patience: int | None = Field(None, ge=1)
+    """Stop after this many epochs without a better UAR on validation; null: never."""
     seeds: tuple[int, ...] = Field((0,), min_length=1)
+    """One head is trained per fold and seed."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Builds the documentation: generated pages, and hooks of mkdocs."""
