@@ -1,8 +1,10 @@
 """Shared test helpers: synthesised media, manifest clips, and an isolated cache."""
 
 import os
-import sys
+import subprocess
 import zlib
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker, and forbid processes to the other tests of a fast run."""
     config.addinivalue_line("markers", "slow: starts a process or builds a network, and is left out of --fast")
     if config.getoption("--fast"):
-        sys.addaudithook(_forbid_processes)
+        for kind, name in ((subprocess.Popen, "__init__"), (BaseProcess, "start")):
+            setattr(kind, name, _fail_in_tests(getattr(kind, name)))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -40,9 +43,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
 
 
-def _forbid_processes(event: str, arguments: tuple[object, ...]) -> None:
-    if event in ("subprocess.Popen", "os.fork", "os.posix_spawn") and os.environ.get("PYTEST_CURRENT_TEST"):
-        pytest.fail(f"this test starts a process ({arguments[0]!r}): mark it with pytest.mark.slow")
+def _fail_in_tests(start: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that starts a process between tests, and fails the test that calls it."""
+
+    def checked(*args: Any, **kwargs: Any) -> None:
+        if "PYTEST_CURRENT_TEST" in os.environ:
+            pytest.fail("this test starts a process: mark it with pytest.mark.slow")
+        start(*args, **kwargs)
+
+    return checked
 
 
 @pytest.fixture(autouse=True)

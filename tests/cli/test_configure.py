@@ -119,8 +119,8 @@ def test_configure_keeps_comments_and_other_sections() -> None:
     lines = Path("params.yaml").read_text().splitlines()
     kept = [line for line in lines if line in before]
     assert "  size_px: 224" in kept
-    assert "  workers: null  # null: one a core" in kept
-    assert any("# the first one is the one that the ablations use" in line for line in lines)
+    assert "  workers: null  # null: one per core" in kept
+    assert any("# ablations use the first one" in line for line in lines)
     assert len(before) - len(kept) <= 13  # the sample's lines, protocols and weights
     old, new = YAML(typ="safe").load("\n".join(before)), params()
     other_sections = set(old) - {"render", "corpora", "protocols", "embed_faces", "embed_mels"}
