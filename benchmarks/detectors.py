@@ -14,7 +14,7 @@ from benchmarks.figures import Figure, ratio, single
 from pipeline.base.provenance import ROOT
 from pipeline.faces.contract import Frames
 from pipeline.faces.crops import FacesConfig, detect
-from pipeline.faces.networks import one_thread
+from pipeline.faces.networks import single_thread_session
 from pipeline.faces.tracks import overlap
 from pipeline.media.frames import read_frames
 
@@ -39,7 +39,7 @@ def face_alignment(name: str, weights: str) -> Any:
     own = importlib.import_module(f"face_alignment.detection.{module}")
     detector = own.FaceDetector(device="cpu", path_to_detector=weights, **options, **more)
     if name == "scrfd":  # on one thread, like the others
-        detector.session = one_thread(weights)
+        detector.session = single_thread_session(weights)
     return detector
 
 

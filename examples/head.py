@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes
-from pipeline.heads.examples import Examples, Tokens
+from pipeline.heads.examples import Examples
 from pipeline.heads.layers import Dropout, Standardise, masked_mean
+from pipeline.store.tokens import Tokens
 
 
 class GatedHead(Head):

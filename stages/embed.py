@@ -1,4 +1,4 @@
-"""Turn pictures into tokens: `faces` with embed_faces' parameters, `mels` with embed_mels'."""
+"""Turn images into tokens: `faces` with the parameters of embed_faces, `mels` with those of embed_mels."""
 
 import logging
 import sys
@@ -11,7 +11,6 @@ from pipeline.embeddings.step import write_tokens
 from pipeline.embeddings.tokens import SOURCES
 from pipeline.parallel.pool import ExecutionConfig
 from pipeline.store.reader import Reader
-from pipeline.store.schemas import PICTURES
 from stages import run_stage
 
 log = logging.getLogger(__name__)
@@ -22,9 +21,9 @@ def main() -> None:
     source = SOURCES[sys.argv[1]]
     config = read_section(f"embed_{sys.argv[1]}", BackboneConfig)
     if config.weights == "random":
-        log.warning("RANDOM WEIGHTS: the backbone was never trained; its figures show that the pipeline works, no more")
+        log.warning("RANDOM WEIGHTS: the backbone was never trained; results only show that the pipeline works")
     run_config = read_section("run", ExecutionConfig)
-    reader = Reader(source.path, schema=PICTURES[source.modality])
+    reader = Reader(source.path, schema=source.schema)
     weights, model = prepare(reader, source, config)
     target = Path("data/embeddings") / f"{source.modality}.h5"
     write_tokens(target, reader, source=source, config=config, weights=weights, model=model, run=run_config)

@@ -1,4 +1,4 @@
-"""Detect and crop the faces of every clip that has a picture."""
+"""Detect and crop the faces of every clip with video."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from pipeline.faces.crops import FacesConfig
 from pipeline.faces.step import write_faces
 from pipeline.parallel.pool import ExecutionConfig
 from pipeline.store.reader import Reader
-from pipeline.store.schemas import PICTURES
+from pipeline.store.schemas import FACES
 from stages import run_stage
 
 TARGET = Path("data/faces.h5")
@@ -19,12 +19,12 @@ def main() -> None:
     config = read_section("faces", FacesConfig)
     jobs = clip_jobs("visual")
     write_faces(TARGET, jobs, config, run=read_section("run", ExecutionConfig))
-    # Workers import this module, too, and draw nothing.
+    # Imported late: workers import this module and do not draw.
     from pipeline.faces.sheet import draw_faces
 
     media = {job.clip_id: job.load() for job in jobs}
     sheet = Path("results/figures/faces/faces.png")
-    draw_faces(Reader(TARGET, schema=PICTURES["visual"]), media, sheet, frames_per_clip=config.frames_per_clip)
+    draw_faces(Reader(TARGET, schema=FACES), media, sheet, frames_per_clip=config.frames_per_clip)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Compute the spectrogram windows of every clip that has sound."""
+"""Compute the spectrogram windows of every clip with sound."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from pipeline.parallel.pool import ExecutionConfig
 from pipeline.spectrograms.kinds import SpectrogramsConfig
 from pipeline.spectrograms.step import write_windows
 from pipeline.store.reader import Reader
-from pipeline.store.schemas import PICTURES
+from pipeline.store.schemas import WINDOWS
 from stages import run_stage
 
 TARGET = Path("data/spectrograms.h5")
@@ -18,12 +18,10 @@ def main() -> None:
     """Write `data/spectrograms.h5` and its contact sheet."""
     config = read_section("spectrograms", SpectrogramsConfig)
     write_windows(TARGET, clip_jobs("acoustic"), config, run=read_section("run", ExecutionConfig))
-    # Workers import this module, too, and draw nothing.
+    # Imported late: workers import this module and do not draw.
     from pipeline.spectrograms.sheet import draw_spectrograms
 
-    draw_spectrograms(
-        Reader(TARGET, schema=PICTURES["acoustic"]), Path("results/figures/spectrograms/spectrograms.png")
-    )
+    draw_spectrograms(Reader(TARGET, schema=WINDOWS), Path("results/figures/spectrograms/spectrograms.png"))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Frozen networks that turn images into tokens.
+"""Frozen networks that turn images into tokens, behind one contract, and the sections `embed_faces` and `embed_mels`.
 
-A backbone maps images (B, 3, H, W) float32 in 0..1 to tokens (B, k, D); it is in eval mode, and nothing of it is
-trained. Those of the table take grey images (B, 1, H, W) too. A table entry is a builder: called with the section's
-configuration, it returns the backbone.
+A backbone maps images (B, 3, H, W) float32 in 0..1 to tokens (B, k, D); it is in eval mode and is not trained. Those
+of the table `BACKBONES` accept grey images (B, 1, H, W) too. An entry of the table is a builder: called with the
+section's configuration, it returns the backbone.
 """
 
 import hashlib
@@ -39,10 +39,10 @@ class BackboneConfig(Config):
     backbone: str = "resnet34"
     weights: str = "imagenet"  # imagenet, random, or the path of a state dict
     seed: int = Field(0, ge=0)  # of random weights
-    tokens: Literal["pooled", "grid", "columns"] = "pooled"
-    grid: int = Field(3, ge=1, le=7)  # tokens: grid gives grid x grid tokens an image; columns one for each column
+    tokens: Literal["pooled", "grid", "columns"] = "pooled"  # one an image, grid x grid, or one for each column
+    grid: int = Field(3, ge=1, le=7)  # for tokens: grid, which gives grid x grid tokens an image
     size_px: int = Field(224, ge=32)
-    views: int = Field(1, ge=1)  # of each picture, to train on: itself, and augmented copies
+    views: int = Field(1, ge=1)  # of each image, to train on: the image itself and augmented copies
     engine: Literal["torch", "openvino"] = "torch"
     precision: Literal["fp32", "bf16", "int8"] = "fp32"
 
@@ -52,24 +52,24 @@ class BackboneConfig(Config):
         return check_name(BACKBONES, value, "backbone")
 
     @model_validator(mode="after")
-    def _fits(self) -> "BackboneConfig":
-        able = {"torch": ("fp32", "bf16"), "openvino": ("fp32", "int8")}[self.engine]
-        if self.precision not in able:
-            raise ValueError(f"the engine {self.engine} computes in {' or '.join(able)}, not in {self.precision}")
+    def _check_precision(self) -> "BackboneConfig":
+        precisions = {"torch": ("fp32", "bf16"), "openvino": ("fp32", "int8")}[self.engine]
+        if self.precision not in precisions:
+            raise ValueError(f"the engine {self.engine} computes in {' or '.join(precisions)}, not in {self.precision}")
         return self
 
 
 class ImageTokens(nn.Module):
     """A torchvision network without its classifier: normalise, convolve, pool the last feature map to tokens.
 
-    Grey images (B, 1, H, W) take a shorter way than three equal channels, to the same tokens.
+    Grey images (B, 1, H, W) give the same tokens as three equal channels, with less work.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, features: GraphModule, config: "BackboneConfig", *, mean: list[float], std: list[float]) -> None:
-        """Take the network up to its last feature map."""
+        """Take `features`, the network up to its last feature map, and its normalisation."""
         super().__init__()
         # Folding batch norm into the convolutions saves a fifth of the time on CPU.
         self.features = cast(GraphModule, fuse(features, inplace=True).to(memory_format=torch.channels_last))
@@ -81,27 +81,27 @@ class ImageTokens(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3 or 1, H, W) in 0..1 to (B, k, D)."""
         if images.shape[1] == 1 and self.grey is not None:
-            found = self.grey(images)
+            maps = self.grey(images)
         else:
-            found = self.features(((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last))
-        if found.ndim == 3:  # a transformer's (B, 1 + h·w, D): the first token is the class
-            side = math.isqrt(found.shape[1] - 1)
-            found = found[:, 1:].transpose(1, 2).unflatten(2, (side, side))
-        return self._pool(found)
+            maps = self.features(((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last))
+        if maps.ndim == 3:  # a transformer's (B, 1 + h·w, D), where the first token is the class
+            side = math.isqrt(maps.shape[1] - 1)
+            maps = maps[:, 1:].transpose(1, 2).unflatten(2, (side, side))
+        return self._pool(maps)
 
-    def _pool(self, found: Tensor) -> Tensor:
+    def _pool(self, maps: Tensor) -> Tensor:
         """(B, D, h, w) to (B, k, D)."""
         if self.tokens == "columns":
-            return found.mean(2).transpose(1, 2)
+            return maps.mean(2).transpose(1, 2)
         cells = self.cells if self.tokens == "grid" else 1
-        return nn.functional.adaptive_avg_pool2d(found, cells).flatten(2).transpose(1, 2)
+        return nn.functional.adaptive_avg_pool2d(maps, cells).flatten(2).transpose(1, 2)
 
 
 class GreyConv(nn.Module):
-    """A first convolution, of an image that has three equal channels and is yet to be normalised.
+    """The first convolution and the normalisation before it, for an image with three equal channels.
 
-    conv((x - mean) / std) = conv'(x) - conv(mean / std), where conv' has one channel, and the second term, which
-    differs from constant at the padded edges only, depends on nothing but the size.
+    conv((x - mean) / std) = conv'(x) - conv(mean / std), where conv' has one channel. The second term, which is
+    constant except at the padded edges, depends only on the size.
     """
 
     def __init__(self, first: nn.Conv2d, *, mean: list[float], std: list[float]) -> None:
@@ -109,23 +109,23 @@ class GreyConv(nn.Module):
         super().__init__()
         self.first = first
         scale = torch.tensor(std).view(1, 3, 1, 1)
-        self.dark = -torch.tensor(mean).view(1, 3, 1, 1) / scale  # what black becomes
+        self.black = -torch.tensor(mean).view(1, 3, 1, 1) / scale  # a black pixel after normalisation
         self.weight = (first.weight.detach() / scale).sum(1, keepdim=True)
-        self.known: dict[torch.Size, Tensor] = {}
+        self.offsets: dict[torch.Size, Tensor] = {}  # the second term, by size
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 1, H, W) in 0..1 to what the convolution gives of the normalised (B, 3, H, W)."""
+        """Images (B, 1, H, W) in 0..1 to the convolution of the normalised (B, 3, H, W)."""
         size = images.shape[2:]
-        if size not in self.known:
-            black = self.dark.to(self.first.weight).expand(1, 3, *size)
-            self.known[size] = self.first(black).detach()
+        if size not in self.offsets:
+            black = self.black.to(self.first.weight).expand(1, 3, *size)
+            self.offsets[size] = self.first(black).detach()
         conv = self.first
         weight = self.weight.to(conv.weight)
-        return nn.functional.conv2d(images, weight, None, conv.stride, conv.padding, conv.dilation) + self.known[size]
+        return nn.functional.conv2d(images, weight, None, conv.stride, conv.padding, conv.dilation) + self.offsets[size]
 
 
 def grey_features(features: GraphModule, *, mean: list[float], std: list[float]) -> GraphModule | None:
-    """Return the features for images of one channel; None where the network does not begin with a plain convolution."""
+    """Return the features for images of one channel; None if the network does not begin with a plain convolution."""
     start = next(node for node in features.graph.nodes if node.op == "placeholder")
     users = list(start.users)
     first = features.get_submodule(str(users[0].target)) if users[0].op == "call_module" else None
@@ -158,7 +158,7 @@ def from_torchvision(name: str, config: BackboneConfig) -> nn.Module:
     """Return a classification network of torchvision as a backbone."""
     preset = get_model_weights(name)[PRESET].transforms()
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # how two of them draw their random weights will change
+        warnings.simplefilter("ignore", FutureWarning)  # about a future initialisation of two networks
         torch.manual_seed(config.seed)
         network = get_model(name, weights=None).eval()
     if config.weights != "random":
@@ -196,7 +196,7 @@ BACKBONES: dict[str, Callable[[BackboneConfig], nn.Module]] = {
 
 
 def weights_file(config: BackboneConfig) -> Path:
-    """Return the file that holds the weights, fetching it if it is a published one."""
+    """Return the file of the weights; the published one is fetched if necessary."""
     if config.weights == "imagenet":
         if config.backbone not in WEIGHT_FILES:
             raise WeightsError(f"no published weights are known for {config.backbone!r}; give a file or random")
@@ -208,25 +208,25 @@ def weights_file(config: BackboneConfig) -> Path:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Return a state dict without executing anything that the file may hold."""
+    """Return the state dict in a file, without executing code from it."""
     try:
         state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise WeightsError(f"{path} is no state dict that can be read: {' '.join(str(error).split())}") from error
+        raise WeightsError(f"{path} is not a readable state dict: {' '.join(str(error).split())}") from error
     return state
 
 
 @cache
 def load_backbone(config: BackboneConfig, device: str) -> nn.Module:
-    """Return the backbone, built once a process, on one thread: so its bits don't depend on the machine's cores."""
+    """Return the backbone on a device, built once per process; one thread makes it independent of the core count."""
     torch.set_num_threads(1)
-    place = find_device(device)
+    target = find_device(device)
     backbone: nn.Module = lookup(BACKBONES, config.backbone, "backbone")(config)
-    return backbone.eval().requires_grad_(False).to(place)
+    return backbone.eval().requires_grad_(False).to(target)
 
 
 def describe_weights(config: BackboneConfig) -> dict[str, Any]:
-    """Return the weights' name and the sha256 of every number in the backbone as it runs."""
+    """Return the name of the weights, and the sha256 of all numbers of the backbone as it runs."""
     total = hashlib.sha256()
     for name, value in sorted(load_backbone(config, "cpu").state_dict().items()):
         total.update(name.encode() + value.numpy().tobytes())

@@ -1,7 +1,7 @@
-"""Sound as pictures: spectrograms behind one contract, cut into windows that know their time.
+"""Kinds of spectrograms behind one contract, and the section `spectrograms`.
 
 A spectrogram is a function of mono float32 sound (samples,) and its rate in Hz; it returns (bands, frames) float32.
-A table entry is a builder: called with the section's configuration, it returns the spectrogram.
+An entry of the table `SPECTROGRAMS` is a builder: called with the section's configuration, it returns the spectrogram.
 """
 
 import math
@@ -20,8 +20,8 @@ from pipeline.media.sound import Channels
 
 Sound = NDArray[np.float32]
 Spectrogram = Callable[[Sound, int], NDArray[np.float32]]
-DECIBELS = (-80.0, 20.0)  # what is black and white where a kind does not say otherwise
-SILENCE = 1e-10  # the power below which a cell counts as silent, -100 dB: keeps the logarithm finite
+DECIBELS = (-80.0, 20.0)  # the default values of black and white
+SILENCE = 1e-10  # power of -100 dB; lower values are raised to it, so that the logarithm is finite
 
 
 class SpectrogramsConfig(Config):
@@ -32,13 +32,13 @@ class SpectrogramsConfig(Config):
     channels: Channels = "mix"
     fft_samples: int = Field(1024, ge=16)
     hop_ms: float = Field(10, gt=0)
-    bands: int = Field(128, ge=8)  # rows of the image: Mel bands, cepstral coefficients, semitones or parts of them
+    bands: int = Field(128, ge=8)  # rows of the image: Mel bands, cepstral coefficients, or pitches
     fmin_hz: float = Field(50, ge=0)
     fmax_hz: float = Field(8000, gt=0)
-    window_s: float | None = Field(1.0, gt=0)  # None: one image a clip
+    window_s: float | None = Field(1.0, gt=0)  # None: one image per clip
     overlap: float = Field(0.5, ge=0, lt=1)
-    black: float | None = None  # the value that becomes 0 in the image, and
-    white: float | None = None  # the one that becomes 1; None: what suits the kind
+    black: float | None = None  # the value that becomes 0 in the image; None: the kind's default
+    white: float | None = None  # the value that becomes 1 in the image; None: the kind's default
 
     @field_validator("kind")
     @classmethod
@@ -69,7 +69,7 @@ class SpectrogramsConfig(Config):
 
     @property
     def window_frames(self) -> int:
-        """Frames in a window; 0 where a clip is one image."""
+        """Frames in a window; 0 if a clip is one image."""
         return 0 if self.window_s is None else max(1, round(self.window_s * self.rate_hz / self.hop))
 
 
@@ -92,7 +92,7 @@ def log_mel(config: SpectrogramsConfig) -> Spectrogram:
 
 
 def mfcc(config: SpectrogramsConfig) -> Spectrogram:
-    """Cepstral coefficients of `log_mel`: the first, loudness, is left out."""
+    """Cepstral coefficients of `log_mel`, without the first one, which is loudness."""
     mels = log_mel(config.model_copy(update={"bands": config.bands + 1}))
 
     def compute(sound: Sound, rate_hz: int) -> NDArray[np.float32]:
@@ -103,21 +103,21 @@ def mfcc(config: SpectrogramsConfig) -> Spectrogram:
 
 
 def cqt(config: SpectrogramsConfig) -> Spectrogram:
-    """Power of a constant-Q transform, in dB re full scale squared: height is pitch, from fmin_hz to fmax_hz."""
-    an_octave = math.ceil(config.bands / math.log2(config.fmax_hz / config.fmin_hz))
+    """Power of a constant-Q transform, in dB re full scale squared; the bands are pitches from fmin_hz to fmax_hz."""
+    bins_per_octave = math.ceil(config.bands / math.log2(config.fmax_hz / config.fmin_hz))
 
     def compute(sound: Sound, rate_hz: int) -> NDArray[np.float32]:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "n_fft=.* is too large")  # of low octaves and short clips: it is padded
+            warnings.filterwarnings("ignore", "n_fft=.* is too large")  # low octaves of short clips are padded
             values = librosa.cqt(
                 sound,
                 sr=rate_hz,
                 hop_length=config.hop,
                 fmin=config.fmin_hz,
                 n_bins=config.bands,
-                bins_per_octave=an_octave,
-                tuning=0,  # not that of the clip: a row is the same pitch in all of them
-                scale=False,  # a tone is as bright at any pitch
+                bins_per_octave=bins_per_octave,
+                tuning=0,  # not estimated from the clip: a row is the same pitch in all clips
+                scale=False,  # a tone has the same brightness at any pitch
             )
         return _decibels(np.abs(values) ** 2)
 

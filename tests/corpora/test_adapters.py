@@ -477,8 +477,8 @@ def test_two_real_clips_are_read_and_their_faces_found() -> None:
     assert reasons == {}
     for clip in clips.values():
         faces = extract_faces(SHARED / "clips" / clip.path, FacesConfig())
-        assert len(faces["times"]) >= 12  # of 16
-        centres = (faces["boxes"][:, :2] + faces["boxes"][:, 2:4]) / 2
+        assert len(faces.times) >= 12  # of 16
+        centres = (faces.boxes[:, :2] + faces.boxes[:, 2:4]) / 2
         assert np.all(np.abs(centres - (240, 180)) < 90)  # she sits in the middle of 480 x 360
 
 

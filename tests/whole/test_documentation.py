@@ -33,9 +33,9 @@ from pipeline.cli.doctor import MODELS
 from pipeline.cli.main import app
 from pipeline.faces.contract import Boxes, DetectorConfig, Frames
 from pipeline.heads.contract import HeadConfig, Shapes
-from pipeline.heads.examples import Tokens
 from pipeline.report._paper_results import PAPER_RESULTS
 from pipeline.store.reader import Reader
+from pipeline.store.tokens import Tokens
 from pipeline.training.runs import read_recipe
 
 # What is not typed in the workspace, and why. A command is one of these, or begins with one of these.
@@ -218,7 +218,7 @@ def assert_used(monkeypatch: pytest.MonkeyPatch, section: str, references: list[
     path = Path("data") / FILES[section]
     before = Reader(path, schema=None).attributes["fingerprint"]
     run_stage(monkeypatch, *STAGES[section])
-    made = Reader(path, schema=None)
+    made = Reader[Any](path, schema=None)
     assert set(references) <= set(made.attributes["config"].values())
     assert made.attributes["fingerprint"] != before
     assert made.attributes["failures"] == {}
