@@ -24,7 +24,7 @@ from pipeline.base.params import read_params, read_section
 from pipeline.base.provenance import library_versions
 from pipeline.base.registry import Table, lookup
 from pipeline.cli.configure import survey
-from pipeline.embeddings.backbones import WEIGHT_FILES, BackboneConfig
+from pipeline.embeddings.backbones import BackboneConfig, published_weights
 from pipeline.faces import landmarks, networks
 from pipeline.faces.crops import FacesConfig
 from pipeline.faces.detectors import DETECTORS
@@ -159,7 +159,7 @@ def _backbone() -> Iterator[Check]:
         if config.weights == "random":
             yield Check("note", subject, "random: the pipeline works, and its figures say nothing about emotion")
             continue
-        published = WEIGHT_FILES.get(config.backbone)
+        published = published_weights().get(config.backbone)
         given = "" if config.weights == "imagenet" else config.weights
         yield from _weights(subject, given, (published,) if published else ())
 

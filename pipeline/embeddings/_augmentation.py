@@ -8,24 +8,20 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
 
 Augmentation = Callable[[Tensor], Tensor]
 SHIFT = 0.06  # the largest shift, as a fraction of the image's side
 COLOUR = 0.2  # the range of brightness, contrast and saturation
 MASKED = 0.15  # the largest masked fraction of a spectrogram's bands, and of its frames
-_vary = v2.Compose(
-    [
-        v2.RandomHorizontalFlip(),
-        v2.RandomAffine(degrees=0, translate=(SHIFT, SHIFT), interpolation=v2.InterpolationMode.BILINEAR),
-        v2.ColorJitter(brightness=COLOUR, contrast=COLOUR, saturation=COLOUR),
-    ]
-)
 
 
 def vary_faces(batch: Tensor) -> Tensor:
     """Flip, shift and recolour all images in the same way: they show one person under one light."""
-    varied: Tensor = _vary(batch)
+    from torchvision.transforms import v2  # imported late: it takes two seconds
+
+    shift = v2.RandomAffine(degrees=0, translate=(SHIFT, SHIFT), interpolation=v2.InterpolationMode.BILINEAR)
+    recolour = v2.ColorJitter(brightness=COLOUR, contrast=COLOUR, saturation=COLOUR)
+    varied: Tensor = v2.Compose([v2.RandomHorizontalFlip(), shift, recolour])(batch)
     return varied
 
 

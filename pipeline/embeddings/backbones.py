@@ -2,27 +2,24 @@
 
 A backbone maps images (B, 3, H, W) float32 in 0..1 to tokens (B, k, D); it is in eval mode and is not trained. Those
 of the table `BACKBONES` accept grey images (B, 1, H, W) too. An entry of the table is a builder: called with the
-section's configuration, it returns the backbone.
+section's configuration, it returns the backbone. Only functions import torchvision, which takes two seconds.
 """
 
 import hashlib
 import math
 import pickle
 import warnings
-from collections.abc import Callable, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-import torchvision
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.fx.experimental.optimization import fuse
 from torch.fx.passes.shape_prop import ShapeProp
-from torchvision.models import get_model, get_model_weights, list_models
-from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from pipeline.base.errors import ParameterError, WeightsError
 from pipeline.base.params import Config
@@ -31,6 +28,7 @@ from pipeline.parallel.devices import find_device
 from pipeline.weights.files import WeightFile, obtain
 
 PRESET = "IMAGENET1K_V1"
+Builder = Callable[["BackboneConfig"], nn.Module]
 
 
 class BackboneConfig(Config):
@@ -139,6 +137,8 @@ def grey_features(features: GraphModule, *, mean: list[float], std: list[float])
 
 def cut_at_last_map(network: nn.Module, *, size_px: int) -> GraphModule:
     """Return the network up to its last feature map: (B, D, h, w), or (B, 1 + h·w, D) of a transformer."""
+    from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+
     last = get_graph_node_names(network, suppress_diff_warning=True)[1][-1]
     whole = create_feature_extractor(network, [last], suppress_diff_warning=True)
     ShapeProp(whole).propagate(torch.zeros(1, 3, size_px, size_px))
@@ -156,6 +156,8 @@ def _is_map(shape: Sequence[int]) -> bool:
 
 def from_torchvision(name: str, config: BackboneConfig) -> nn.Module:
     """Return a classification network of torchvision as a backbone."""
+    from torchvision.models import get_model, get_model_weights
+
     preset = get_model_weights(name)[PRESET].transforms()
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # about a future initialisation of two networks
@@ -179,28 +181,50 @@ def from_torchvision(name: str, config: BackboneConfig) -> nn.Module:
     return backbone
 
 
-def _published() -> dict[str, WeightFile]:
-    """Return the classification networks of torchvision that have weights of ImageNet, and these.
+@cache
+def published_weights() -> dict[str, WeightFile]:
+    """Return the weight file of each classification network of torchvision that has weights of ImageNet.
 
-    Such a file's name ends with the first digits of its sha256.
+    The name of such a file ends with the first digits of its sha256.
     """
-    known = {name: get_model_weights(name).__members__.get(PRESET) for name in list_models(module=torchvision.models)}
-    urls = {name: weights.url for name, weights in known.items() if weights}
+    import torchvision
+    from torchvision.models import get_model_weights, list_models
+
+    presets = {name: get_model_weights(name).__members__.get(PRESET) for name in list_models(module=torchvision.models)}
+    urls = {name: preset.url for name, preset in presets.items() if preset}
     return {name: WeightFile(url, Path(url).stem.rpartition("-")[2]) for name, url in urls.items()}
 
 
-WEIGHT_FILES = _published()
-BACKBONES: dict[str, Callable[[BackboneConfig], nn.Module]] = {
-    name: partial(from_torchvision, name) for name in WEIGHT_FILES
-}
+class _Backbones(Mapping[str, Builder]):
+    """All networks of `published_weights`, and others; torchvision is imported at the first access."""
+
+    def __init__(self, others: Mapping[str, Builder]) -> None:
+        self._others = others
+
+    @cached_property
+    def _all(self) -> Mapping[str, Builder]:
+        return {name: partial(from_torchvision, name) for name in published_weights()} | dict(self._others)
+
+    def __getitem__(self, name: str) -> Builder:
+        return self._all[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+
+BACKBONES = _Backbones(others={})
 
 
 def weights_file(config: BackboneConfig) -> Path:
     """Return the file of the weights; the published one is fetched if necessary."""
     if config.weights == "imagenet":
-        if config.backbone not in WEIGHT_FILES:
+        published = published_weights()
+        if config.backbone not in published:
             raise WeightsError(f"no published weights are known for {config.backbone!r}; give a file or random")
-        return obtain(WEIGHT_FILES[config.backbone])
+        return obtain(published[config.backbone])
     path = Path(config.weights)
     if not path.is_file():
         raise WeightsError(f"weights {config.weights!r}: no such file; give a state dict, imagenet or random")

@@ -17,7 +17,7 @@ from pipeline.base.params import read_section
 from pipeline.base.provenance import ROOT
 from pipeline.cli.doctor import MODELS
 from pipeline.cli.main import app
-from pipeline.embeddings.backbones import WEIGHT_FILES
+from pipeline.embeddings.backbones import published_weights
 from pipeline.faces import landmarks
 from pipeline.parallel.pool import ExecutionConfig
 
@@ -223,7 +223,7 @@ def test_doctor_tells_where_weights_must_lie_until_they_do() -> None:
     changed["embed_faces"]["weights"] = "imagenet"
     with Path("params.yaml").open("w") as file:
         YAML(typ="safe").dump(changed, file)
-    published = WEIGHT_FILES["resnet34"]
+    published = published_weights()["resnet34"]
     output = fdan("doctor").output
     assert all(words in output for words in (published.url, published.sha256, str(published.place)))
     published.place.parent.mkdir(parents=True)

@@ -16,8 +16,7 @@ from torchvision.models import resnet34 as plain_resnet34
 from pipeline.base.errors import ParameterError, WeightsError
 from pipeline.base.files import file_sha256
 from pipeline.base.params import check
-from pipeline.embeddings import backbones
-from pipeline.embeddings.backbones import BACKBONES, BackboneConfig, describe_weights, load_backbone
+from pipeline.embeddings.backbones import BACKBONES, BackboneConfig, describe_weights, load_backbone, published_weights
 from pipeline.embeddings.engines import embed, release_models
 from pipeline.embeddings.tokens import SOURCES, embed_clip
 from pipeline.media.frames import encode_jpeg
@@ -91,7 +90,7 @@ LAST_LAYER = {
 
 def test_every_network_of_torchvision_that_has_weights_of_imagenet_is_there_with_its_checksum() -> None:
     assert len(BACKBONES) > 70
-    assert {re.sub(r"[0-9a-f]{8,10}", "", file.sha256) for file in backbones.WEIGHT_FILES.values()} == {""}
+    assert {re.sub(r"[0-9a-f]{8,10}", "", file.sha256) for file in published_weights().values()} == {""}
 
 
 @pytest.mark.parametrize("name", ["resnet34", *FAMILIES])
@@ -170,10 +169,10 @@ def test_published_weights_are_fetched_and_verified(
         address = f"http://127.0.0.1:{server.server_port}/{state_file.name}"
         right = file_sha256(state_file)
         config = BackboneConfig(weights="imagenet", size_px=64, seed=77)
-        monkeypatch.setitem(backbones.WEIGHT_FILES, "resnet34", WeightFile(url=address, sha256="0" * 8))
+        monkeypatch.setitem(published_weights(), "resnet34", WeightFile(url=address, sha256="0" * 8))
         with pytest.raises(WeightsError, match=rf"resnet34-test.pth.*{right}"):
             load_backbone(config, "cpu")
-        monkeypatch.setitem(backbones.WEIGHT_FILES, "resnet34", WeightFile(url=address, sha256=right[:8]))
+        monkeypatch.setitem(published_weights(), "resnet34", WeightFile(url=address, sha256=right[:8]))
         tokens = embed(images, config)
         server.shutdown()
     torch.testing.assert_close(tokens, embed(images, BackboneConfig(weights=str(state_file), size_px=64)))

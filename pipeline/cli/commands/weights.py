@@ -24,7 +24,7 @@ def _published(models: list[str] | None) -> "dict[str, tuple[WeightFile, ...]]":
     from pipeline.faces import landmarks, networks
 
     faces = networks.WEIGHT_FILES | landmarks.WEIGHT_FILES
-    known = faces | {name: (file,) for name, file in backbones.WEIGHT_FILES.items()}
+    known = faces | {name: (file,) for name, file in backbones.published_weights().items()}
     for name in models or ():
         if name not in known:
             raise ParameterError(f"no weights are published for {name!r}; {suggest(name, known)}")
