@@ -14,7 +14,7 @@ from benchmarks.figures import Figure, ratio, single
 from pipeline.base.provenance import ROOT
 from pipeline.faces.contract import Frames
 from pipeline.faces.crops import FacesConfig, detect
-from pipeline.faces.networks import one_thread
+from pipeline.faces.networks import single_thread_session
 from pipeline.faces.tracks import overlap
 from pipeline.media.frames import read_frames
 
@@ -35,11 +35,11 @@ def face_alignment(name: str, weights: str) -> Any:
     """Return face-alignment's detector of this name."""
     module, options = MODULES.get(name, (name, {}))
     anchors = Path(weights).with_name("anchorsback.npy" if options else "anchors.npy")
-    anchor_options = {"path_to_anchor": str(anchors)} if module == "blazeface" else {}
-    detection = importlib.import_module(f"face_alignment.detection.{module}")
-    detector = detection.FaceDetector(device="cpu", path_to_detector=weights, **options, **anchor_options)
-    if name == "scrfd":  # use one thread, like the others
-        detector.session = one_thread(weights)
+    more = {"path_to_anchor": str(anchors)} if module == "blazeface" else {}
+    own = importlib.import_module(f"face_alignment.detection.{module}")
+    detector = own.FaceDetector(device="cpu", path_to_detector=weights, **options, **more)
+    if name == "scrfd":  # on one thread, like the others
+        detector.session = single_thread_session(weights)
     return detector
 
 

@@ -1,4 +1,4 @@
-"""The whole embedding stage, from crops to HDF5, against a plain loop; all on one thread."""
+"""The whole embedding stage, crops to HDF5, against a plain loop; all on one thread."""
 
 import os
 import tempfile
@@ -15,13 +15,15 @@ from benchmarks.figures import Figure, ratio
 from pipeline.embeddings.backbones import BackboneConfig
 from pipeline.embeddings.engines import embed
 from pipeline.embeddings.int8 import prepare
-from pipeline.embeddings.tokens import SOURCES, embed_clip, empty_tokens, to_batch
-from pipeline.faces.crops import NO_FACES, FacesConfig, extract_faces
+from pipeline.embeddings.tokens import SOURCES, embed_clip, to_batch, token_width
+from pipeline.faces.crops import FacesConfig, extract_faces
 from pipeline.media.frames import decode_jpeg
 from pipeline.memo.extraction import ClipJob, Step, extract_to_file
 from pipeline.parallel.pool import ExecutionConfig, Pool
+from pipeline.store.clips import ClipFaces, ClipTokens
+from pipeline.store.columns import compute_columns, to_columns
 from pipeline.store.reader import Reader
-from pipeline.store.schemas import EMBEDDINGS, PICTURES
+from pipeline.store.schemas import EMBEDDINGS, FACES
 from pipeline.store.writer import open_writer
 
 SOURCE = SOURCES["faces"]
@@ -38,15 +40,16 @@ def measure(paths: list[Path]) -> list[Figure]:
     """Return, for each engine, the speed of the stage relative to a plain loop and to the network alone."""
     with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, FDAN_CACHE=folder):
         faces = Path(folder) / "faces.h5"
-        with open_writer(faces, like=NO_FACES, attributes={"schema": PICTURES["visual"], "config": {}}) as writer:
+        like = to_columns(ClipFaces.empty())
+        with open_writer(faces, like=like, attributes={"schema": FACES.name, "config": {}}) as writer:
             for number, path in enumerate(paths):
-                crops = extract_faces(path, FacesConfig())
-                if len(crops["times"]):
-                    writer.append(f"clip{number}", crops)
-        reader = Reader(faces, schema=PICTURES["visual"])
+                clip = extract_faces(path, FacesConfig())
+                if len(clip.times):
+                    writer.append(f"clip{number}", to_columns(clip))
+        reader = Reader(faces, schema=FACES)
         plain = partial(_plain, reader, torchvision_resnet34(weights=None).eval())
-        clips = [SOURCE.pictures(reader[clip_id]) for clip_id in reader]
-        batches = [to_batch(images, ENGINES["torch"]) for images in clips]
+        images_per_clip = [SOURCE.images(reader[clip_id]) for clip_id in reader]
+        batches = [to_batch(images, ENGINES["torch"]) for images in images_per_clip]
         figures = []
         for name, config in ENGINES.items():
             model = prepare(reader, SOURCE, config)[1]
@@ -67,13 +70,13 @@ def _share(times: Figure, name: str) -> Figure:
     return Figure(title, value, "%", "ready-made tensors", times.runs, (low, high), ">= 85 %")
 
 
-def _plain(reader: Reader, network: torch.nn.Module) -> None:
-    """Embed the crops of each clip with a plain loop: decode, transform, call the network."""
+def _plain(reader: Reader[ClipFaces], network: torch.nn.Module) -> None:
+    """Decode, transform and embed the crops of every clip, as a first draft would."""
     transform = ResNet34_Weights.IMAGENET1K_V1.transforms()
     features = torch.nn.Sequential(*list(network.children())[:-1])
     tokens = []
     for clip_id in reader:
-        images = [torch.from_numpy(decode_jpeg(file)).permute(2, 0, 1) for file in reader[clip_id]["crops"]]
+        images = [torch.from_numpy(decode_jpeg(file)).permute(2, 0, 1) for file in reader[clip_id].crops]
         with torch.inference_mode():
             tokens.append(features(torch.stack([transform(image) for image in images])).flatten(1).numpy())
     np.concatenate(tokens)
@@ -84,12 +87,12 @@ def _network(batches: list[torch.Tensor], config: BackboneConfig, model: str) ->
         embed(batch, config, model=model)
 
 
-def _stage(reader: Reader, config: BackboneConfig, model: str) -> None:
+def _stage(reader: Reader[ClipFaces], config: BackboneConfig, model: str) -> None:
     with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, FDAN_CACHE=folder):
         pool = Pool(ExecutionConfig(scheduler="synchronous"))
         step = Step(
             name="embedding",
-            compute=partial(embed_clip, source=SOURCE, config=config, model=model),
+            compute=partial(compute_columns, partial(embed_clip, source=SOURCE, config=config, model=model)),
             code=embed_clip,
             params=config.model_dump(),
             libraries=("torch",),
@@ -100,7 +103,7 @@ def _stage(reader: Reader, config: BackboneConfig, model: str) -> None:
             Path(folder) / "visual.h5",
             jobs,
             step,
-            like=empty_tokens(SOURCE, config, model=model),
-            attributes={"schema": EMBEDDINGS},
+            like=to_columns(ClipTokens.empty(token_width(SOURCE, config, model=model))),
+            attributes={"schema": EMBEDDINGS.name},
             pool=pool,
         )

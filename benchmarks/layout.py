@@ -1,4 +1,4 @@
-"""The layout of the HDF5 files against alternatives: chunk sizes, compression, and the format of crops."""
+"""The layout of the HDF5 files against alternatives: chunk sizes, compression, crops as JPEG or PNG."""
 
 import tempfile
 from pathlib import Path
@@ -18,13 +18,15 @@ from pipeline.embeddings.tokens import SOURCES, embed_clip
 from pipeline.faces.crops import FacesConfig, extract_faces
 from pipeline.media.frames import encode_jpeg
 from pipeline.store import writer
+from pipeline.store.clips import ClipFaces
+from pipeline.store.columns import to_columns
 from pipeline.store.features import FeatureStore
 from pipeline.store.reader import Reader
-from pipeline.store.schemas import EMBEDDINGS, PICTURES
+from pipeline.store.schemas import EMBEDDINGS, FACES
 
 CLIPS_STORED, TOKENS, WIDTH = 10_000, 16, 512
 RAVDESS = 1440 * 16  # crops
-COPIES = 200  # of the tokens of a few clips, so that reading takes measurable time
+COPIES = 200  # of a few clips' tokens, to have enough to measure
 BACKBONE = BackboneConfig(weights="random")
 
 
@@ -35,19 +37,19 @@ def measure() -> list[Figure]:
 
 
 def encode_png(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the lossless PNG file (bytes,) of an RGB image (height, width, 3)."""
+    """Return the PNG file (bytes,) of an RGB image (height, width, 3), without loss."""
     return np.asarray(cv2.imencode(".png", image[..., ::-1])[1], np.uint8).reshape(-1)
 
 
 def _crops(folder: Path) -> list[Figure]:
-    """Compare JPEG with PNG crops (their sizes and their tokens), and compressed with uncompressed tokens."""
+    """Compare crops as JPEG with crops as PNG, by their size and tokens; and compress the tokens."""
     sizes, tokens = {}, {}
     with sample() as paths:
         for name, encode in (("jpeg", encode_jpeg), ("png", encode_png)):
             with patch("pipeline.faces.crops.encode_jpeg", encode):
-                crops = [extract_faces(path, FacesConfig()) for path in paths]
-            sizes[name] = np.concatenate([rows["crops_lengths"] for rows in crops]).mean()
-            tokens[name] = np.concatenate([_tokens(folder / name, rows) for rows in crops])
+                clips = [extract_faces(path, FacesConfig()) for path in paths]
+            sizes[name] = np.concatenate([clip.crops.lengths for clip in clips]).mean()
+            tokens[name] = np.concatenate([_tokens(folder / name, clip) for clip in clips])
     jpeg, png = (torch.from_numpy(tokens[name]) for name in ("jpeg", "png"))
     all_bytes, share = float(sizes["jpeg"]) * RAVDESS, 100 * float(sizes["jpeg"] / sizes["png"])
     return [
@@ -59,7 +61,7 @@ def _crops(folder: Path) -> list[Figure]:
 
 
 def _packed(path: Path, tokens: NDArray[np.float32]) -> list[Figure]:
-    """Compare compressed with uncompressed tokens: their size, and the time to read them."""
+    """Compare compressed tokens with uncompressed ones."""
     repeated = np.tile(tokens, (COPIES, 1))
     with h5py.File(path, "w") as file:
         plain = file.create_dataset("plain", data=repeated, chunks=(2048, WIDTH))
@@ -71,22 +73,23 @@ def _packed(path: Path, tokens: NDArray[np.float32]) -> list[Figure]:
     return [single("tokens, were they packed", share, "% of the bytes", against="gzip, shuffled", target=""), reading]
 
 
-def _tokens(path: Path, rows: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    with writer.open_writer(path, like=rows, attributes={"schema": PICTURES["visual"]}) as file:
-        file.append("clip", rows)
-    clip = Reader(path, schema=PICTURES["visual"])["clip"]
-    return embed_clip(clip, source=SOURCES["faces"], config=BACKBONE)["tokens"]
+def _tokens(path: Path, faces: ClipFaces) -> NDArray[np.float32]:
+    columns = to_columns(faces)
+    with writer.open_writer(path, like=columns, attributes={"schema": FACES.name}) as file:
+        file.append("clip", columns)
+    clip = Reader(path, schema=FACES)["clip"]
+    return embed_clip(clip, source=SOURCES["faces"], config=BACKBONE).tokens
 
 
 def _chunks(folder: Path) -> Figure:
-    """Time loading tokens from large chunks against small chunks."""
+    """Time loading tokens from large chunks against small ones."""
     clips = [f"clip{number:05}" for number in range(CLIPS_STORED)]
     tokens = np.random.default_rng(0).normal(size=(TOKENS, WIDTH)).astype(np.float32)
     columns = {"tokens": tokens, "times": np.arange(TOKENS, dtype=np.float32)}
     for name, chunk_bytes in (("large", writer.TOKENS_CHUNK_BYTES), ("small", writer.CHUNK_BYTES)):
         with (
             patch.object(writer, "TOKENS_CHUNK_BYTES", chunk_bytes),
-            writer.open_writer(folder / name, like=columns, attributes={"schema": EMBEDDINGS}) as file,
+            writer.open_writer(folder / name, like=columns, attributes={"schema": EMBEDDINGS.name}) as file,
         ):
             for clip_id in clips:
                 file.append(clip_id, columns)

@@ -14,7 +14,7 @@ from benchmarks.watching import PeakMemory
 from pipeline.base.provenance import ROOT
 from pipeline.memo.extraction import ClipJob, Step, extract_to_file
 from pipeline.parallel.pool import ExecutionConfig, Pool
-from pipeline.store.schemas import Arrays
+from pipeline.store.columns import Arrays
 
 CLIPS = (200, 2000)
 RUN = "import sys; from benchmarks.memory import run; run(int(sys.argv[1]), sys.argv[2])"

@@ -15,6 +15,7 @@ from pipeline.base.files import file_sha256
 from pipeline.base.provenance import digest
 from pipeline.faces.crops import FacesConfig, extract_faces
 from pipeline.memo.entries import Memo
+from pipeline.store.columns import compute_columns
 from pipeline.store.features import FeatureStore
 from pipeline.store.schemas import EMBEDDINGS
 from pipeline.store.writer import open_writer
@@ -46,8 +47,8 @@ def sample() -> Iterator[list[Path]]:
 
 
 def _memo(paths: list[Path]) -> Figure:
-    """Time face extraction against reading the results from the memo, including the sha256 of the media."""
-    compute = partial(extract_faces, config=FacesConfig())
+    """Time faces found and cropped against the same results read from the memo, hashing the media included."""
+    compute = partial(compute_columns, partial(extract_faces, config=FacesConfig()))
     with tempfile.TemporaryDirectory() as folder:
         memo = Memo(Path(folder))
         for path in paths:
@@ -71,7 +72,7 @@ def _store(name: str, lengths: Iterable[int]) -> Figure:
         tokens = rng.normal(size=(ends[-1], 512)).astype(np.float32)
         np.save(flat, tokens)
         like = {"tokens": tokens[:0], "times": np.empty(0, np.float32)}
-        with open_writer(path, like=like, attributes={"schema": EMBEDDINGS, "config": {}}) as writer:
+        with open_writer(path, like=like, attributes={"schema": EMBEDDINGS.name, "config": {}}) as writer:
             for clip_id, start, end in zip(clips, ends, ends[1:], strict=False):
                 part = tokens[start:end]
                 writer.append(clip_id, {"tokens": part, "times": np.arange(len(part), dtype=np.float32)})

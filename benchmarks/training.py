@@ -142,7 +142,7 @@ def _write_corpus(folder: Path) -> None:
     write_rows(folder / EXCLUSIONS, [], Exclusion)
     lists: dict[str, Any] = {name: {} for name in ("config", "upstream", "excluded", "failures")}
     for path, count in ((VISUAL, FACES), (ACOUSTIC, WINDOWS)):
-        attributes = lists | {"schema": EMBEDDINGS, "weights": {"name": "none"}, "fingerprint": "made"}
+        attributes = lists | {"schema": EMBEDDINGS.name, "weights": {"name": "none"}, "fingerprint": "made"}
         tokens = rng.standard_normal((CLIPS, count, WIDTH), np.float32)
         times = np.arange(count, dtype=np.float32) / count
         (folder / path).parent.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ def read(modality: str) -> pd.DataFrame:
     store = FeatureStore(Path("data/embeddings") / f"{modality}.h5")
     if store.attributes["weights"]["name"] == "random":
         console.print(f"{modality}: random backbone weights, so the scores say nothing about emotion")
-    return pd.DataFrame({clip_id: store[clip_id].values.mean(0) for clip_id in store.clips_with_tokens()}).T
+    return pd.DataFrame({clip_id: store[clip_id].tokens.mean(0) for clip_id in store.clips_with_tokens()}).T
 
 
 def main() -> None:

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from pipeline.faces.crops import FacesConfig
     from pipeline.faces.detectors import DETECTORS
     from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes
-    from pipeline.heads.examples import Examples, Tokens
+    from pipeline.heads.examples import Examples
     from pipeline.heads.layers import Dropout, Standardise, masked_mean
     from pipeline.heads.table import HEADS
-    from pipeline.predict.predictor import Answer, Predictor
+    from pipeline.predict.predictor import ClipPrediction, Predictor
     from pipeline.spectrograms.kinds import SPECTROGRAMS, Sound, Spectrogram, SpectrogramsConfig
+    from pipeline.store.clips import ClipTokens
     from pipeline.store.features import FeatureStore
+    from pipeline.store.tokens import Tokens
 
 __all__ = [
     "ALIGNMENTS",
@@ -37,12 +39,13 @@ __all__ = [
     "Adapter",
     "Alignment",
     "AlignmentConfig",
-    "Answer",
     "BackboneConfig",
     "Boxes",
     "Candidate",
     "Clip",
     "ClipError",
+    "ClipPrediction",
+    "ClipTokens",
     "CorpusError",
     "Detector",
     "DetectorConfig",
@@ -76,7 +79,6 @@ _MODULES = {  # name: where it is defined, as in the imports above
     "Adapter": "data_manifest.corpora.adapters",
     "Alignment": "pipeline.alignments.contract",
     "AlignmentConfig": "pipeline.alignments.contract",
-    "Answer": "pipeline.predict.predictor",
     "BACKBONES": "pipeline.embeddings.backbones",
     "BackboneConfig": "pipeline.embeddings.backbones",
     "Boxes": "pipeline.faces.contract",
@@ -84,6 +86,8 @@ _MODULES = {  # name: where it is defined, as in the imports above
     "Candidate": "data_manifest.corpora.contract",
     "Clip": "data_manifest.manifest.clips",
     "ClipError": "pipeline.base.errors",
+    "ClipPrediction": "pipeline.predict.predictor",
+    "ClipTokens": "pipeline.store.clips",
     "CorpusError": "pipeline.base.errors",
     "DETECTORS": "pipeline.faces.detectors",
     "Detector": "pipeline.faces.contract",
@@ -108,7 +112,7 @@ _MODULES = {  # name: where it is defined, as in the imports above
     "SpectrogramsConfig": "pipeline.spectrograms.kinds",
     "Split": "data_manifest.splits.split",
     "Standardise": "pipeline.heads.layers",
-    "Tokens": "pipeline.heads.examples",
+    "Tokens": "pipeline.store.tokens",
     "lmmd": "pipeline.alignments.lmmd",
     "masked_mean": "pipeline.heads.layers",
     "media_files": "data_manifest.corpora.contract",

@@ -11,7 +11,6 @@ from pipeline.embeddings.step import write_tokens
 from pipeline.embeddings.tokens import SOURCES
 from pipeline.parallel.pool import ExecutionConfig
 from pipeline.store.reader import Reader
-from pipeline.store.schemas import PICTURES
 from stages import run_stage
 
 log = logging.getLogger(__name__)
@@ -24,7 +23,7 @@ def main() -> None:
     if config.weights == "random":
         log.warning("RANDOM WEIGHTS: the pipeline works, but its results say nothing about emotion")
     run_config = read_section("run", ExecutionConfig)
-    reader = Reader(source.path, schema=PICTURES[source.modality])
+    reader = Reader(source.path, schema=source.schema)
     weights, model = prepare(reader, source, config)
     target = Path("data/embeddings") / f"{source.modality}.h5"
     write_tokens(target, reader, source=source, config=config, weights=weights, model=model, run=run_config)

@@ -8,7 +8,7 @@ from pipeline.faces.crops import FacesConfig
 from pipeline.faces.step import write_faces
 from pipeline.parallel.pool import ExecutionConfig
 from pipeline.store.reader import Reader
-from pipeline.store.schemas import PICTURES
+from pipeline.store.schemas import FACES
 from stages import run_stage
 
 TARGET = Path("data/faces.h5")
@@ -24,7 +24,7 @@ def main() -> None:
 
     media = {job.clip_id: job.load() for job in jobs}
     sheet = Path("results/figures/faces/faces.png")
-    draw_faces(Reader(TARGET, schema=PICTURES["visual"]), media, sheet, frames_per_clip=config.frames_per_clip)
+    draw_faces(Reader(TARGET, schema=FACES), media, sheet, frames_per_clip=config.frames_per_clip)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pipeline.report.figures import draw_attention, draw_curves, draw_extraction
 from pipeline.report.page import Results, render_report
 from pipeline.report.thumbnails import Thumbnails
 from pipeline.store.reader import Reader
-from pipeline.store.schemas import PICTURES
+from pipeline.store.schemas import FACES, WINDOWS
 from pipeline.training.curves import Curves
 from stages import run_stage
 
@@ -36,8 +36,8 @@ def main() -> None:
         json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
         for name in ("evaluation", "ablation", "explore")
     )
-    faces = Reader("data/faces.h5", schema=PICTURES["visual"])
-    windows = Reader("data/spectrograms.h5", schema=PICTURES["acoustic"])
+    faces = Reader("data/faces.h5", schema=FACES)
+    windows = Reader("data/spectrograms.h5", schema=WINDOWS)
     for modality, pictures in (("visual", faces), ("acoustic", windows)):
         pictures.require_match(metrics["embeddings"][modality]["upstream"]["version"])
     thumbnails = Thumbnails(faces, windows)

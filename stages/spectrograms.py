@@ -8,7 +8,7 @@ from pipeline.parallel.pool import ExecutionConfig
 from pipeline.spectrograms.kinds import SpectrogramsConfig
 from pipeline.spectrograms.step import write_windows
 from pipeline.store.reader import Reader
-from pipeline.store.schemas import PICTURES
+from pipeline.store.schemas import WINDOWS
 from stages import run_stage
 
 TARGET = Path("data/spectrograms.h5")
@@ -21,9 +21,7 @@ def main() -> None:
     # Not imported at the top, because workers import this module too, and they draw nothing.
     from pipeline.spectrograms.sheet import draw_spectrograms
 
-    draw_spectrograms(
-        Reader(TARGET, schema=PICTURES["acoustic"]), Path("results/figures/spectrograms/spectrograms.png")
-    )
+    draw_spectrograms(Reader(TARGET, schema=WINDOWS), Path("results/figures/spectrograms/spectrograms.png"))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 import torch
 
-from pipeline.heads.examples import Examples, Tokens
+from pipeline.heads.examples import Examples
+from pipeline.store.tokens import Tokens
 from pipeline.training.recipe import Recipe, Trained
 from pipeline.training.replicas import Replica, train_together
 

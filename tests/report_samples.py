@@ -13,7 +13,10 @@ from pipeline.evaluation.scores import evaluate
 from pipeline.report.extraction_summary import summarise_extraction
 from pipeline.report.page import Results, render_report
 from pipeline.report.thumbnails import Thumbnails
+from pipeline.store.clips import ClipFaces, ClipWindows
+from pipeline.store.columns import Ragged, to_columns
 from pipeline.store.reader import Reader
+from pipeline.store.schemas import FACES, WINDOWS
 from pipeline.store.writer import open_writer
 from pipeline.training.curves import Curves
 
@@ -34,40 +37,32 @@ def smooth(seed: int, px: int = 64) -> np.ndarray:
 def write_stores(folder: Path, clip_ids: list[str], *, without_face: str = "") -> Thumbnails:
     """Write faces and spectrograms, three of each a clip, and return what shows them."""
     faces, sounds = folder / "faces.h5", folder / "spectrograms.h5"
-    like_faces: dict[str, Any] = {
-        "times": np.empty(0, np.float32),
-        "found": np.empty(0, np.int32),
-        "sources": np.empty(0, np.uint8),
-        "crops": np.empty(0, np.uint8),
-        "crops_lengths": np.empty(0, np.int64),
-    }
-    with open_writer(faces, like=like_faces, attributes={"schema": "fdan.faces/5"}) as writer:
+    no_faces = ClipFaces.empty()
+    with open_writer(faces, like=to_columns(no_faces), attributes={"schema": FACES.name}) as writer:
         for number, clip_id in enumerate(clip_ids):
-            writer.append(clip_id, like_faces if clip_id == without_face else _faces(number))
-    like_sounds: dict[str, Any] = {
-        "times": np.empty(0, np.float32),
-        "windows": np.empty((0, 32), np.float32),
-        "windows_lengths": np.empty(0, np.int64),
-    }
-    with open_writer(sounds, like=like_sounds, attributes={"schema": "fdan.spectrograms/4"}) as writer:
+            writer.append(clip_id, to_columns(no_faces if clip_id == without_face else _faces(number)))
+    with open_writer(sounds, like=to_columns(ClipWindows.empty(32)), attributes={"schema": WINDOWS.name}) as writer:
         for number, clip_id in enumerate(clip_ids):
             values = np.random.default_rng(number).random((60, 32), np.float32)
-            columns = {"times": np.arange(3, dtype=np.float32), "windows": values}
-            writer.append(clip_id, columns | {"windows_lengths": np.full(3, 20, np.int64)})
-    return Thumbnails(Reader(faces, schema=None), Reader(sounds, schema=None))
+            windows = Ragged(values, np.full(3, 20, np.int64))
+            writer.append(
+                clip_id, to_columns(ClipWindows(np.arange(3, dtype=np.float32), np.ones(3, np.float32), windows))
+            )
+    return Thumbnails(Reader(faces, schema=FACES), Reader(sounds, schema=WINDOWS))
 
 
-def _faces(number: int) -> dict[str, Any]:
+def _faces(number: int) -> ClipFaces:
     file = io.BytesIO()
     Image.fromarray(smooth(number)).save(file, "JPEG")
     jpeg = np.frombuffer(file.getvalue(), np.uint8)
-    return {
-        "times": np.arange(3, dtype=np.float32),
-        "found": np.asarray([1, 2, 5], np.int32),
-        "sources": np.asarray([0, 0, 1], np.uint8),
-        "crops": np.tile(jpeg, 3),
-        "crops_lengths": np.full(3, len(jpeg), np.int64),
-    }
+    return ClipFaces(
+        times=np.arange(3, dtype=np.float32),
+        boxes=np.zeros((3, 5), np.float32),
+        face_counts=np.asarray([1, 2, 5], np.int32),
+        sources=np.asarray([0, 0, 1], np.uint8),
+        angles=np.zeros(3, np.float32),
+        crops=Ragged.join([jpeg] * 3),
+    )
 
 
 def prediction(protocol: str, clip: int, chosen: int, *, shared: bool = False, name: str = "c") -> Prediction:

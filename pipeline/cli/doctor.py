@@ -26,7 +26,7 @@ from pipeline.base.plugins import find_origin
 from pipeline.base.provenance import library_versions
 from pipeline.base.registry import Table, lookup
 from pipeline.cli.configure import survey_corpus
-from pipeline.embeddings.backbones import BACKBONES, WEIGHT_FILES, BackboneConfig
+from pipeline.embeddings.backbones import BACKBONES, BackboneConfig, published_weights
 from pipeline.faces import landmarks, networks
 from pipeline.faces.crops import FacesConfig
 from pipeline.faces.detectors import DETECTORS
@@ -196,7 +196,7 @@ def _backbone() -> Iterator[Check]:
         if config.weights == "random":
             yield Check("note", subject, "random: the pipeline works, but its results say nothing about emotion")
             continue
-        published = WEIGHT_FILES.get(config.backbone)
+        published = published_weights().get(config.backbone)
         path = "" if config.weights == "imagenet" else config.weights
         yield from _weights(subject, path, (published,) if published else ())
 

@@ -1,3 +1,3 @@
-"""How figures are drawn and saved: colours, contact sheets, equal bytes for equal content."""
+"""Drawing: colours, contact sheets, and figures saved with equal bytes for equal content."""
 
 __all__ = ["figure", "sheet"]

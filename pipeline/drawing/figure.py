@@ -1,4 +1,4 @@
-"""Pictures: every stage leaves one. Drawn without a screen, and with the same bytes each time."""
+"""Saving figures without a screen, with the same bytes each time, and the colours of all figures."""
 
 from pathlib import Path
 
@@ -11,19 +11,19 @@ matplotlib.use("agg")
 
 
 DPI = 110
-SVG_DPI = 54  # of the photographs inside: they lie there as PNG, so a sheet of faces would be many megabytes
+SVG_DPI = 54  # of embedded photographs, which are PNG: at DPI, a sheet of faces would be many megabytes
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure as PNG, and beside it as SVG, each whole or not at all."""
+    """Write the figure as PNG and, next to it, as SVG; each file is written whole or not at all."""
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
-    # Without a salt the names inside an SVG are drawn at random, and its date is that of its writing.
+    # By default, an SVG contains random ids and the current date.
     with atomic_write(path.with_suffix(".svg")) as temporary, matplotlib.rc_context({"svg.hashsalt": "fdan"}):
         figure.savefig(temporary, format="svg", dpi=SVG_DPI, metadata={"Date": None})
 
 
-# Okabe and Ito's colours, told apart by colour-blind readers too, but for black: a page may be dark.
+# Okabe and Ito's colours, which colour-blind readers can distinguish; without black, since a page may be dark.
 COLOURS = (
     "#D55E00",
     "#009E73",

@@ -1,28 +1,25 @@
-"""Frozen networks that turn images into tokens.
+"""Frozen networks that turn images into tokens, behind one contract, and the sections `embed_faces` and `embed_mels`.
 
-A backbone maps images (B, 3, H, W) float32 in 0..1 to tokens (B, k, D); it is in eval mode, and nothing of it is
-trained. Those of the table take grey images (B, 1, H, W) too. A table entry is a builder: called with the section's
-configuration, it returns the backbone.
+A backbone maps images (B, 3, H, W) float32 in 0..1 to tokens (B, k, D); it is in eval mode and is not trained. Those
+of the table `BACKBONES` accept grey images (B, 1, H, W) too. An entry of the table is a builder: called with the
+section's configuration, it returns the backbone. Only functions import torchvision, which takes two seconds.
 """
 
 import hashlib
 import math
 import pickle
 import warnings
-from collections.abc import Callable, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-import torchvision
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.fx.experimental.optimization import fuse
 from torch.fx.passes.shape_prop import ShapeProp
-from torchvision.models import get_model, get_model_weights, list_models
-from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from pipeline.base.errors import ParameterError, WeightsError
 from pipeline.base.params import Config
@@ -31,6 +28,7 @@ from pipeline.parallel.devices import find_device
 from pipeline.weights.files import WeightFile, fetch_weights
 
 PRESET = "IMAGENET1K_V1"
+Builder = Callable[["BackboneConfig"], nn.Module]
 
 
 class BackboneConfig(Config):
@@ -61,24 +59,24 @@ class BackboneConfig(Config):
         return check_name(BACKBONES, value, "backbone")
 
     @model_validator(mode="after")
-    def _fits(self) -> "BackboneConfig":
-        able = {"torch": ("fp32", "bf16"), "openvino": ("fp32", "int8")}[self.engine]
-        if self.precision not in able:
-            raise ValueError(f"the engine {self.engine} computes in {' or '.join(able)}, not in {self.precision}")
+    def _check_precision(self) -> "BackboneConfig":
+        precisions = {"torch": ("fp32", "bf16"), "openvino": ("fp32", "int8")}[self.engine]
+        if self.precision not in precisions:
+            raise ValueError(f"the engine {self.engine} computes in {' or '.join(precisions)}, not in {self.precision}")
         return self
 
 
 class ImageTokens(nn.Module):
     """A torchvision network without its classifier: normalise, convolve, pool the last feature map to tokens.
 
-    Grey images (B, 1, H, W) take a shorter way than three equal channels, to the same tokens.
+    Grey images (B, 1, H, W) give the same tokens as three equal channels, with less work.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, features: GraphModule, config: "BackboneConfig", *, mean: list[float], std: list[float]) -> None:
-        """Take the network up to its last feature map."""
+        """Take `features`, the network up to its last feature map, and its normalisation."""
         super().__init__()
         # Folding batch norm into the convolutions saves a fifth of the time on CPU.
         self.features = cast(GraphModule, fuse(features, inplace=True).to(memory_format=torch.channels_last))
@@ -90,27 +88,27 @@ class ImageTokens(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3 or 1, H, W) in 0..1 to (B, k, D)."""
         if images.shape[1] == 1 and self.grey is not None:
-            found = self.grey(images)
+            maps = self.grey(images)
         else:
-            found = self.features(((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last))
-        if found.ndim == 3:  # a transformer's (B, 1 + h·w, D): the first token is the class
-            side = math.isqrt(found.shape[1] - 1)
-            found = found[:, 1:].transpose(1, 2).unflatten(2, (side, side))
-        return self._pool(found)
+            maps = self.features(((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last))
+        if maps.ndim == 3:  # a transformer's (B, 1 + h·w, D), where the first token is the class
+            side = math.isqrt(maps.shape[1] - 1)
+            maps = maps[:, 1:].transpose(1, 2).unflatten(2, (side, side))
+        return self._pool(maps)
 
-    def _pool(self, found: Tensor) -> Tensor:
+    def _pool(self, maps: Tensor) -> Tensor:
         """(B, D, h, w) to (B, k, D)."""
         if self.tokens == "columns":
-            return found.mean(2).transpose(1, 2)
+            return maps.mean(2).transpose(1, 2)
         cells = self.cells if self.tokens == "grid" else 1
-        return nn.functional.adaptive_avg_pool2d(found, cells).flatten(2).transpose(1, 2)
+        return nn.functional.adaptive_avg_pool2d(maps, cells).flatten(2).transpose(1, 2)
 
 
 class GreyConv(nn.Module):
-    """A first convolution, of an image that has three equal channels and is yet to be normalised.
+    """The first convolution and the normalisation before it, for an image with three equal channels.
 
-    conv((x - mean) / std) = conv'(x) - conv(mean / std), where conv' has one channel, and the second term, which
-    differs from constant at the padded edges only, depends on nothing but the size.
+    conv((x - mean) / std) = conv'(x) - conv(mean / std), where conv' has one channel. The second term, which is
+    constant except at the padded edges, depends only on the size.
     """
 
     def __init__(self, first: nn.Conv2d, *, mean: list[float], std: list[float]) -> None:
@@ -118,23 +116,23 @@ class GreyConv(nn.Module):
         super().__init__()
         self.first = first
         scale = torch.tensor(std).view(1, 3, 1, 1)
-        self.dark = -torch.tensor(mean).view(1, 3, 1, 1) / scale  # what black becomes
+        self.black = -torch.tensor(mean).view(1, 3, 1, 1) / scale  # a black pixel after normalisation
         self.weight = (first.weight.detach() / scale).sum(1, keepdim=True)
-        self.known: dict[torch.Size, Tensor] = {}
+        self.offsets: dict[torch.Size, Tensor] = {}  # the second term, by size
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 1, H, W) in 0..1 to what the convolution gives of the normalised (B, 3, H, W)."""
+        """Images (B, 1, H, W) in 0..1 to the convolution of the normalised (B, 3, H, W)."""
         size = images.shape[2:]
-        if size not in self.known:
-            black = self.dark.to(self.first.weight).expand(1, 3, *size)
-            self.known[size] = self.first(black).detach()
+        if size not in self.offsets:
+            black = self.black.to(self.first.weight).expand(1, 3, *size)
+            self.offsets[size] = self.first(black).detach()
         conv = self.first
         weight = self.weight.to(conv.weight)
-        return nn.functional.conv2d(images, weight, None, conv.stride, conv.padding, conv.dilation) + self.known[size]
+        return nn.functional.conv2d(images, weight, None, conv.stride, conv.padding, conv.dilation) + self.offsets[size]
 
 
 def grey_features(features: GraphModule, *, mean: list[float], std: list[float]) -> GraphModule | None:
-    """Return the features for images of one channel; None where the network does not begin with a plain convolution."""
+    """Return the features for images of one channel; None if the network does not begin with a plain convolution."""
     start = next(node for node in features.graph.nodes if node.op == "placeholder")
     users = list(start.users)
     first = features.get_submodule(str(users[0].target)) if users[0].op == "call_module" else None
@@ -148,6 +146,8 @@ def grey_features(features: GraphModule, *, mean: list[float], std: list[float])
 
 def cut_at_last_map(network: nn.Module, *, size_px: int) -> GraphModule:
     """Return the network up to its last feature map: (B, D, h, w), or (B, 1 + h·w, D) of a transformer."""
+    from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+
     last = get_graph_node_names(network, suppress_diff_warning=True)[1][-1]
     whole = create_feature_extractor(network, [last], suppress_diff_warning=True)
     ShapeProp(whole).propagate(torch.zeros(1, 3, size_px, size_px))
@@ -165,9 +165,11 @@ def _is_map(shape: Sequence[int]) -> bool:
 
 def from_torchvision(name: str, config: BackboneConfig) -> nn.Module:
     """Return a classification network of torchvision as a backbone."""
+    from torchvision.models import get_model, get_model_weights
+
     preset = get_model_weights(name)[PRESET].transforms()
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # how two of them draw their random weights will change
+        warnings.simplefilter("ignore", FutureWarning)  # about a future initialisation of two networks
         torch.manual_seed(config.seed)
         network = get_model(name, weights=None).eval()
     if config.weights != "random":
@@ -188,29 +190,51 @@ def from_torchvision(name: str, config: BackboneConfig) -> nn.Module:
     return backbone
 
 
-def _published() -> dict[str, WeightFile]:
-    """Return the classification networks of torchvision that have weights of ImageNet, and these.
+@cache
+def published_weights() -> dict[str, WeightFile]:
+    """Return the weight file of each classification network of torchvision that has weights of ImageNet.
 
-    Such a file's name ends with the first digits of its sha256.
+    The name of such a file ends with the first digits of its sha256.
     """
-    known = {name: get_model_weights(name).__members__.get(PRESET) for name in list_models(module=torchvision.models)}
-    urls = {name: weights.url for name, weights in known.items() if weights}
+    import torchvision
+    from torchvision.models import get_model_weights, list_models
+
+    presets = {name: get_model_weights(name).__members__.get(PRESET) for name in list_models(module=torchvision.models)}
+    urls = {name: preset.url for name, preset in presets.items() if preset}
     return {name: WeightFile(url, Path(url).stem.rpartition("-")[2]) for name, url in urls.items()}
 
 
-WEIGHT_FILES = _published()
-BACKBONES: dict[str, Callable[[BackboneConfig], nn.Module]] = {
-    name: partial(from_torchvision, name) for name in WEIGHT_FILES
-}
+class _Backbones(Mapping[str, Builder]):
+    """All networks of `published_weights`, and others; torchvision is imported at the first access."""
+
+    def __init__(self, others: Mapping[str, Builder]) -> None:
+        self._others = others
+
+    @cached_property
+    def _all(self) -> Mapping[str, Builder]:
+        return {name: partial(from_torchvision, name) for name in published_weights()} | dict(self._others)
+
+    def __getitem__(self, name: str) -> Builder:
+        return self._all[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+
+BACKBONES = _Backbones(others={})
 """Backbones by name: builders that take a `BackboneConfig`."""
 
 
 def weights_file(config: BackboneConfig) -> Path:
-    """Return the file that holds the weights, fetching it if it is a published one."""
+    """Return the file of the weights; the published one is fetched if necessary."""
     if config.weights == "imagenet":
-        if config.backbone not in WEIGHT_FILES:
+        published = published_weights()
+        if config.backbone not in published:
             raise WeightsError(f"no published weights are known for {config.backbone!r}; give a file or random")
-        return fetch_weights(WEIGHT_FILES[config.backbone])
+        return fetch_weights(published[config.backbone])
     path = Path(config.weights)
     if not path.is_file():
         raise WeightsError(f"weights {config.weights!r}: no such file; give a state dict, imagenet or random")
@@ -218,25 +242,25 @@ def weights_file(config: BackboneConfig) -> Path:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Return a state dict without executing anything that the file may hold."""
+    """Return the state dict in a file, without executing code from it."""
     try:
         state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise WeightsError(f"{path} is no state dict that can be read: {' '.join(str(error).split())}") from error
+        raise WeightsError(f"{path} is not a readable state dict: {' '.join(str(error).split())}") from error
     return state
 
 
 @cache
 def load_backbone(config: BackboneConfig, device: str) -> nn.Module:
-    """Return the backbone, built once a process, on one thread: so its bits don't depend on the machine's cores."""
+    """Return the backbone on a device, built once per process; one thread makes it independent of the core count."""
     torch.set_num_threads(1)
-    place = find_device(device)
+    target = find_device(device)
     backbone: nn.Module = lookup(BACKBONES, config.backbone, "backbone")(config)
-    return backbone.eval().requires_grad_(False).to(place)
+    return backbone.eval().requires_grad_(False).to(target)
 
 
 def describe_weights(config: BackboneConfig) -> dict[str, Any]:
-    """Return the weights' name and the sha256 of every number in the backbone as it runs."""
+    """Return the name of the weights, and the sha256 of all numbers of the backbone as it runs."""
     total = hashlib.sha256()
     for name, value in sorted(load_backbone(config, "cpu").state_dict().items()):
         total.update(name.encode() + value.numpy().tobytes())

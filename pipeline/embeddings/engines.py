@@ -1,4 +1,4 @@
-"""What runs a backbone: torch, or OpenVINO in fp32 or int8, which has to prove itself first."""
+"""Engines that run a backbone: torch in fp32 or bf16, OpenVINO in fp32 or int8."""
 
 import ctypes
 import sys
@@ -13,9 +13,9 @@ from torch import Tensor
 from pipeline.base.errors import ClipError, ParameterError
 from pipeline.embeddings.backbones import BACKBONES, BackboneConfig, load_backbone
 
-BATCH = 8  # images at a time: on a CPU more of them take more memory, not less time
+BATCH = 8  # images at a time; on a CPU, more take more memory and save no time
 Engine = Callable[[Tensor], Tensor]
-LIBRARIES = {  # that shape the tokens
+LIBRARIES = {  # those that shape the tokens, by engine
     "torch": ("numpy", "opencv-python", "torch", "torchvision"),
     "openvino": ("nncf", "numpy", "opencv-python", "openvino", "torch", "torchvision"),
 }
@@ -25,20 +25,20 @@ LIBRARIES = {  # that shape the tokens
 def embed(images: Tensor, config: BackboneConfig, *, device: str = "cpu", model: str = "") -> Tensor:
     """Return the tokens (B, k, D) float32 of images (B, 3 or 1, size, size) in 0..1.
 
-    `model` is the file that `quantise` has made, for int8.
+    `model` is the file of the quantised model, for int8. Raise ClipError if tokens are not finite.
     """
     if images.shape[1] == 1 and config.backbone not in BACKBONES:
-        images = images.expand(-1, 3, -1, -1)  # a user's own need not know of grey images
+        images = images.expand(-1, 3, -1, -1)  # a user's backbone need not support grey images
     compute = load_engine(config, images.shape[1], device, model)
-    tokens = torch.cat([compute(some) for some in images.split(BATCH)])
+    tokens = torch.cat([compute(batch) for batch in images.split(BATCH)])
     if not torch.isfinite(tokens).all():
-        raise ClipError("the backbone gave tokens that are not finite")
+        raise ClipError("the backbone returned tokens that are not finite")
     return tokens
 
 
 @cache
 def load_engine(config: BackboneConfig, channels: int, device: str, model: str) -> Engine:
-    """Return what computes tokens, built once a process."""
+    """Return the function from images to tokens, built once per process."""
     if config.engine == "openvino":
         return compile_model(model or convert_to_openvino(config, channels))
     backbone = load_backbone(config, device)
@@ -54,15 +54,16 @@ def load_engine(config: BackboneConfig, channels: int, device: str, model: str) 
 
 
 def release_models() -> None:
-    """Forget what was built, to give its memory back."""
+    """Release the cached networks, and return their memory to the system."""
     load_engine.cache_clear()
     load_backbone.cache_clear()
-    if hand_back := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc keeps what is freed for itself otherwise
-        hand_back(0)
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc keeps freed memory otherwise
+        trim(0)
 
 
 def import_openvino() -> Any:
-    # OpenVINO and NNCF would report to their makers what runs here; without this module they cannot, and say nothing.
+    """Import OpenVINO without telemetry; raise ParameterError if it is not installed."""
+    # OpenVINO and NNCF send usage data through this module; without it they send none.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
@@ -72,7 +73,7 @@ def import_openvino() -> Any:
 
 
 def convert_to_openvino(config: BackboneConfig, channels: int) -> Any:
-    """Return the backbone as a model of OpenVINO, for any number of images."""
+    """Return the backbone as an OpenVINO model, for any batch size."""
     openvino = import_openvino()
     size = config.size_px
     with warnings.catch_warnings():
@@ -83,7 +84,7 @@ def convert_to_openvino(config: BackboneConfig, channels: int) -> Any:
 
 
 def compile_model(model: Any) -> Engine:
-    """Return the model, or the file of one, on one thread."""
+    """Return an engine of a model, or of the file of one, on one thread."""
     settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     compiled = import_openvino().Core().compile_model(model, "CPU", settings)
 

@@ -1,4 +1,4 @@
-"""What is settled before any clip is embedded: whose weights these are, and the model in int8, if it is to be that."""
+"""Quantisation of a backbone to int8, measured against fp32, and the description of the weights in use."""
 
 import hashlib
 import json
@@ -21,73 +21,71 @@ from pipeline.embeddings.tokens import Source, to_batch
 from pipeline.parallel.devices import hardware
 from pipeline.store.reader import Reader
 
-SAMPLED = 256  # pictures to calibrate int8 on, and as many to measure it on
+SAMPLED = 256  # images to quantise with, and as many to measure on
+COSINE = 0.995  # the cosine between an int8 token and its fp32 token that counts as close
+SHARE = 0.99  # the share of the held-out tokens that must be close
 log = logging.getLogger(__name__)
 
 
-def prepare(reader: Reader, source: Source, config: BackboneConfig) -> tuple[dict[str, Any], str]:
-    """Return what the embeddings' attribute `weights` says, and the file of the model in int8, if it is that."""
+def prepare(reader: Reader[Any], source: Source, config: BackboneConfig) -> tuple[dict[str, Any], str]:
+    """Return the attribute `weights` of the embeddings, and the file of the int8 model; "" in other precisions."""
     weights = describe_weights(config)
     if config.precision != "int8":
         return weights, ""
-    made = quantise(config, *_sample(reader, source, config))
-    log.info("int8: %s", made.fidelity.summary)
-    return weights | {"sha256": made.sha256, "int8": asdict(made.fidelity)}, made.model
+    quantised = quantise(config, *_sample_images(reader, source, config))
+    log.info("int8: %s", quantised.fidelity.summary)
+    return weights | {"sha256": quantised.sha256, "int8": asdict(quantised.fidelity)}, quantised.model
 
 
-def _sample(reader: Reader, source: Source, config: BackboneConfig) -> tuple[Tensor, Tensor]:
-    """Return two samples of pictures (n, channels, size, size), from all over the corpus, and of no clip in common."""
+def _sample_images(reader: Reader[Any], source: Source, config: BackboneConfig) -> tuple[Tensor, Tensor]:
+    """Return two samples of images (n, channels, size, size) from the whole corpus, without a clip in common."""
     lengths = np.diff(reader.offsets).tolist()
     filled = [(clip_id, length) for clip_id, length in zip(reader.clip_ids, lengths, strict=True) if length]
     parts = [[(clip_id, index) for clip_id, length in filled[start::2] for index in range(length)] for start in (0, 1)]
     if not all(parts):
-        raise PipelineError(f"int8 needs pictures of at least two clips to prove itself; {source.path} has fewer")
-    chosen = [[part[int(at)] for at in np.linspace(0, len(part) - 1, SAMPLED).round()] for part in parts]
+        raise PipelineError(f"int8 needs images of at least two clips to measure itself; {source.path} has fewer")
+    chosen = [[part[int(index)] for index in np.linspace(0, len(part) - 1, SAMPLED).round()] for part in parts]
     first, second = (
-        to_batch([source.pictures(reader[clip_id])[index] for clip_id, index in dict.fromkeys(some)], config)
-        for some in chosen
+        to_batch([source.images(reader[clip_id])[index] for clip_id, index in dict.fromkeys(sample)], config)
+        for sample in chosen
     )
     return first, second
 
 
-COSINE = 0.995  # the least cosine of a token in int8 to that in fp32, and
-SHARE = 0.99  # the share of the held-out tokens that must reach it
-
-
 @dataclass(frozen=True)
 class Fidelity:
-    """How near int8 comes to fp32 on images that it was not calibrated on."""
+    """How close int8 is to fp32 on held-out images."""
 
     tokens: int
-    share: float  # of the tokens, with a cosine of at least COSINE
-    lowest: float  # the least cosine of all
+    share: float  # of the tokens with a cosine of at least COSINE
+    lowest: float  # the lowest cosine of all tokens
 
     @property
     def summary(self) -> str:
-        """The measurement in words."""
+        """The measurement as text."""
         share = f"{self.share:.1%} of {self.tokens} held-out tokens"
         return f"{share} have a cosine of {COSINE} or more to fp32, the lowest {self.lowest:.4f}"
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """A backbone in int8: its file, the sha256 of that, and what it has proved."""
+    """A backbone in int8: its file, the sha256 of the file, and the measured fidelity."""
 
     model: str
     sha256: str
     fidelity: Fidelity
 
 
-def quantise(config: BackboneConfig, calibration: Tensor, held_out: Tensor) -> Quantised:
-    """Return the backbone in int8, calibrated on some images (n, C, size, size) and measured on others.
+def quantise(config: BackboneConfig, images: Tensor, held_out: Tensor) -> Quantised:
+    """Return the backbone in int8, quantised with images (n, C, size, size) and measured on held-out ones.
 
-    Raise where it is not near enough to fp32. What was made before for the same images is taken from the cache.
+    Raise PipelineError if it is not close enough to fp32. An earlier result for the same images comes from the cache.
     """
     key = digest(
         [
             config.model_dump(),
             describe_weights(config)["sha256"],
-            [hashlib.sha256(part.numpy().tobytes()).hexdigest() for part in (calibration, held_out)],
+            [hashlib.sha256(part.numpy().tobytes()).hexdigest() for part in (images, held_out)],
             library_versions("nncf", "openvino", "torch"),
             code_version(quantise),
             hardware("cpu"),
@@ -95,14 +93,14 @@ def quantise(config: BackboneConfig, calibration: Tensor, held_out: Tensor) -> Q
     )
     folder = cache_folder() / "int8" / key
     if not folder.exists():
-        _quantise(config, calibration, held_out, folder)
+        _quantise(config, images, held_out, folder)
     fidelity = Fidelity(**json.loads((folder / "fidelity.json").read_text(encoding="utf-8")))
     model = folder / "model.xml"
     return Quantised(str(model), weights_digest(config, str(model)), fidelity)
 
 
 def weights_digest(config: BackboneConfig, model: str) -> str:
-    """Return the sha256 of the numbers that compute: of the model in int8, or of the backbone where that is no file."""
+    """Return the sha256 of the weights in use: of the int8 model, or of the backbone if `model` is ""."""
     if model:
         return file_sha256(Path(model), Path(model).with_suffix(".bin"))
     sha256: str = describe_weights(config)["sha256"]
@@ -110,38 +108,40 @@ def weights_digest(config: BackboneConfig, model: str) -> str:
 
 
 def find_quantised_model(sha256: str) -> str:
-    """Return the file of the model in int8 that embeddings were made with, by its sha256."""
+    """Return the file of the int8 model with this sha256 from the cache; raise WeightsError if there is none."""
     for model in (cache_folder() / "int8").glob("*/model.xml"):
         if file_sha256(model, model.with_suffix(".bin")) == sha256:
             return str(model)
     raise WeightsError(
-        "the backbone in int8 is not in $FDAN_CACHE any more; run: dvc repro --force embed_faces embed_mels"
+        "the backbone in int8 is no longer in $FDAN_CACHE; run: dvc repro --force embed_faces embed_mels"
     )
 
 
-def _quantise(config: BackboneConfig, calibration: Tensor, held_out: Tensor, folder: Path) -> None:
+def _quantise(config: BackboneConfig, images: Tensor, held_out: Tensor, folder: Path) -> None:
     openvino = import_openvino()
     try:
         import nncf
     except ImportError as error:
         raise ParameterError(f"precision: int8 cannot be computed ({error}); pip install '.[openvino]'") from error
-    model = convert_to_openvino(config, calibration.shape[1])
+    model = convert_to_openvino(config, images.shape[1])
     exact = compile_model(model)(held_out)
-    images = nncf.Dataset([image[None].numpy() for image in calibration])
-    model = nncf.quantize(model, images, subset_size=len(calibration))
+    dataset = nncf.Dataset([image[None].numpy() for image in images])
+    model = nncf.quantize(model, dataset, subset_size=len(images))
     fidelity = measure_fidelity(exact, compile_model(model)(held_out))
     if fidelity.share < SHARE:
-        raise PipelineError(f"{config.backbone} in int8: {fidelity.summary}; {SHARE:.0%} must, so set precision: fp32")
+        raise PipelineError(
+            f"{config.backbone} in int8: {fidelity.summary}; {SHARE:.0%} are required, so set precision: fp32"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        place = Path(temporary) / "whole"
-        place.mkdir()
-        openvino.save_model(model, place / "model.xml", compress_to_fp16=False)
-        (place / "fidelity.json").write_text(json.dumps(asdict(fidelity)), encoding="utf-8")
-        place.rename(folder)
+        complete = Path(temporary) / "complete"
+        complete.mkdir()
+        openvino.save_model(model, complete / "model.xml", compress_to_fp16=False)
+        (complete / "fidelity.json").write_text(json.dumps(asdict(fidelity)), encoding="utf-8")
+        complete.rename(folder)
 
 
-def measure_fidelity(exact: Tensor, near: Tensor) -> Fidelity:
-    """Return how near tokens (n, k, D) come to the exact ones."""
-    cosines = cosine_similarity(exact.double(), near.double(), dim=-1)
+def measure_fidelity(exact: Tensor, approximate: Tensor) -> Fidelity:
+    """Return how close tokens (n, k, D) are to the exact ones."""
+    cosines = cosine_similarity(exact.double(), approximate.double(), dim=-1)
     return Fidelity(cosines.numel(), float((cosines >= COSINE).double().mean()), float(cosines.min()))

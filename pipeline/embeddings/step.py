@@ -1,4 +1,4 @@
-"""Faces or spectrogram windows to tokens."""
+"""The stages `embed_faces` and `embed_mels`: face crops or spectrogram windows to tokens, clip by clip."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -9,16 +9,18 @@ from pipeline.base.registry import lookup
 from pipeline.embeddings.backbones import BACKBONES, BackboneConfig
 from pipeline.embeddings.engines import LIBRARIES, release_models
 from pipeline.embeddings.int8 import weights_digest
-from pipeline.embeddings.tokens import Source, embed_clip, empty_tokens
+from pipeline.embeddings.tokens import Source, embed_clip, token_width
 from pipeline.memo.extraction import ClipJob, ExtractionSummary, Step, extract_to_file
 from pipeline.parallel.pool import ExecutionConfig, Pool
+from pipeline.store.clips import ClipTokens
+from pipeline.store.columns import compute_columns, to_columns
 from pipeline.store.reader import Reader
 from pipeline.store.schemas import EMBEDDINGS
 
 
 def write_tokens(
     target: Path,
-    reader: Reader,
+    reader: Reader[Any],
     *,
     source: Source,
     config: BackboneConfig,
@@ -27,13 +29,13 @@ def write_tokens(
     run: ExecutionConfig,
     quiet: bool = False,
 ) -> ExtractionSummary:
-    """Write the tokens of all clips of the reader.
+    """Write the tokens of all clips of the reader to an HDF5 file.
 
-    `weights` and `model` are what `calibration.prepare` gives.
+    `weights` and `model` are the results of `int8.prepare`.
     """
     jobs = [ClipJob(clip_id, reader.media_sha256[clip_id], partial(reader.__getitem__, clip_id)) for clip_id in reader]
     attributes = {
-        "schema": EMBEDDINGS,
+        "schema": EMBEDDINGS.name,
         "modality": source.modality,
         "weights": weights,
         "upstream": {name: reader.attributes[name] for name in ("config", "fingerprint")} | {"version": reader.version},
@@ -41,7 +43,9 @@ def write_tokens(
     with Pool(run, device=run.device) as pool:
         step = Step(
             name={"visual": "embed_faces", "acoustic": "embed_mels"}[source.modality],
-            compute=partial(embed_clip, source=source, config=config, device=run.device, model=model),
+            compute=partial(
+                compute_columns, partial(embed_clip, source=source, config=config, device=run.device, model=model)
+            ),
             code=embed_clip,
             plugin=lookup(BACKBONES, config.backbone, "backbone"),
             params=config.model_dump(),
@@ -50,14 +54,14 @@ def write_tokens(
             upstream=reader.attributes["fingerprint"],
             hardware=pool.hardware,
         )
-        like = empty_tokens(source, config)
+        empty = ClipTokens.empty(token_width(source, config), views=config.views - 1)
         if run.scheduler != "synchronous":
-            release_models()  # from here on only the workers need a network
+            release_models()  # from now on, only the workers need a network
         return extract_to_file(
             target,
             jobs,
             step,
-            like=like,
+            like=to_columns(empty),
             attributes=attributes,
             pool=pool,
             upstream_attributes=reader.attributes,

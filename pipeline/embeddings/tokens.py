@@ -1,4 +1,4 @@
-"""From the pictures of a clip to its tokens: clip by clip, whoever computes it."""
+"""A clip's tokens: its images as one batch, through the backbone, for itself and for augmented copies."""
 
 import zlib
 from collections.abc import Callable
@@ -7,87 +7,74 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pipeline.embeddings._augmentation import Augmentation, vary_faces, vary_spectrograms, view
+from pipeline.embeddings._augmentation import Augmentation, augment, vary_faces, vary_spectrograms
 from pipeline.embeddings.backbones import BackboneConfig
 from pipeline.embeddings.engines import embed
 from pipeline.media.frames import decode_jpeg
+from pipeline.store.clips import ClipFaces, ClipTokens, ClipWindows
+from pipeline.store.schemas import FACES, WINDOWS, Schema
 
-Rows = dict[str, Any]
-Pictures = Callable[[Rows], list[Tensor]]
 
-
-def crop_images(rows: Rows) -> list[Tensor]:
+def crop_images(clip: ClipFaces) -> list[Tensor]:
     """Return a clip's face crops, each (3, height, width) in 0..1."""
-    return [torch.from_numpy(decode_jpeg(file)).permute(2, 0, 1) / 255 for file in rows["crops"]]
+    return [torch.from_numpy(decode_jpeg(file)).permute(2, 0, 1) / 255 for file in clip.crops]
 
 
-def window_images(rows: Rows) -> list[Tensor]:
-    """Return a clip's spectrogram windows, each (1, bands, frames) in 0..1: low bands below, time rightwards."""
-    return [torch.from_numpy(window[:, ::-1].T.copy())[None] for window in rows["windows"]]
+def window_images(clip: ClipWindows) -> list[Tensor]:
+    """Return a clip's spectrogram windows, each (1, bands, frames) in 0..1, with low bands at the bottom."""
+    return [torch.from_numpy(window[:, ::-1].T.copy())[None] for window in clip.windows]
 
 
 class Source(NamedTuple):
-    """The pictures that one embedding stage reads."""
+    """The images that one embedding stage reads."""
 
     path: Path
+    schema: Schema[Any]
     modality: str
-    pictures: Pictures
+    images: Callable[[Any], list[Tensor]]  # a clip of the schema to its images
     channels: int
     augmentation: Augmentation
 
 
 SOURCES = {
-    "faces": Source(Path("data/faces.h5"), "visual", crop_images, 3, vary_faces),
-    "mels": Source(Path("data/spectrograms.h5"), "acoustic", window_images, 1, vary_spectrograms),
+    "faces": Source(Path("data/faces.h5"), FACES, "visual", crop_images, 3, vary_faces),
+    "mels": Source(Path("data/spectrograms.h5"), WINDOWS, "acoustic", window_images, 1, vary_spectrograms),
 }
 
 
 def embed_clip(
-    rows: Rows, *, source: Source, config: BackboneConfig, device: str = "cpu", model: str = ""
-) -> dict[str, NDArray[np.float32]]:
-    """Return a clip's `tokens (n·k, D)` and their `times (n·k,)` in seconds; the k tokens of a picture lie together.
+    clip: ClipFaces | ClipWindows, *, source: Source, config: BackboneConfig, device: str = "cpu", model: str = ""
+) -> ClipTokens:
+    """Return the tokens of a clip, image by image: k tokens an image, n·k in all.
 
-    They share its time, but for `columns`: each of these knows its own. Beside them lie `view_1 (n·k, D)` and so on.
+    The tokens of an image share its time, except with `tokens: columns`, where each column has its own.
+    `model` is the file of the quantised model, for int8.
     """
-    images = source.pictures(rows)
+    images = source.images(clip)
     if not images:
-        return empty_tokens(source, config, device=device, model=model)
+        return ClipTokens.empty(token_width(source, config, device=device, model=model), views=config.views - 1)
     batch = to_batch(images, config)
-    seed = zlib.crc32(batch.numpy().tobytes())  # a clip's views are its own, whenever they are made
-    views = [batch, *(view(batch, source.augmentation, seed=seed + copy) for copy in range(1, config.views))]
-    found = [embed(pictures, config, device=device, model=model).numpy() for pictures in views]
-    each = found[0].shape[1]
-    times = np.repeat(rows["times"], each)
-    if config.tokens == "columns" and "durations" in rows:
-        places = (np.arange(each) + 0.5) / each - 0.5  # of a column's middle in its picture, -0.5 to 0.5
-        times += np.outer(rows["durations"], places).ravel().astype(np.float32)
-    columns = {
-        name: tokens.reshape(-1, tokens.shape[-1]) for name, tokens in zip(token_columns(config), found, strict=True)
-    }
-    return columns | {"times": times}
+    seed = zlib.crc32(batch.numpy().tobytes())  # from the content: a clip always gets the same views
+    copies = [augment(batch, source.augmentation, seed=seed + number) for number in range(1, config.views)]
+    tokens, *views = (embed(images, config, device=device, model=model).numpy() for images in (batch, *copies))
+    per_image = tokens.shape[1]
+    times = np.repeat(clip.times, per_image)
+    if config.tokens == "columns" and isinstance(clip, ClipWindows):
+        positions = (np.arange(per_image) + 0.5) / per_image - 0.5  # of a column's middle in its image, -0.5 to 0.5
+        times += np.outer(clip.durations, positions).ravel().astype(np.float32)
+    return ClipTokens(times, tokens.reshape(-1, tokens.shape[-1]), tuple(it.reshape(-1, it.shape[-1]) for it in views))
 
 
-def token_columns(config: BackboneConfig) -> list[str]:
-    """Return the columns that hold tokens."""
-    return ["tokens", *(f"view_{number}" for number in range(1, config.views))]
-
-
-def empty_tokens(
-    source: Source, config: BackboneConfig, *, device: str = "cpu", model: str = ""
-) -> dict[str, NDArray[np.float32]]:
-    """Return the columns of a clip without pictures: `tokens (0, D)` and `times (0,)` in seconds."""
+def token_width(source: Source, config: BackboneConfig, *, device: str = "cpu", model: str = "") -> int:
+    """Return the width D of the backbone's tokens."""
     black = torch.zeros(1, source.channels, config.size_px, config.size_px)
-    width = embed(black, config, device=device, model=model).shape[-1]
-    return {name: np.empty((0, width), np.float32) for name in token_columns(config)} | {
-        "times": np.empty(0, np.float32)
-    }
+    return embed(black, config, device=device, model=model).shape[-1]
 
 
 def to_batch(images: list[Tensor], config: BackboneConfig) -> Tensor:
-    """Return pictures of any size as one batch (n, channels, size, size)."""
+    """Return images of any size as one batch (n, channels, size, size)."""
     size = (config.size_px, config.size_px)
     return torch.cat([interpolate(image[None], size, mode="bilinear", antialias=True) for image in images])

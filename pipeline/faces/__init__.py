@@ -1,3 +1,3 @@
-"""Faces: detectors, landmarks, tracks, precomputed boxes, crops; the stage `faces`."""
+"""Face crops of a clip's person: detectors, precomputed boxes, landmarks, tracks; the stage `faces`."""
 
 __all__ = ["contract", "crops", "detectors", "landmarks", "networks", "precomputed", "sheet", "step", "tracks"]

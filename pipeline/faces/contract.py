@@ -1,12 +1,8 @@
-"""Where faces are: detectors behind one contract.
+"""The detectors' contract.
 
 A detector is a function of a batch of frames (B, H, W, 3) RGB uint8; it returns B arrays (n, 5) float32 of boxes
-x1, y1, x2, y2, score in pixels, n may be 0. One that sees the eyes too returns (n, 9), with x, y of the left and of the
-right one as the picture shows them. A table entry is a builder: called once a process with the section's configuration,
-it returns the detector. A detector that looks boxes up instead of looking at pixels is a `Lookup`.
-
-Most networks are those of face-alignment. Its detector classes alone are used: the class `FaceAlignment` would load
-landmark weights, compile, and change global settings of cuDNN.
+x1, y1, x2, y2, score in pixels, where n may be 0. One that also finds the eyes returns (n, 9), with x, y of the eye on
+the left of the image and of the one on the right. A detector that reads boxes from a file is a `Lookup`.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,14 +26,14 @@ Detector = Callable[[Frames], Sequence[Boxes]]
 
 @runtime_checkable
 class Lookup(Protocol):
-    """A detector that is asked for a clip's boxes by its file and the times (n,) of the frames, in seconds."""
+    """A detector that looks up boxes by a clip's file and the times (n,) of its frames, in seconds."""
 
     def boxes(self, path: Path, times: NDArray[np.float32]) -> Sequence[Boxes]:
-        """Return the boxes of each frame, in pixels of the whole frame."""
+        """Return the boxes of each frame, in pixels of the full-size frame."""
 
 
 class DetectorConfig(Config):
-    """What of the section `faces` concerns the detector."""
+    """The part of the section `faces` that concerns the detector."""
 
     detector: str = "cascade"
     """How faces are detected. Every detector but `cascade` and `precomputed` needs weights."""
@@ -51,17 +47,17 @@ class DetectorConfig(Config):
     @field_validator("detector")
     @classmethod
     def _known(cls, value: str) -> str:
-        from pipeline.faces.detectors import DETECTORS  # here, because each of them is made from this configuration
+        from pipeline.faces.detectors import DETECTORS  # imported late: detectors import this module
 
         return check_name(DETECTORS, value, "detector")
 
     @model_validator(mode="after")
     def _complete(self) -> "DetectorConfig":
         if (self.detector == "precomputed") != bool(self.boxes):
-            raise ValueError("faces.boxes names the tables of the detector precomputed; the two go together")
+            raise ValueError("faces.boxes and the detector precomputed need each other: set both or neither")
         return self
 
 
 def as_boxes(rows: Any) -> Boxes:
-    """Return rows of x1, y1, x2, y2, score as an array (n, 5), n may be 0."""
+    """Return rows of x1, y1, x2, y2, score as an array (n, 5); n may be 0."""
     return np.asarray(rows, np.float32).reshape(-1, 5)

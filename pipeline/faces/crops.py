@@ -1,7 +1,7 @@
-"""Whose face, where: the person of a clip followed through its frames, and the crops that a backbone will see."""
+"""Face crops: a clip's person is followed through its frames and cropped for the backbone; the section `faces`."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -15,6 +15,8 @@ from pipeline.faces.contract import Boxes, DetectorConfig, Frames, Lookup
 from pipeline.faces.detectors import load_detector
 from pipeline.faces.tracks import WHOLE_FRAME, Track, track_person
 from pipeline.media.frames import encode_jpeg, read_frames
+from pipeline.store.clips import ClipFaces
+from pipeline.store.columns import Ragged
 
 LIBRARIES = (
     "av",
@@ -28,15 +30,6 @@ LIBRARIES = (
     "torchvision",
 )
 SMALLEST_SIDE_PX = 16
-NO_FACES: dict[str, NDArray[Any]] = {
-    "times": np.empty(0, np.float32),  # seconds
-    "boxes": np.empty((0, 5), np.float32),  # x1, y1, x2, y2 in pixels of the frame, score
-    "found": np.empty(0, np.int32),  # how many faces the frame shows
-    "sources": np.empty(0, np.uint8),  # 0 detected, 1 filled from its neighbours in time, 2 the whole frame
-    "angles": np.empty(0, np.float32),  # degrees by which the crop is turned, so that the eyes are level
-    "crops": np.empty(0, np.uint8),  # JPEG files, size_px square, one after the other
-    "crops_lengths": np.empty(0, np.int64),  # bytes of each
-}
 
 
 class FacesConfig(DetectorConfig):
@@ -61,18 +54,22 @@ class FacesConfig(DetectorConfig):
 
 
 def weights_digest(config: FacesConfig) -> str:
-    """Return the sha256 of all that is read beside the media; empty where nothing is."""
-    read = [detectors.weights_digest(config)]
+    """Return the sha256 of all files that are read besides the media; empty if there are none."""
+    digests = [detectors.weights_digest(config)]
     if config.align == "fan":
-        read.append(file_sha256(landmarks.weight_file(config.landmark_weights)))
-    return " ".join(filter(None, read))
+        digests.append(file_sha256(landmarks.weight_file(config.landmark_weights)))
+    return " ".join(filter(None, digests))
 
 
-def extract_faces(path: Path, config: FacesConfig) -> dict[str, NDArray[Any]]:
-    """Return one clip's columns (see `NO_FACES`) of the frames that show the person whom the clip is about."""
+def extract_faces(path: Path, config: FacesConfig) -> ClipFaces:
+    """Return the frames of a media file that show the person whom the clip is about.
+
+    Raise ClipError if the media cannot be used, ExcludedClipError if it shows no face and the configuration excludes
+    such clips.
+    """
     frames, times = read_frames(path, count=config.frames_per_clip)
     height, width = frames.shape[1:3]
-    detector = load_detector(_of_detector(config))
+    detector = load_detector(_detector_config(config))
     detected = detector.boxes(path, times) if isinstance(detector, Lookup) else detect(frames, config)
     track = track_person(detected, width_px=width, height_px=height, gap=config.fill_gaps)
     margin = config.margin
@@ -80,26 +77,25 @@ def extract_faces(path: Path, config: FacesConfig) -> dict[str, NDArray[Any]]:
         if config.no_face == "exclude":
             raise ExcludedClipError("shows no face, and faces.no_face is exclude")
         if config.no_face == "drop_visual":
-            return NO_FACES
-        track, margin = _whole(len(frames), width, height), 0.0
-    angles = _tilts(track, frames[track.frames], config)
+            return ClipFaces.empty()
+        track, margin = _whole_frames(len(frames), width, height), 0.0
+    angles = _eye_angles(track, frames[track.frames], config)
     files = [
         encode_jpeg(crop(frames[index], box, margin=margin, size_px=config.size_px, angle=angle))
         for index, box, angle in zip(track.frames, track.boxes, angles, strict=True)
     ]
-    return {
-        "times": times[track.frames],
-        "boxes": track.boxes[:, :5],
-        "found": np.asarray([len(detected[index]) for index in track.frames], np.int32),
-        "sources": track.sources,
-        "angles": angles,
-        "crops": np.concatenate(files),
-        "crops_lengths": np.asarray([len(file) for file in files], np.int64),
-    }
+    return ClipFaces(
+        times=times[track.frames],
+        boxes=track.boxes[:, :5],
+        face_counts=np.asarray([len(detected[index]) for index in track.frames], np.int32),
+        sources=track.sources,
+        angles=angles,
+        crops=Ragged.join(files),
+    )
 
 
 def detect(frames: Frames, config: FacesConfig) -> list[Boxes]:
-    """Return the boxes (n, 5) of each frame, in pixels of the frame; they are looked for on a smaller copy."""
+    """Return the boxes (n, 5) or (n, 9) of each frame, in pixels of the frame; detection runs on a smaller copy."""
     height, width = frames.shape[1:3]
     if min(height, width) < SMALLEST_SIDE_PX:
         raise ClipError(f"its picture of {width} x {height} pixels is too small for a face")
@@ -108,21 +104,21 @@ def detect(frames: Frames, config: FacesConfig) -> list[Boxes]:
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = np.stack([np.asarray(cv2.resize(it, size, interpolation=cv2.INTER_AREA), np.uint8) for it in frames])
-    detector = load_detector(_of_detector(config))
+    detector = load_detector(_detector_config(config))
     if isinstance(detector, Lookup):
-        raise TypeError(f"{config.detector} looks up boxes; it cannot look at frames")
+        raise TypeError(f"{config.detector} looks up boxes; it cannot detect faces in frames")
     x, y = width / small.shape[2], height / small.shape[1]
-    back = np.asarray((x, y, x, y, 1, x, y, x, y), np.float32)
-    return [boxes * back[: boxes.shape[1]] for boxes in detector(small)]
+    scales = np.asarray((x, y, x, y, 1, x, y, x, y), np.float32)
+    return [boxes * scales[: boxes.shape[1]] for boxes in detector(small)]
 
 
-def _of_detector(config: FacesConfig) -> DetectorConfig:
-    """Return what concerns the detector, so that one is built for it and not for every margin of a crop."""
+def _detector_config(config: FacesConfig) -> DetectorConfig:
+    """Return the detector's part, so that configurations that differ only in other keys share a detector."""
     return DetectorConfig(**config.model_dump(include=set(DetectorConfig.model_fields)))
 
 
-def _tilts(track: Track, frames: Frames, config: FacesConfig) -> NDArray[np.float32]:
-    """Return the angles (n,) in degrees, clockwise in the picture, of the line from eye to eye in the n frames."""
+def _eye_angles(track: Track, frames: Frames, config: FacesConfig) -> NDArray[np.float32]:
+    """Return the angles (n,) in degrees, clockwise in the image, of the line from eye to eye in the n frames."""
     if config.align == "none" or (track.sources == WHOLE_FRAME).all():
         return np.zeros(len(track.boxes), np.float32)
     if config.align == "fan":
@@ -130,33 +126,33 @@ def _tilts(track: Track, frames: Frames, config: FacesConfig) -> NDArray[np.floa
         eyes = landmarks.find_eyes(frames, track.boxes, detector=config.detector, weights=weights)
     elif track.boxes.shape[1] < 9:
         raise ParameterError(
-            f"faces.align: eyes needs a detector that sees them; {config.detector} does not: "
-            "blazeface, blazeface_back, precomputed, retinaface and yunet do; fan works with any"
+            f"faces.align: eyes needs a detector that finds them; {config.detector} does not: "
+            "blazeface, blazeface_back, precomputed, retinaface and yunet do; fan works with any detector"
         )
     else:
         eyes = track.boxes[:, 5:9]
-    across = eyes[:, 2:] - eyes[:, :2]
-    return np.degrees(np.arctan2(across[:, 1], across[:, 0])).astype(np.float32)
+    lines = eyes[:, 2:] - eyes[:, :2]
+    return np.degrees(np.arctan2(lines[:, 1], lines[:, 0])).astype(np.float32)
 
 
-def _whole(count: int, width: int, height: int) -> Track:
+def _whole_frames(count: int, width: int, height: int) -> Track:
     boxes = np.tile(np.asarray((0, 0, width, height, 0), np.float32), (count, 1))
     return Track(np.arange(count), boxes, np.full(count, WHOLE_FRAME, np.uint8))
 
 
 def crop(frame: Frames, box: NDArray[np.float32], *, margin: float, size_px: int, angle: float = 0) -> Frames:
-    """Return the square (size_px, size_px, 3) around the box; what lies outside the frame repeats its edge.
+    """Return the square crop (size_px, size_px, 3) around the box; outside the frame, its edge is repeated.
 
-    What runs at `angle` degrees through the frame, clockwise, is level in the crop.
+    A line at `angle` degrees in the frame, clockwise, is level in the crop.
     """
     x1, y1, x2, y2 = box[:4]
     scale = size_px / (max(x2 - x1, y2 - y1) * (1 + 2 * margin))
     cosine, sine = np.cos(np.radians(angle)) * scale, np.sin(np.radians(angle)) * scale
-    turn = np.asarray([[cosine, sine], [-sine, cosine]])
-    # The box's centre becomes the crop's; pixel centres lie at half-integers.
-    shift = size_px / 2 - 0.5 + turn @ (0.5 - np.asarray([x1 + x2, y1 + y2]) / 2)
-    matrix = np.column_stack([turn, shift])
-    if scale < 1:  # shrink by averaging first, or fine detail would alias
+    rotation = np.asarray([[cosine, sine], [-sine, cosine]])
+    # The box's centre is mapped to the crop's centre; pixel centres are at half-integers.
+    shift = size_px / 2 - 0.5 + rotation @ (0.5 - np.asarray([x1 + x2, y1 + y2]) / 2)
+    matrix = np.column_stack([rotation, shift])
+    if scale < 1:  # average before shrinking, to avoid aliasing
         frame = np.asarray(cv2.blur(frame, (max(1, round(1 / scale)),) * 2), np.uint8)
     image = cv2.warpAffine(frame, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(image, np.uint8)

@@ -1,12 +1,6 @@
-"""Where faces are: detectors behind one contract.
+"""The table of detectors.
 
-A detector is a function of a batch of frames (B, H, W, 3) RGB uint8; it returns B arrays (n, 5) float32 of boxes
-x1, y1, x2, y2, score in pixels, n may be 0. One that sees the eyes too returns (n, 9), with x, y of the left and of the
-right one as the picture shows them. A table entry is a builder: called once a process with the section's configuration,
-it returns the detector. A detector that looks boxes up instead of looking at pixels is a `Lookup`.
-
-Most networks are those of face-alignment. Its detector classes alone are used: the class `FaceAlignment` would load
-landmark weights, compile, and change global settings of cuDNN.
+An entry of `DETECTORS` is a builder: called once per process with the section's configuration, it returns the detector.
 """
 
 from collections.abc import Callable
@@ -21,7 +15,7 @@ from pipeline.faces.precomputed import Tables
 
 
 def weights_digest(config: DetectorConfig) -> str:
-    """Return the sha256 of all that the detector reads; empty where it reads nothing."""
+    """Return the sha256 of all files that the detector reads; empty if it reads none."""
     if config.boxes:
         return Tables(Path(config.boxes), config.min_score).digest()
     files = weight_files(config)
@@ -30,13 +24,13 @@ def weights_digest(config: DetectorConfig) -> str:
 
 @cache
 def load_detector(config: DetectorConfig) -> Detector | Lookup:
-    """Return the detector, built once a process."""
+    """Return the detector, built once per process."""
     detector: Detector | Lookup = lookup(DETECTORS, config.detector, "detector")(config)
     return detector
 
 
 def cascade(config: DetectorConfig) -> Detector:
-    """Local binary patterns, from scikit-image: frontal faces only, no weights needed. Its scores are all 1."""
+    """Local binary patterns, from scikit-image: frontal faces only, without weights. All scores are 1."""
     from skimage.data import lbp_frontal_face_cascade_filename
     from skimage.feature import Cascade
 
@@ -44,7 +38,7 @@ def cascade(config: DetectorConfig) -> Detector:
 
     def detect(frames: Frames) -> list[Boxes]:
         short = min(frames.shape[1:3])
-        found = [
+        detections = [
             classifier.detect_multi_scale(
                 frame,
                 scale_factor=1.2,
@@ -56,14 +50,14 @@ def cascade(config: DetectorConfig) -> Detector:
         ]
         return [
             as_boxes([(box["c"], box["r"], box["c"] + box["width"], box["r"] + box["height"], 1) for box in boxes])
-            for boxes in found
+            for boxes in detections
         ]
 
     return detect
 
 
 def precomputed(config: DetectorConfig) -> Lookup:
-    """Boxes that OpenFace or py-feat has found."""
+    """Boxes that OpenFace or py-feat has detected."""
     return Tables(Path(config.boxes), config.min_score)
 
 

@@ -1,4 +1,4 @@
-"""Boxes that another tool has found: the tables that OpenFace and py-feat write, CSV or Parquet."""
+"""Boxes from another tool: the tables that OpenFace and py-feat write, as CSV or Parquet."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,75 +20,79 @@ if TYPE_CHECKING:
 
 
 SUFFIXES = (".csv", ".parquet")
-POINTS = 68  # of the face, in the usual order
-EYES = (range(36, 42), range(42, 48))  # the eye that the picture shows on the left, then the other
+POINTS = 68  # landmarks of the face, in the usual order
+EYES = (range(36, 42), range(42, 48))  # the points of the eye on the left of the image, then of the other
 
 
 @dataclass(frozen=True)
 class Tables:
-    """A folder with a table for each clip, named as the clip is, or one table with a column `input`."""
+    """A folder with a table for each clip, named like the clip, or one table with a column `input`."""
 
-    place: Path
+    path: Path
     min_score: float
 
     def digest(self) -> str:
         """Return the sha256 of all tables and their names."""
-        files = [self.place] if self.place.is_file() else sorted(_tables(self.place))
+        files = [self.path] if self.path.is_file() else sorted(_tables(self.path))
         if not files:
-            raise ParameterError(f"faces.boxes: {self.place} is no table (.csv, .parquet), and no folder with any")
-        return digest([[str(file.relative_to(self.place)), file_sha256(file)] for file in files])
+            raise ParameterError(f"faces.boxes: {self.path} is neither a table (.csv, .parquet) nor a folder of them")
+        return digest([[str(file.relative_to(self.path)), file_sha256(file)] for file in files])
 
     def boxes(self, path: Path, times: NDArray[np.float32]) -> list[Boxes]:
-        """Return the boxes (n, 5), or (n, 9) with the eyes, of the clip's frames at these times."""
-        table = self._of_clip(path)
+        """Return the boxes (n, 5), or (n, 9) with the eyes, of the clip's frame at each of the times in seconds.
+
+        Raise ClipError if there are none for this clip, and ParameterError if the table is not readable.
+        """
+        table = self._read_clip(path)
         if {"FaceRectX", "FaceScore"} <= set(table):
             rows, frames = _py_feat(table), table["frame"]
         elif {"success", "confidence", "x_0"} <= set(table):
-            rows, frames = _open_face(table), table["frame"] - 1  # it counts from 1
+            rows, frames = _open_face(table), table["frame"] - 1  # OpenFace counts from 1
         else:
             raise ParameterError(
-                f"faces.boxes: the table of {path.name} in {self.place} has neither the columns of OpenFace "
+                f"faces.boxes: the table of {path.name} in {self.path} has neither the columns of OpenFace "
                 "(frame, success, confidence, x_0, y_0 …) nor of py-feat (frame, FaceRectX, FaceScore …)"
             )
-        sure = rows[:, 4] >= self.min_score  # false for a frame without a face, whose score is missing
-        every = frame_times(path)
-        return [rows[sure & (frames == np.abs(every - time).argmin()).to_numpy()].astype(np.float32) for time in times]
+        confident = rows[:, 4] >= self.min_score  # false in a frame without a face, where the score is NaN
+        all_times = frame_times(path)
+        nearest = [np.abs(all_times - time).argmin() for time in times]
+        return [rows[confident & (frames == frame).to_numpy()].astype(np.float32) for frame in nearest]
 
-    def _of_clip(self, path: Path) -> "pd.DataFrame":
-        if self.place.is_file():
-            table = _read(self.place)
+    def _read_clip(self, path: Path) -> "pd.DataFrame":
+        if self.path.is_file():
+            table = _read(self.path)
             if "input" not in table:
-                raise ParameterError(f"faces.boxes: {self.place} has no column `input` that tells the clips apart")
-            name = max(table["input"].unique(), key=lambda name: _common(Path(name), path))
-            if _common(Path(name), path) == 0:
-                raise ClipError(f"{self.place} holds no boxes of it")
+                raise ParameterError(f"faces.boxes: {self.path} has no column `input` with the name of each row's clip")
+            name = max(table["input"].unique(), key=lambda name: _common_parts(Path(name), path))
+            if _common_parts(Path(name), path) == 0:
+                raise ClipError(f"{self.path} holds no boxes of it")
             return table[table["input"] == name]
-        for depth in range(len(path.parts) - 1, 0, -1):  # the most exact name first: two speakers may have an a01
+        for depth in range(len(path.parts) - 1, 0, -1):  # the longest match first: two speakers may both have an a01
             for suffix in SUFFIXES:
-                file = self.place.joinpath(*path.parts[-depth:]).with_suffix(suffix)
+                file = self.path.joinpath(*path.parts[-depth:]).with_suffix(suffix)
                 if file.is_file():
                     return _read(file)
-        raise ClipError(f"{self.place} holds no table of it ({path.stem}.csv or {path.stem}.parquet)")
+        raise ClipError(f"{self.path} holds no table of it ({path.stem}.csv or {path.stem}.parquet)")
 
 
 def _tables(folder: Path) -> list[Path]:
     return [file for file in folder.rglob("*") if file.suffix in SUFFIXES]
 
 
-@lru_cache(maxsize=1)  # the one table of all clips is asked for with every clip
+@lru_cache(maxsize=1)  # a table of all clips is needed for every clip
 def _read(file: Path) -> "pd.DataFrame":
-    import pandas as pd  # here, because other detectors' workers would wait for it
+    import pandas as pd  # imported late: other detectors do not need it
 
     try:
         table = pd.read_csv(file) if file.suffix == ".csv" else pd.read_parquet(file)
     except (ValueError, OSError) as error:
         raise ParameterError(f"faces.boxes: {file} cannot be read: {' '.join(str(error).split())}") from error
-    table.columns = table.columns.str.strip()  # OpenFace writes a blank after each comma
+    table.columns = table.columns.str.strip()  # OpenFace writes a space after each comma
     return table
 
 
-def _common(one: Path, other: Path) -> int:
-    """Return how many parts of two paths agree, counted from the end."""
+def _common_parts(one: Path, other: Path) -> int:
+    """Return how many of the last parts of two paths are equal."""
     pairs = zip(reversed(one.parts), reversed(other.parts), strict=False)
     return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
 
@@ -108,6 +112,6 @@ def _open_face(table: "pd.DataFrame") -> NDArray[np.float64]:
 
 
 def _eyes(table: "pd.DataFrame") -> NDArray[np.float64]:
-    """Return x, y of both eyes, each the mean of its six points."""
+    """Return x, y of both eyes (n, 4), each the mean of its six points."""
     means = [table[[f"{axis}_{number}" for number in eye]].to_numpy().mean(1) for eye in EYES for axis in "xy"]
     return np.stack(means, axis=1)

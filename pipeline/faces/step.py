@@ -1,25 +1,27 @@
-"""Media to faces."""
+"""The stage `faces`: media to face crops, clip by clip."""
 
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from pipeline.base.registry import lookup
-from pipeline.faces.crops import LIBRARIES, NO_FACES, FacesConfig, extract_faces, weights_digest
+from pipeline.faces.crops import LIBRARIES, FacesConfig, extract_faces, weights_digest
 from pipeline.faces.detectors import DETECTORS
 from pipeline.memo.extraction import ClipJob, ExtractionSummary, Step, extract_to_file
 from pipeline.parallel.pool import ExecutionConfig, Pool
-from pipeline.store.schemas import PICTURES
+from pipeline.store.clips import ClipFaces
+from pipeline.store.columns import compute_columns, to_columns
+from pipeline.store.schemas import FACES
 
 
 def write_faces(
     target: Path, jobs: Sequence[ClipJob], config: FacesConfig, *, run: ExecutionConfig, quiet: bool = False
 ) -> ExtractionSummary:
-    """Write the faces of clips; a job loads the path of the film."""
+    """Write the face crops of clips to an HDF5 file; a job loads the path of a video."""
     with Pool(run) as pool:
         step = Step(
             name="faces",
-            compute=partial(extract_faces, config=config),
+            compute=partial(compute_columns, partial(extract_faces, config=config)),
             code=extract_faces,
             plugin=lookup(DETECTORS, config.detector, "detector"),
             params=config.model_dump(),
@@ -28,5 +30,11 @@ def write_faces(
             hardware=pool.hardware,
         )
         return extract_to_file(
-            target, jobs, step, like=NO_FACES, attributes={"schema": PICTURES["visual"]}, pool=pool, quiet=quiet
+            target,
+            jobs,
+            step,
+            like=to_columns(ClipFaces.empty()),
+            attributes={"schema": FACES.name},
+            pool=pool,
+            quiet=quiet,
         )

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes
-from pipeline.heads.examples import Examples, Tokens
+from pipeline.heads.examples import Examples
 from pipeline.heads.fdan import feed_forward, layer_outputs
 from pipeline.heads.layers import Dropout, Standardise, masked_mean
+from pipeline.store.tokens import Tokens
 
 
 class Concat(Head):

@@ -1,56 +1,11 @@
-"""Cached embeddings as tensors: clips side by side, a mask where a clip has no token."""
+"""Clips with both their modalities and their labels, as tensors."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.base.errors import TrainingError
-from pipeline.store.features import FeatureStore, Padded
-
-
-class Tokens(NamedTuple):
-    """One modality of n clips: values (n, T, D), times (n, T) in seconds, mask (n, T), True on tokens.
-
-    `views` (k, n, T, D) are k augmented copies of the values, for training.
-    """
-
-    values: Tensor
-    times: Tensor
-    mask: Tensor
-    views: Tensor | None = None
-
-    @property
-    def present(self) -> Tensor:
-        """Whether each clip has this modality at all, (n,)."""
-        return self.mask.any(1)
-
-    def to(self, device: torch.device) -> "Tokens":
-        """Return the same on a device."""
-        views = None if self.views is None else self.views.to(device)
-        return Tokens(self.values.to(device), self.times.to(device), self.mask.to(device), views)
-
-    def take(self, index: Tensor) -> "Tokens":
-        """Return some of the clips."""
-        views = None if self.views is None else self.views[:, index]
-        return Tokens(self.values[index], self.times[index], self.mask[index], views)
-
-    def batches(self, index: Tensor, generators: Sequence[torch.Generator] | None = None) -> "Tokens":
-        """Return batches of clips, index (replicas, B); with generators each in a view that the replica's own draws.
-
-        The clip itself is as likely as each of its copies.
-        """
-        values = self.values.index_select(0, index.flatten()).unflatten(0, index.shape)
-        if self.views is not None and generators is not None:
-            count = 1 + len(self.views)
-            drawn = [torch.randint(count, index.shape[1:], generator=it) for it in generators]
-            choice = torch.stack(drawn).to(index.device)
-            for number, view in enumerate(self.views, start=1):
-                values = torch.where((choice == number)[..., None, None], view[index], values)
-        return Tokens(values, self.times[index], self.mask[index])
+from pipeline.store.tokens import Tokens
 
 
 @dataclass(frozen=True)
@@ -72,13 +27,3 @@ class Examples:
     def take(self, index: Tensor) -> "Examples":
         """Return some of the clips."""
         return Examples(self.visual.take(index), self.acoustic.take(index), self.labels[index])
-
-
-def load_tokens(store: FeatureStore, clip_ids: list[str]) -> Tokens:
-    """Return one modality of the clips in the order given; one that the store lacks has no tokens."""
-    loaded: list[Padded] = [store.load(clip_ids, view=view) for view in store.views]
-    if not all(np.isfinite(padded.values).all() for padded in loaded):
-        raise TrainingError(f"{store.reader.path} holds numbers that are not finite; make it again")
-    copies = torch.stack([torch.from_numpy(it.values) for it in loaded[1:]]) if len(loaded) > 1 else None
-    values, times, mask = map(torch.from_numpy, loaded[0])
-    return Tokens(values, times, mask, copies)

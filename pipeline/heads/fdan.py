@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes
-from pipeline.heads.examples import Examples, Tokens
+from pipeline.heads.examples import Examples
 from pipeline.heads.layers import Dropout, Standardise, fuse, masked_mean
+from pipeline.store.tokens import Tokens
 
 
 class Encoder(nn.Module):

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from pipeline.heads.examples import Tokens
+from pipeline.store.tokens import Tokens
 
 
 class Standardise(nn.Module):

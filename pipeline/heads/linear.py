@@ -7,8 +7,9 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes
-from pipeline.heads.examples import Examples, Tokens
+from pipeline.heads.examples import Examples
 from pipeline.heads.layers import Standardise, masked_mean
+from pipeline.store.tokens import Tokens
 
 ITERATIONS = 1000
 

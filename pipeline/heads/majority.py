@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes
-from pipeline.heads.examples import Examples, Tokens
+from pipeline.heads.examples import Examples
+from pipeline.store.tokens import Tokens
 
 
 class Majority(Head):

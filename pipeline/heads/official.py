@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from pipeline.base.errors import ParameterError
 from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes
-from pipeline.heads.examples import Tokens
 from pipeline.heads.layers import ReplicaRandom, mean_token
+from pipeline.store.tokens import Tokens
 
 WIDTH, HEADS, WIDTH_OF_HEAD = 256, 2, 32
 

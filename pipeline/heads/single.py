@@ -5,9 +5,10 @@ from typing import Literal
 from torch import nn
 
 from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes
-from pipeline.heads.examples import Examples, Tokens
+from pipeline.heads.examples import Examples
 from pipeline.heads.fdan import Encoder, feed_forward, layer_outputs
 from pipeline.heads.layers import masked_mean
+from pipeline.store.tokens import Tokens
 
 
 class Single(Head):

@@ -17,7 +17,7 @@ from safetensors.numpy import load, save
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.files import atomic_write, cache_folder
-from pipeline.store.schemas import Arrays
+from pipeline.store.columns import Arrays
 
 CHECKSUM_BYTES = 32
 DAY_S = 86400

@@ -16,7 +16,7 @@ from pipeline.base.provenance import code_version, digest, fingerprint, library_
 from pipeline.memo.entries import Memo
 from pipeline.parallel.pool import Pool, bounded_map
 from pipeline.parallel.progress import progress_bar
-from pipeline.store.schemas import Arrays
+from pipeline.store.columns import Arrays
 from pipeline.store.writer import open_writer
 
 FAILURES_SHOWN = 20

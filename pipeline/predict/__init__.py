@@ -1,3 +1,3 @@
-"""A trained head asked about new clips, and a picture of what its answer rests on."""
+"""Predictions of a trained head on new clips, and figures that explain them."""
 
 __all__ = ["explanation", "predictor"]

@@ -1,4 +1,4 @@
-"""What a trained head says of new clips: the steps of training, with the settings that the head was trained with."""
+"""Predictions on new clips: they are extracted with the settings that the head was trained with."""
 
 import csv
 import io
@@ -24,39 +24,43 @@ from pipeline.embeddings.tokens import SOURCES, Source
 from pipeline.faces.crops import FacesConfig
 from pipeline.faces.step import write_faces
 from pipeline.heads.contract import Head
-from pipeline.heads.examples import Examples, load_tokens
+from pipeline.heads.examples import Examples
 from pipeline.media.probe import MediaInfo, probe
 from pipeline.memo.extraction import ClipJob
 from pipeline.parallel.pool import ExecutionConfig
 from pipeline.spectrograms.kinds import SpectrogramsConfig
 from pipeline.spectrograms.step import write_windows
+from pipeline.store.clips import ClipFaces, ClipWindows
 from pipeline.store.features import FeatureStore
 from pipeline.store.reader import Reader
-from pipeline.store.schemas import PICTURES
+from pipeline.store.schemas import FACES, WINDOWS
 from pipeline.training.answers import predict
 from pipeline.training.checkpoints import Card, load_head
 
 MODEL = Path("models/head.safetensors")
-ALONE = ExecutionConfig(scheduler="synchronous")
+SYNCHRONOUS = ExecutionConfig(scheduler="synchronous")
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What is said of one clip: probabilities by emotion, of `visual`, `acoustic` and `fused`, where they are known."""
+class ClipPrediction:
+    """The prediction for one clip: probabilities by modality (`visual`, `acoustic`, `fused`) and emotion.
+
+    A modality that the clip lacks is absent. Without probabilities, the notes give the reason.
+    """
 
     path: Path
     probabilities: dict[str, dict[str, float]]
-    notes: list[str] = field(default_factory=list)  # what is missing, and why; without any probabilities: the reason
+    notes: list[str] = field(default_factory=list)  # what the clip lacks, and why
 
     @property
     def emotion(self) -> str:
-        """The most probable emotion; nothing where there is no answer."""
+        """The most probable emotion; empty without probabilities."""
         fused = self.probabilities.get("fused", {})
         return max(fused, key=lambda emotion: fused[emotion], default="")
 
     def as_json(self) -> dict[str, Any]:
-        """Return the answer as JSON-like data."""
+        """Return the prediction as JSON-like data."""
         return {
             "clip": str(self.path),
             "emotion": self.emotion,
@@ -66,21 +70,21 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """All that the answers of some clips rest on; its files are there as long as the block that made it."""
+class ClipInputs:
+    """The head's inputs for some clips, and the faces and windows they come from; valid inside `Predictor.extract`."""
 
     paths: list[Path]
-    faces: Reader
-    windows: Reader
-    examples: Examples  # in the order of the paths; labels mean nothing
+    faces: Reader[ClipFaces]
+    windows: Reader[ClipWindows]
+    examples: Examples  # in the order of the paths; the labels are meaningless
     notes: dict[Path, list[str]]
 
 
 class Predictor:
     """A trained head with the extraction that it was trained on: `Predictor()(["clip.mp4"])`."""
 
-    def __init__(self, model: Path | str = MODEL, *, run: ExecutionConfig = ALONE) -> None:
-        """Load the head; `run` says where clips are computed."""
+    def __init__(self, model: Path | str = MODEL, *, run: ExecutionConfig = SYNCHRONOUS) -> None:
+        """Load the head; `run` configures where clips are extracted."""
         self.model, self.run = Path(model), run
         self.head: Head
         self.card: Card
@@ -90,91 +94,93 @@ class Predictor:
         self.backbones = {kind: self._settings(kind, "", BackboneConfig) for kind in ("visual", "acoustic")}
 
     def _settings(self, modality: str, part: str, model: type[Any]) -> Any:
-        made = self.card.embeddings[modality]
-        config = (made[part] if part else made)["config"]
+        embeddings = self.card.embeddings[modality]
+        config = (embeddings[part] if part else embeddings)["config"]
         return check(config, model, where=f"{self.model}, {modality}", recorded=True)
 
     @property
-    def expected(self) -> list[dict[str, Any]]:
-        """The cross-validated figures that stand beside the head, by protocol and modality; none for a head alone."""
+    def expected_results(self) -> list[dict[str, Any]]:
+        """The cross-validated results from the file next to the head, by protocol and modality; empty without it."""
         card = self.model.with_suffix(".json")
         if not card.is_file():
             return []
-        told: list[dict[str, Any]] = json.loads(card.read_text(encoding="utf-8"))["expected"]
-        return told
+        results: list[dict[str, Any]] = json.loads(card.read_text(encoding="utf-8"))["expected"]
+        return results
 
     @property
-    def random(self) -> bool:
-        """Whether a backbone has random weights, so that no answer means anything."""
-        return any(made["weights"]["name"] == "random" for made in self.card.embeddings.values())
+    def has_random_weights(self) -> bool:
+        """Whether a backbone has random weights, so that predictions are meaningless."""
+        return any(embeddings["weights"]["name"] == "random" for embeddings in self.card.embeddings.values())
 
-    def __call__(self, paths: Sequence[Path | str]) -> list[Answer]:
-        """Return an answer for each file; one that cannot be read has none, and the reason."""
-        with self.evidence(paths) as evidence:
-            return self.answer(evidence)
+    def __call__(self, paths: Sequence[Path | str]) -> list[ClipPrediction]:
+        """Return a prediction for each file; one that cannot be read has no probabilities, and a note that says why."""
+        with self.extract(paths) as inputs:
+            return self.predict(inputs)
 
-    def answer(self, evidence: Evidence) -> list[Answer]:
-        """Return what the head says."""
-        said = predict(self.head, evidence.examples)
+    def predict(self, inputs: ClipInputs) -> list[ClipPrediction]:
+        """Return a prediction for each extracted clip."""
+        probabilities = predict(self.head, inputs.examples)
         return [
-            Answer(
+            ClipPrediction(
                 path,
                 {
-                    kind: dict(zip(self.card.classes, said[kind][row].tolist(), strict=True))
+                    kind: dict(zip(self.card.classes, probabilities[kind][row].tolist(), strict=True))
                     for kind in ("visual", "acoustic", "fused")
-                    if not torch.isnan(said[kind][row]).any()
+                    if not torch.isnan(probabilities[kind][row]).any()
                 },
-                evidence.notes[path],
+                inputs.notes[path],
             )
-            for row, path in enumerate(evidence.paths)
+            for row, path in enumerate(inputs.paths)
         ]
 
     @contextmanager
-    def evidence(self, paths: Sequence[Path | str]) -> Iterator[Evidence]:
-        """Extract what the head needs, by the steps of training and with their memo."""
+    def extract(self, paths: Sequence[Path | str]) -> Iterator[ClipInputs]:
+        """Extract the head's inputs with the steps of training and their memo."""
         clips = [Path(path) for path in dict.fromkeys(map(Path, paths))]
         notes: dict[Path, list[str]] = {path: [] for path in clips}
-        media = {path: info for path in clips if (info := _probed(path, notes[path]))}
-        contents = {str(path): content for path, content in zip(media, cached_sha256(list(media)), strict=True)}
+        media = {path: info for path in clips if (info := _probe_or_note(path, notes[path]))}
+        sha256 = {str(path): digest for path, digest in zip(media, cached_sha256(list(media)), strict=True)}
         with tempfile.TemporaryDirectory() as name:
-            stores = self._extract(Path(name), media, contents, notes)
-            visual, acoustic = (load_tokens(stores[kind], [*map(str, clips)]) for kind in ("visual", "acoustic"))
+            folder = Path(name)
+            stores = self._extract(folder, media, sha256, notes)
+            visual, acoustic = (stores[kind].load([*map(str, clips)]) for kind in ("visual", "acoustic"))
             examples = Examples(visual, acoustic, torch.zeros(len(clips), dtype=torch.int64))
             for row, path in enumerate(clips):
-                notes[path] += _missing(media.get(path), examples, row)
-            faces, windows = (_pictures(Path(name), source) for source in SOURCES.values())
-            yield Evidence(clips, faces, windows, examples, notes)
+                notes[path] += _missing_modalities(media.get(path), examples, row)
+            faces = Reader(folder / SOURCES["faces"].path.name, schema=FACES)
+            windows = Reader(folder / SOURCES["mels"].path.name, schema=WINDOWS)
+            yield ClipInputs(clips, faces, windows, examples, notes)
 
     def _extract(
         self,
         folder: Path,
         media: Mapping[Path, MediaInfo],
-        contents: Mapping[str, str],
+        sha256: Mapping[str, str],
         notes: Mapping[Path, list[str]],
     ) -> dict[str, FeatureStore]:
-        """Write faces, spectrograms and tokens below the folder; what fails goes to the notes."""
-        jobs = {path: ClipJob(str(path), contents[str(path)], path.absolute) for path in media}
-        films = [job for path, job in jobs.items() if media[path].has_video]
+        """Write faces, spectrograms and tokens into the folder; add failures to the notes."""
+        jobs = {path: ClipJob(str(path), sha256[str(path)], path.absolute) for path in media}
+        videos = [job for path, job in jobs.items() if media[path].has_video]
         sounds = [job for path, job in jobs.items() if media[path].has_audio]
-        tallies = [
-            write_faces(folder / SOURCES["faces"].path.name, films, self.faces, run=self.run, quiet=True),
+        summaries = [
+            write_faces(folder / SOURCES["faces"].path.name, videos, self.faces, run=self.run, quiet=True),
             write_windows(folder / SOURCES["mels"].path.name, sounds, self.windows, run=self.run, quiet=True),
         ]
-        for tally in tallies:
-            for clip_id, reason in {**tally.failures, **tally.excluded}.items():
-                notes[Path(clip_id)].append(f"{tally.title}: {reason}")
+        for summary in summaries:
+            for clip_id, reason in {**summary.failures, **summary.excluded}.items():
+                notes[Path(clip_id)].append(f"{summary.title}: {reason}")
         return {source.modality: self._embed(folder, source) for source in SOURCES.values()}
 
     def _embed(self, folder: Path, source: Source) -> FeatureStore:
         """Write and return the tokens of one modality."""
         modality = source.modality
-        reader = _pictures(folder, source)
-        config, made = self.backbones[modality], self.card.embeddings[modality]
+        reader = Reader(folder / source.path.name, schema=source.schema)
+        config, trained_on = self.backbones[modality], self.card.embeddings[modality]
         model, weights = "", describe_weights(config)
         if config.precision == "int8":
-            weights = made["weights"]
+            weights = trained_on["weights"]
             model = find_quantised_model(weights["sha256"])
-        if weights["sha256"] != made["weights"]["sha256"]:
+        if weights["sha256"] != trained_on["weights"]["sha256"]:
             raise PipelineError(
                 f"the weights {config.weights!r} of the {modality} backbone are not those of {self.model}'s training"
             )
@@ -190,49 +196,48 @@ class Predictor:
             quiet=True,
         )
         store = FeatureStore(target)
-        if store.attributes["fingerprint"] != made["fingerprint"]:
+        if store.attributes["fingerprint"] != trained_on["fingerprint"]:
             log.warning(
-                "%s: its %s embeddings were made by other code, libraries or hardware: answers may differ a little",
+                "%s: its %s embeddings were made by other code, libraries or hardware; predictions may differ slightly",
                 self.model,
                 modality,
             )
         return store
 
 
-def as_csv(answers: Sequence[Answer], classes: Sequence[str]) -> str:
-    """Return a line for every clip and modality, and one for every clip without an answer."""
+def to_csv(predictions: Sequence[ClipPrediction], classes: Sequence[str]) -> str:
+    """Return a CSV table: a line for every clip and modality, and one for every clip without probabilities."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["clip", "emotion", "modality", *(f"p_{name}" for name in classes), "notes"])
-    for answer in answers:
-        for kind, values in (answer.probabilities or {"": {}}).items():
+    for clip in predictions:
+        for kind, values in (clip.probabilities or {"": {}}).items():
             probabilities = [f"{values[name]:.6f}" if values else "" for name in classes]
-            table.writerow([answer.path, answer.emotion, kind, *probabilities, "; ".join(answer.notes)])
+            table.writerow([clip.path, clip.emotion, kind, *probabilities, "; ".join(clip.notes)])
     return text.getvalue()
 
 
-def media_files(named: Sequence[str]) -> list[Path]:
-    """Return the files that names, folders and patterns mean, each once, folders and patterns in order of name."""
-    found: list[Path] = []
-    for name in named:
+def list_media(names: Sequence[str]) -> list[Path]:
+    """Return the files that file names, folders and patterns stand for, each once; folders and patterns sorted.
+
+    Raise ParameterError if a name stands for no file.
+    """
+    files: list[Path] = []
+    for name in names:
         path = Path(name)
         if path.is_dir():
-            inside = sorted(it for it in path.rglob("*") if it.is_file() and file_suffix(it.name) in MEDIA_SUFFIXES)
-            if not inside:
-                raise ParameterError(f"{name}: no media file is in this folder")
+            matches = sorted(it for it in path.rglob("*") if it.is_file() and file_suffix(it.name) in MEDIA_SUFFIXES)
+            if not matches:
+                raise ParameterError(f"{name}: this folder holds no media file")
         else:
-            inside = sorted(it for it in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if it.is_file())
-            if not inside:
+            matches = sorted(it for it in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if it.is_file())
+            if not matches:
                 raise ParameterError(f"{name}: no such file")
-        found += inside
-    return list(dict.fromkeys(found))
+        files += matches
+    return list(dict.fromkeys(files))
 
 
-def _pictures(folder: Path, source: Source) -> Reader:
-    return Reader(folder / source.path.name, schema=PICTURES[source.modality])
-
-
-def _probed(path: Path, notes: list[str]) -> MediaInfo | None:
+def _probe_or_note(path: Path, notes: list[str]) -> MediaInfo | None:
     try:
         return probe(path)
     except ClipError as error:
@@ -240,15 +245,15 @@ def _probed(path: Path, notes: list[str]) -> MediaInfo | None:
         return None
 
 
-def _missing(media: MediaInfo | None, examples: Examples, row: int) -> list[str]:
-    """Return what a clip lacks, in words."""
+def _missing_modalities(media: MediaInfo | None, examples: Examples, row: int) -> list[str]:
+    """Return notes on the modalities that a clip lacks."""
     if media is None:
         return []
-    seen, heard = (bool(tokens.present[row]) for tokens in (examples.visual, examples.acoustic))
-    if seen and heard:
+    has_visual, has_acoustic = (bool(tokens.present[row]) for tokens in (examples.visual, examples.acoustic))
+    if has_visual and has_acoustic:
         return []
-    if not seen and not heard:
+    if not has_visual and not has_acoustic:
         return ["neither a face nor sound was found in it"]
-    if heard:
-        return [f"{'no face was found' if media.has_video else 'has no picture'}: answered from the sound alone"]
-    return ["has no sound: answered from the picture alone"]
+    if has_acoustic:
+        return [f"{'no face was found' if media.has_video else 'has no video'}: predicted from the sound alone"]
+    return ["has no sound: predicted from the face alone"]

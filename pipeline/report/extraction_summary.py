@@ -6,17 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.store.clips import ClipFaces
 from pipeline.store.reader import Reader
 
 MANY = 3  # faces: as many or more are counted together
 SOURCES = ("detected", "filled from neighbours in time", "whole frame")
 
 
-def summarise_extraction(faces: Reader, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def summarise_extraction(faces: Reader[ClipFaces], metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return counts of frames by the faces they show, where crops come from, clips lost by reason, and fidelity."""
-    found, sources = faces.column("found"), faces.column("sources")
+    face_counts, sources = faces.column("face_counts"), faces.column("sources")
     crops = np.diff(faces.offsets)
-    shown = np.bincount(np.minimum(found, MANY), minlength=MANY + 1).tolist()
+    shown = np.bincount(np.minimum(face_counts, MANY), minlength=MANY + 1).tolist()
     lost = Counter((row["stage"], row["reason"]) for row in metrics["left_out"])
     for kind, failures in metrics["lost_modalities"].items():
         lost.update((f"{kind} side", reason) for reason in failures.values())

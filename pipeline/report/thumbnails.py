@@ -2,13 +2,13 @@
 
 import base64
 import io
-from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.store.clips import ClipFaces, ClipWindows
 from pipeline.store.reader import Reader
 
 Picture = NDArray[np.uint8]
@@ -18,33 +18,29 @@ QUALITY = 60  # of WebP: a face of 48 px takes less than a kilobyte
 class Thumbnails:
     """Faces and spectrogram windows of clips, as pictures (px, px, 3) RGB; None where a clip has none."""
 
-    def __init__(self, faces: Reader, spectrograms: Reader) -> None:
+    def __init__(self, faces: Reader[ClipFaces], spectrograms: Reader[ClipWindows]) -> None:
         """Remember both files."""
         self.faces, self.spectrograms = faces, spectrograms
 
     def face(self, clip_id: str, px: int) -> Picture | None:
         """Return the face in the middle of the clip."""
-        crops = self._rows(self.faces, clip_id, "crops")
+        crops = self.faces[clip_id].crops if clip_id in self.faces else ()
         return _face(crops[len(crops) // 2], px) if len(crops) else None
 
     def spectrogram(self, clip_id: str, px: int) -> Picture | None:
         """Return the window in the middle of the clip, low bands below."""
-        windows = self._rows(self.spectrograms, clip_id, "windows")
+        windows = self.spectrograms[clip_id].windows if clip_id in self.spectrograms else ()
         return _window(windows[len(windows) // 2], px) if len(windows) else None
 
     def faces_at(self, clip_id: str, times: list[float], px: int) -> list[Picture]:
         """Return the faces that are nearest to some times in seconds, of a clip that has any."""
         clip = self.faces[clip_id]
-        return [_face(clip["crops"][int(np.abs(clip["times"] - time).argmin())], px) for time in times]
+        return [_face(clip.crops[int(np.abs(clip.times - time).argmin())], px) for time in times]
 
     def windows_at(self, clip_id: str, times: list[float], px: int) -> list[Picture]:
         """Return the windows that are nearest to some times in seconds, of a clip that has any."""
         clip = self.spectrograms[clip_id]
-        return [_window(clip["windows"][int(np.abs(clip["times"] - time).argmin())], px) for time in times]
-
-    @staticmethod
-    def _rows(reader: Reader, clip_id: str, column: str) -> Any:
-        return reader[clip_id][column] if clip_id in reader else ()
+        return [_window(clip.windows[int(np.abs(clip.times - time).argmin())], px) for time in times]
 
 
 def _face(jpeg: NDArray[np.uint8], px: int) -> Picture:

@@ -1,3 +1,3 @@
-"""Sound as pictures: kinds of spectrograms, cut into windows; the stage `spectrograms`."""
+"""Spectrograms of sound: kinds of them, cut into windows; the stage `spectrograms`."""
 
 __all__ = ["kinds", "sheet", "step", "windows"]

@@ -1,7 +1,7 @@
-"""Sound as pictures: spectrograms behind one contract, cut into windows that know their time.
+"""Kinds of spectrograms behind one contract, and the section `spectrograms`.
 
 A spectrogram is a function of mono float32 sound (samples,) and its rate in Hz; it returns (bands, frames) float32.
-A table entry is a builder: called with the section's configuration, it returns the spectrogram.
+An entry of the table `SPECTROGRAMS` is a builder: called with the section's configuration, it returns the spectrogram.
 """
 
 import math
@@ -83,7 +83,7 @@ class SpectrogramsConfig(Config):
 
     @property
     def window_frames(self) -> int:
-        """Frames in a window; 0 where a clip is one image."""
+        """Frames in a window; 0 if a clip is one image."""
         return 0 if self.window_s is None else max(1, round(self.window_s * self.rate_hz / self.hop))
 
 
@@ -106,7 +106,7 @@ def log_mel(config: SpectrogramsConfig) -> Spectrogram:
 
 
 def mfcc(config: SpectrogramsConfig) -> Spectrogram:
-    """Cepstral coefficients of `log_mel`: the first, loudness, is left out."""
+    """Cepstral coefficients of `log_mel`, without the first one, which is loudness."""
     mels = log_mel(config.model_copy(update={"bands": config.bands + 1}))
 
     def compute(sound: Sound, rate_hz: int) -> NDArray[np.float32]:
@@ -117,21 +117,21 @@ def mfcc(config: SpectrogramsConfig) -> Spectrogram:
 
 
 def cqt(config: SpectrogramsConfig) -> Spectrogram:
-    """Power of a constant-Q transform, in dB re full scale squared: height is pitch, from fmin_hz to fmax_hz."""
-    an_octave = math.ceil(config.bands / math.log2(config.fmax_hz / config.fmin_hz))
+    """Power of a constant-Q transform, in dB re full scale squared; the bands are pitches from fmin_hz to fmax_hz."""
+    bins_per_octave = math.ceil(config.bands / math.log2(config.fmax_hz / config.fmin_hz))
 
     def compute(sound: Sound, rate_hz: int) -> NDArray[np.float32]:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "n_fft=.* is too large")  # of low octaves and short clips: it is padded
+            warnings.filterwarnings("ignore", "n_fft=.* is too large")  # low octaves of short clips are padded
             values = librosa.cqt(
                 sound,
                 sr=rate_hz,
                 hop_length=config.hop,
                 fmin=config.fmin_hz,
                 n_bins=config.bands,
-                bins_per_octave=an_octave,
-                tuning=0,  # not that of the clip: a row is the same pitch in all of them
-                scale=False,  # a tone is as bright at any pitch
+                bins_per_octave=bins_per_octave,
+                tuning=0,  # not estimated from the clip: a row is the same pitch in all clips
+                scale=False,  # a tone has the same brightness at any pitch
             )
         return _decibels(np.abs(values) ** 2)
 

@@ -1,4 +1,4 @@
-"""Media to spectrogram windows."""
+"""The stage `spectrograms`: media to spectrogram windows, clip by clip."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,18 +8,20 @@ from pipeline.base.registry import lookup
 from pipeline.memo.extraction import ClipJob, ExtractionSummary, Step, extract_to_file
 from pipeline.parallel.pool import ExecutionConfig, Pool
 from pipeline.spectrograms.kinds import SPECTROGRAMS, SpectrogramsConfig
-from pipeline.spectrograms.windows import LIBRARIES, extract_windows, no_windows
-from pipeline.store.schemas import PICTURES
+from pipeline.spectrograms.windows import LIBRARIES, extract_windows
+from pipeline.store.clips import ClipWindows
+from pipeline.store.columns import compute_columns, to_columns
+from pipeline.store.schemas import WINDOWS
 
 
 def write_windows(
     target: Path, jobs: Sequence[ClipJob], config: SpectrogramsConfig, *, run: ExecutionConfig, quiet: bool = False
 ) -> ExtractionSummary:
-    """Write the spectrogram windows of clips; a job loads the path of the sound."""
+    """Write the spectrogram windows of clips to an HDF5 file; a job loads the path of a media file with sound."""
     with Pool(run) as pool:
         step = Step(
             name="spectrograms",
-            compute=partial(extract_windows, config=config),
+            compute=partial(compute_columns, partial(extract_windows, config=config)),
             code=extract_windows,
             plugin=lookup(SPECTROGRAMS, config.kind, "spectrogram"),
             params=config.model_dump(),
@@ -30,8 +32,8 @@ def write_windows(
             target,
             jobs,
             step,
-            like=no_windows(config),
-            attributes={"schema": PICTURES["acoustic"]},
+            like=to_columns(ClipWindows.empty(config.bands)),
+            attributes={"schema": WINDOWS.name},
             pool=pool,
             quiet=quiet,
         )

@@ -1,62 +1,53 @@
-"""The embeddings of one modality, as arrays: clip by clip, or side by side."""
+"""The embeddings of one modality: clip by clip as arrays, or many clips as padded tensors."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from pipeline.base.errors import StoreError
+from pipeline.store.clips import ClipTokens
+from pipeline.store.columns import numbered_columns
 from pipeline.store.reader import Reader
-from pipeline.store.schemas import EMBEDDINGS, TOKENS, VIEW
+from pipeline.store.schemas import EMBEDDINGS, TOKENS
+from pipeline.store.tokens import Tokens
 
 
-class Feature(NamedTuple):
-    """One clip's tokens: `values` (n, D) float32 and `times` (n,) float32 seconds."""
-
-    values: NDArray[np.float32]
-    times: NDArray[np.float32]
-
-
-class Padded(NamedTuple):
-    """Clips side by side: `values` (clips, longest, D), `times` and `mask` (clips, longest); mask is True on tokens."""
-
-    values: NDArray[np.float32]
-    times: NDArray[np.float32]
-    mask: NDArray[np.bool_]
-
-
-class FeatureStore(Mapping[str, Feature]):
+class FeatureStore(Mapping[str, ClipTokens]):
     """The embeddings of one modality: `store[clip_id]`, `store.load(clip_ids)`."""
 
     def __init__(self, path: Path | str) -> None:
-        """Open `path` lazily."""
+        """Remember the path; the file is opened at the first access."""
         self.reader = Reader(path, schema=EMBEDDINGS)
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """What the file says of itself: schema, modality, config, weights, fingerprint."""
+        """The file's attributes: schema, modality, config, weights, fingerprint and others."""
         return self.reader.attributes
 
     @cached_property
-    def views(self) -> list[str]:
-        """The columns (N, D) that hold tokens: those of the pictures themselves, then those of augmented copies."""
-        return [TOKENS, *(name for name in self.reader.names if name.startswith(VIEW))]
+    def _views(self) -> list[str]:
+        """The columns (N, D) that hold the tokens of augmented copies."""
+        return numbered_columns("views", self.reader.names)
 
     @cached_property
-    def _tokens(self) -> NDArray[np.float32]:
-        """All tokens: thousands of small reads would cost far more than one."""
-        return self.reader.column(TOKENS)
+    def _clips(self) -> ClipTokens:
+        """The tokens of all clips: thousands of small reads would cost far more than one."""
+        views = tuple(self.reader.column(name) for name in self._views)
+        return ClipTokens(self._times, self.reader.column(TOKENS), views)
 
     @cached_property
     def _times(self) -> NDArray[np.float32]:
         return self.reader.column("times")
 
-    def __getitem__(self, clip_id: str) -> Feature:
-        """Return the tokens of one clip; there may be none."""
-        rows = self.reader.rows(clip_id)
-        return Feature(self._tokens[rows], self._times[rows])
+    def __getitem__(self, clip_id: str) -> ClipTokens:
+        """Return the tokens of one clip, which may have none; the first access reads the whole file."""
+        rows, clips = self.reader.rows(clip_id), self._clips
+        return ClipTokens(clips.times[rows], clips.tokens[rows], tuple(view[rows] for view in clips.views))
 
     def __contains__(self, clip_id: object) -> bool:
         """Return whether the store holds the clip."""
@@ -75,24 +66,40 @@ class FeatureStore(Mapping[str, Feature]):
         lengths = np.diff(self.reader.offsets)
         return [clip_id for clip_id, length in zip(self.reader.clip_ids, lengths, strict=True) if length]
 
-    def load(self, clip_ids: Sequence[str], *, view: str = TOKENS) -> Padded:
-        """Return the clips in the order asked for; a clip that the store lacks has no tokens."""
+    def load(self, clip_ids: Sequence[str]) -> Tokens:
+        """Return the tokens of the clips in this order; a clip that the store lacks has no tokens.
+
+        Raise StoreError if the file is damaged, or if tokens of these clips are not finite.
+        """
         starts, lengths = self.reader.spans(clip_ids)
         longest = max(1, int(lengths.max(initial=0)))
         mask = np.arange(longest) < lengths[:, None]
-        target = np.flatnonzero(mask)  # of each token the place among all
+        target = np.flatnonzero(mask)  # the row of each token among the padded ones
         source = np.arange(len(target)) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
         times = np.zeros(mask.shape, np.float32)
         times[mask] = self._times[source]
-        values = np.zeros((*mask.shape, self.reader.width(view)), np.float32)
-        flat = values.reshape(mask.size, -1)
-        order = np.argsort(source, kind="stable")  # as they lie in the file
+        order = np.argsort(source, kind="stable")  # the order of the file
         target, source = target[order], source[order]
+        columns = [TOKENS, *self._views]
+        values = np.zeros((len(columns), *mask.shape, self.reader.width(TOKENS)), np.float32)
+        for name, padded in zip(columns, values, strict=True):
+            self._fill(padded.reshape(mask.size, -1), name, target, source)
+        views = torch.from_numpy(values[1:]) if self._views else None
+        return Tokens(torch.from_numpy(values[0]), torch.from_numpy(times), torch.from_numpy(mask), views)
 
-        def place(first: int, block: NDArray[np.float32]) -> None:
+    def _fill(
+        self, padded: NDArray[np.float32], column: str, target: NDArray[np.int64], source: NDArray[np.int64]
+    ) -> None:
+        """Copy the rows `source` (m,), ascending, of a column to the rows `target` (m,) of `padded` (rows, D)."""
+        finite = []
+
+        def copy_block(first: int, block: NDArray[np.float32]) -> None:
             low, high = np.searchsorted(source, (first, first + len(block)))
             rows = source[low:high] - first
-            flat[target[low:high]] = block if np.array_equal(rows, np.arange(len(block))) else block[rows]
+            part = block if np.array_equal(rows, np.arange(len(block))) else block[rows]
+            finite.append(bool(np.isfinite(part).all()))  # while the block is in the processor's cache
+            padded[target[low:high]] = part
 
-        self.reader.each_block(view, place)
-        return Padded(values, times, mask)
+        self.reader.read_blocks(column, copy_block)
+        if not all(finite):
+            raise StoreError(f"{self.reader.path} holds tokens that are not finite{self.reader.rerun_hint}")

@@ -1,32 +1,44 @@
-"""Clips of different lengths in one HDF5 file: flat columns and offsets, written once, read lazily.
+"""The schemas of the HDF5 files: clips of different lengths as flat columns and offsets.
 
-A file holds `clip_id (clips)`, `media_sha256 (clips)`, the sha256 of each clip's media, and columns. Row i of clip c lies
-at `column[offsets[c] + i]`. A column whose rows are themselves of different lengths (an image file, a spectrogram's
-window) lies flat beside its own `<column>_offsets (rows + 1)`.
+A file holds `clip_id (clips)`, `media_sha256 (clips)`, the sha256 of each clip's media, and columns. Row i of clip c
+is `column[offsets[c] + i]`. A column whose rows differ in length (JPEG files, spectrogram windows) is flat, and
+`<column>_offsets (rows + 1)` says where each row begins.
 
-Damage is met, not read: every chunk carries a checksum (fletcher32), but for tokens, which are loaded whole and
-hundreds of megabytes at a time. HDF5 would spend more time on their checksums than on reading; the sum of all
-their words, kept as an attribute, costs an eighth of that (and would not see rows that have changed places). Nothing
-is compressed: packed tokens take three quarters of the bytes, and ten times as long to read (`python -m benchmarks
-layout`); crops are JPEG files already.
+Damage is detected on read. Every chunk carries a checksum (fletcher32) except those of tokens, which are loaded whole,
+hundreds of megabytes at a time: HDF5 would spend more time on their checksums than on reading. The sum of all their
+words, kept as an attribute, costs an eighth of that (but does not notice rows that have changed places). The files are
+not compressed: packed tokens take three quarters of the bytes and ten times as long to read (`python -m benchmarks
+layout`), and crops are JPEG files already.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
-Arrays = Mapping[str, NDArray[Any]]
+from pipeline.store.clips import ClipFaces, ClipTokens, ClipWindows
+from pipeline.store.columns import C
 
 CLIP_ID, MEDIA_SHA256 = "clip_id", "media_sha256"
 CHECKSUM = "checksum"  # the sha256 of all other attributes
 TOKENS = "tokens"
-VIEW = "view_"  # how the columns begin that hold tokens, too, but of augmented copies
+VIEW = "view_"  # the prefix of columns that hold the tokens of augmented copies
 WORDS = 1 << 64  # the sum of all words is kept modulo this
-PICTURES = {"visual": "fdan.faces/5", "acoustic": "fdan.spectrograms/4"}  # the schemas of what each modality shows
-EMBEDDINGS = "fdan.embeddings/5"
-# Which stage makes a file: what an error about it tells the user to run again.
+
+
+@dataclass(frozen=True)
+class Schema(Generic[C]):
+    """What a file is: the value of its attribute `schema`, and the type of its clips."""
+
+    name: str
+    clip: type[C]
+
+
+FACES = Schema("fdan.faces/5", ClipFaces)
+WINDOWS = Schema("fdan.spectrograms/4", ClipWindows)
+EMBEDDINGS = Schema("fdan.embeddings/5", ClipTokens)
+# The stage that writes a file: an error about the file asks the user to run it again.
 STAGES = {
     "faces.h5": "faces",
     "spectrograms.h5": "spectrograms",
@@ -35,13 +47,8 @@ STAGES = {
 }
 
 
-def offsets_name(column: str) -> str:
-    """Return the name of the offsets of a ragged column, or of the clips for no name."""
-    return f"{column}_offsets" if column else "offsets"
-
-
 def holds_tokens(column: str) -> bool:
-    """Return whether a column holds tokens, of the pictures or of augmented copies."""
+    """Return whether a column holds tokens, of the images themselves or of augmented copies."""
     return column == TOKENS or column.startswith(VIEW)
 
 

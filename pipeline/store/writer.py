@@ -1,4 +1,4 @@
-"""Writing the files of `pipeline.store`: clip by clip, whole or not at all."""
+"""Writing the HDF5 files of `pipeline.store.schemas`: clip by clip, whole or not at all."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,24 +11,25 @@ import numpy as np
 from pipeline.base.errors import DISK_FULL, StoreError
 from pipeline.base.files import DeferredErrors, atomic_write
 from pipeline.base.provenance import canonical, digest
-from pipeline.store.schemas import CHECKSUM, CLIP_ID, MEDIA_SHA256, WORDS, Arrays, holds_tokens, offsets_name, word_sum
+from pipeline.store.columns import LENGTHS, Arrays, offsets_name
+from pipeline.store.schemas import CHECKSUM, CLIP_ID, MEDIA_SHA256, WORDS, holds_tokens, word_sum
 
 CHUNK_BYTES = 1 << 18
 TOKENS_CHUNK_BYTES = 1 << 22  # read one and a half times as fast as smaller ones
 
 
 class Writer:
-    """Appends clips to an open file; made by `writing`."""
+    """Appends clips to an open file; made by `open_writer`."""
 
     def __init__(self, file: h5py.File, disk: DeferredErrors, like: Arrays) -> None:
-        """Create the columns, empty, with the types and row shapes of `like`."""
+        """Create empty columns with the types and row shapes of `like`."""
         self._file, self._disk = file, disk
         self._columns: dict[str, h5py.Dataset] = {}
         self._texts: dict[str, list[str]] = {CLIP_ID: [], MEDIA_SHA256: []}
         self._sums = {name: 0 for name in like if holds_tokens(name)}
-        self._offsets = {offsets_name(name): [0] for name in ["", *like] if f"{name}_lengths" in like or not name}
-        for name, value in like.items():
-            if name.endswith("_lengths"):
+        self._offsets = {offsets_name(name): [0] for name in ["", *sorted(like)] if name + LENGTHS in like or not name}
+        for name, value in sorted(like.items()):
+            if name.endswith(LENGTHS):
                 continue
             row_bytes = max(1, value.dtype.itemsize * int(np.prod(value.shape[1:])))
             chunk_bytes = TOKENS_CHUNK_BYTES if holds_tokens(name) else CHUNK_BYTES
@@ -42,16 +43,16 @@ class Writer:
             )
 
     def append(self, clip_id: str, columns: Arrays, *, media_sha256: str = "") -> None:
-        """Add a clip: columns of n rows; one with ragged rows lies flat, its rows' lengths in `<name>_lengths`.
+        """Add a clip by its columns of n rows; a ragged column is flat, with its rows' lengths in `<name>_lengths`.
 
-        `media_sha256` is the sha256 of its media.
+        `media_sha256` is the sha256 of the clip's media.
         """
-        rows = {len(columns.get(f"{name}_lengths", value)) for name, value in columns.items()}
+        rows = {len(columns.get(name + LENGTHS, value)) for name, value in columns.items()}
         if len(rows) != 1:
             raise ValueError(f"{clip_id}: columns with different numbers of rows: {sorted(rows)}")
-        for name, value in sorted(columns.items()):  # one order of writing, or equal contents were no equal files
-            if name.endswith("_lengths"):
-                ends = self._offsets[offsets_name(name.removesuffix("_lengths"))]
+        for name, value in sorted(columns.items()):  # always in one order, so that equal contents give equal files
+            if name.endswith(LENGTHS):
+                ends = self._offsets[offsets_name(name.removesuffix(LENGTHS))]
                 ends.extend((ends[-1] + np.cumsum(value)).tolist())
             else:
                 dataset = self._columns[name]
@@ -67,27 +68,28 @@ class Writer:
             raise self._disk.error
 
     def finish(self, attributes: Mapping[str, Any]) -> None:
-        """Write the index and the attributes; what is no text becomes JSON."""
+        """Write the index and the attributes; values that are not text become JSON."""
         for name, values in self._offsets.items():
             self._file.create_dataset(name, data=np.asarray(values, np.int64), fletcher32=True)
         for name, texts in self._texts.items():
-            # Of a fixed length: HDF5 keeps strings of any length where no checksum covers them.
+            # Strings of a fixed length: no checksum of HDF5 covers those of variable length.
             fixed = np.asarray([text.encode() for text in texts] or [b""])[: len(texts)]
             kind = h5py.string_dtype(length=max(1, fixed.dtype.itemsize))
             self._file.create_dataset(name, data=fixed.astype(kind), maxshape=(None,), fletcher32=True)
         for name, total in self._sums.items():
             self._columns[name].attrs["sum"] = np.uint64(total % WORDS)
-        told = {name: value if isinstance(value, str) else canonical(value) for name, value in attributes.items()}
-        self._file.attrs.update(told | {CHECKSUM: digest(told)})
+        encoded = {name: value if isinstance(value, str) else canonical(value) for name, value in attributes.items()}
+        self._file.attrs.update(encoded | {CHECKSUM: digest(encoded)})
 
 
 @contextmanager
 def open_writer(path: Path, *, like: Arrays, attributes: Mapping[str, Any]) -> Iterator[Writer]:
-    """Write one file, which appears under its name when the block ends well.
+    """Write one file, which appears under its name when the block ends without an exception.
 
-    `like` shows the columns (any arrays of the right type and row shape); `attributes` are read at the end.
+    `like` gives the columns (any arrays of the right type and row shape); `attributes` are read at the end.
+    Raise StoreError if the disk is full.
     """
-    for abandoned in path.parent.glob(f".*.{path.name}"):  # by a run that was killed
+    for abandoned in path.parent.glob(f".*.{path.name}"):  # left by a run that was killed
         abandoned.unlink()
     failed: OSError | None = None
     try:
@@ -102,7 +104,7 @@ def open_writer(path: Path, *, like: Arrays, attributes: Mapping[str, Any]) -> I
             if failed:
                 raise failed
     except OSError as error:
-        cause = failed or error  # once a write has failed, HDF5 complains of what it then cannot read
+        cause = failed or error  # after a failed write, HDF5 raises about what it then cannot read
         if cause.errno not in DISK_FULL:
             raise
         raise StoreError(f"{path} cannot be written: {cause.strerror}; make room, and run the stage again") from error

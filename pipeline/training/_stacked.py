@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.func import functional_call, stack_module_state
 
 from pipeline.heads.contract import Head, HeadOutput
-from pipeline.heads.examples import Examples, Tokens
+from pipeline.heads.examples import Examples
 from pipeline.heads.layers import ReplicaRandom
+from pipeline.store.tokens import Tokens
 
 State = dict[str, Tensor]
 

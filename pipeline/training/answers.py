@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from pipeline.heads.contract import Head, HeadOutput
-from pipeline.heads.examples import Examples, Tokens
+from pipeline.heads.examples import Examples
 from pipeline.heads.layers import fuse
+from pipeline.store.tokens import Tokens
 
 
 @torch.inference_mode()

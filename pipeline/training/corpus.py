@@ -10,7 +10,7 @@ import torch
 from data_manifest.manifest.clips import EXCLUSIONS, MANIFEST, Clip, Exclusion, read_rows
 from pipeline.base.errors import StoreError
 from pipeline.base.provenance import digest
-from pipeline.heads.examples import Examples, load_tokens
+from pipeline.heads.examples import Examples
 from pipeline.store.features import FeatureStore
 
 
@@ -20,7 +20,7 @@ def load_examples(
     """Return the clips in the order given."""
     clip_ids = [clip.clip_id for clip in clips]
     labels = torch.tensor([classes.index(clip.emotion) for clip in clips])
-    return Examples(load_tokens(visual, clip_ids), load_tokens(acoustic, clip_ids), labels)
+    return Examples(visual.load(clip_ids), acoustic.load(clip_ids), labels)
 
 
 def usable(clips: Sequence[Clip], visual: FeatureStore, acoustic: FeatureStore) -> tuple[list[Clip], list[Exclusion]]:

@@ -10,7 +10,7 @@ from pipeline.evaluation.predictions import Prediction
 from pipeline.heads.contract import Head
 from pipeline.memo.entries import Memo
 from pipeline.parallel.pool import ExecutionConfig, Pool, bounded_map
-from pipeline.store.schemas import Arrays
+from pipeline.store.columns import Arrays
 from pipeline.training.answers import predict
 from pipeline.training.checkpoints import load_head
 from pipeline.training.corpus import Corpus

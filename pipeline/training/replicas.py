@@ -20,8 +20,9 @@ from pipeline.alignments.table import ALIGNMENTS
 from pipeline.base.errors import ParameterError, TrainingError
 from pipeline.base.registry import lookup
 from pipeline.heads.contract import Head
-from pipeline.heads.examples import Examples, Tokens
+from pipeline.heads.examples import Examples
 from pipeline.parallel.devices import find_device
+from pipeline.store.tokens import Tokens
 from pipeline.training._epoch import Epoch
 from pipeline.training._stacked import Stacked, State
 from pipeline.training.answers import fused_probabilities, uar

@@ -20,9 +20,10 @@ from pipeline.alignments.contract import AlignmentConfig
 from pipeline.base.errors import ParameterError, StoreError
 from pipeline.base.provenance import code_version, source_files
 from pipeline.heads.contract import HeadConfig
-from pipeline.heads.examples import Examples, Tokens
+from pipeline.heads.examples import Examples
 from pipeline.parallel.pool import ExecutionConfig, Pool
 from pipeline.store.schemas import EMBEDDINGS
+from pipeline.store.tokens import Tokens
 from pipeline.store.writer import open_writer
 from pipeline.training import held_out
 from pipeline.training import runs as experiments
@@ -199,7 +200,7 @@ def test_a_worker_never_trains_on_other_embeddings_than_were_meant(tmp_path: Pat
     write_rows(tmp_path / MANIFEST, [make_clip("a", emotion="fear", sha256="1")], Clip)
     write_rows(tmp_path / EXCLUSIONS, [], Exclusion)
     lists: dict[str, Any] = {name: {} for name in ("config", "upstream", "weights", "failures", "excluded")}
-    told = lists | {"schema": EMBEDDINGS, "fingerprint": "f"}
+    told = lists | {"schema": EMBEDDINGS.name, "fingerprint": "f"}
     columns = {"tokens": np.ones((2, 3), np.float32), "times": np.zeros(2, np.float32)}
 
     def write(content: str) -> None:

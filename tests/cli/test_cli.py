@@ -124,7 +124,7 @@ def test_error_for_a_truncated_file_names_the_stage_to_run(tmp_path: Path, share
 
 
 def test_missing_or_foreign_file_is_a_one_line_error(tmp_path: Path) -> None:
-    assert_one_line(fdan("info", str(tmp_path / "faces.h5")), "faces.h5 is not there", "--single-item faces")
+    assert_one_line(fdan("info", str(tmp_path / "faces.h5")), "faces.h5 does not exist", "--single-item faces")
     assert_one_line(fdan("info", str(tmp_path)), f"{tmp_path} is damaged or no HDF5 file")
     other = write_file(tmp_path / "other.h5", schema="somebody.else/1")
     assert_one_line(fdan("info", str(other)), "other.h5 has the schema 'somebody.else/1'")

@@ -19,7 +19,7 @@ from pipeline.base.params import read_section
 from pipeline.base.provenance import ROOT
 from pipeline.cli.doctor import MODELS
 from pipeline.cli.main import app
-from pipeline.embeddings.backbones import WEIGHT_FILES
+from pipeline.embeddings.backbones import published_weights
 from pipeline.faces import landmarks
 from pipeline.parallel.pool import ExecutionConfig
 
@@ -249,7 +249,7 @@ def test_doctor_says_where_to_put_missing_weights() -> None:
     changed["embed_faces"]["weights"] = "imagenet"
     with Path("params.yaml").open("w") as file:
         YAML(typ="safe").dump(changed, file)
-    published = WEIGHT_FILES["resnet34"]
+    published = published_weights()["resnet34"]
     output = fdan("doctor").output
     assert all(words in output for words in (published.url, published.sha256, str(published.path)))
     published.path.parent.mkdir(parents=True)

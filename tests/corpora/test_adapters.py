@@ -474,8 +474,8 @@ def test_faces_are_detected_in_two_real_clips() -> None:
     assert reasons == {}
     for clip in clips.values():
         faces = extract_faces(SHARED / "clips" / clip.path, FacesConfig())
-        assert len(faces["times"]) >= 12  # of 16
-        centres = (faces["boxes"][:, :2] + faces["boxes"][:, 2:4]) / 2
+        assert len(faces.times) >= 12  # of 16
+        centres = (faces.boxes[:, :2] + faces.boxes[:, 2:4]) / 2
         assert np.all(np.abs(centres - (240, 180)) < 90)  # the speaker is in the middle of 480 x 360 pixels
 
 

@@ -7,11 +7,13 @@ import pytest
 import torch
 from conftest import make_clip
 
-from pipeline.embeddings._augmentation import vary_faces, vary_spectrograms, view
+from pipeline.embeddings._augmentation import augment, vary_faces, vary_spectrograms
 from pipeline.embeddings.backbones import BackboneConfig
-from pipeline.embeddings.tokens import SOURCES, embed_clip, empty_tokens
+from pipeline.embeddings.tokens import SOURCES, embed_clip, token_width
+from pipeline.store.clips import ClipTokens, ClipWindows
+from pipeline.store.columns import Ragged, to_columns
 from pipeline.store.features import FeatureStore
-from pipeline.store.schemas import EMBEDDINGS, Arrays
+from pipeline.store.schemas import EMBEDDINGS
 from pipeline.store.writer import open_writer
 from pipeline.training.corpus import load_examples
 
@@ -23,7 +25,7 @@ def test_faces_are_varied_alike_within_a_clip_and_stay_pictures() -> None:
     batch = torch.cat([picture, picture])
     different = 0
     for seed in range(8):
-        varied = view(batch, vary_faces, seed=seed)
+        varied = augment(batch, vary_faces, seed=seed)
         assert torch.equal(varied[0], varied[1])
         assert varied.min() >= 0
         assert varied.max() <= 1
@@ -33,7 +35,7 @@ def test_faces_are_varied_alike_within_a_clip_and_stay_pictures() -> None:
 
 def test_masks_silence_some_neighbouring_bands_and_frames_and_touch_nothing_else() -> None:
     batch = torch.rand(5, 1, 40, 60, generator=torch.Generator().manual_seed(0)) + 0.1
-    varied = view(batch, vary_spectrograms, seed=4)
+    varied = augment(batch, vary_spectrograms, seed=4)
     silent = varied == 0
     assert torch.equal(varied[~silent], batch[~silent])
     for picture in silent[:, 0]:
@@ -48,35 +50,35 @@ def test_masks_silence_some_neighbouring_bands_and_frames_and_touch_nothing_else
     assert not torch.equal(silent[0], silent[1])
 
 
-def rows(level: float) -> dict[str, object]:
+def two_windows(level: float) -> ClipWindows:
     ramp = np.linspace(0, level, 64 * 64, dtype=np.float32).reshape(64, 64)
-    return {"windows": [ramp, ramp[::-1]], "times": np.asarray([0.5, 1.0], np.float32)}
+    times = np.asarray([0.5, 1.0], np.float32)
+    return ClipWindows(times, np.ones(2, np.float32), Ragged.join([ramp, ramp[::-1]]))
 
 
 def test_a_clips_views_lie_beside_its_tokens_and_are_the_same_whenever_they_are_made() -> None:
     torch.manual_seed(1)
-    first = embed_clip(rows(0.9), source=SOURCES["mels"], config=CONFIG)
+    first = embed_clip(two_windows(0.9), source=SOURCES["mels"], config=CONFIG)
     torch.manual_seed(2)
-    again = embed_clip(rows(0.9), source=SOURCES["mels"], config=CONFIG)
-    assert first.keys() == {"tokens", "view_1", "view_2", "times"} == empty_tokens(SOURCES["mels"], CONFIG).keys()
-    for name, values in first.items():
-        np.testing.assert_array_equal(values, again[name])
-    assert np.abs(first["view_1"] - first["tokens"]).max() > 1e-3
-    assert np.abs(first["view_1"] - first["view_2"]).max() > 1e-3
-    plain = embed_clip(rows(0.9), source=SOURCES["mels"], config=CONFIG.model_copy(update={"views": 1}))
-    np.testing.assert_array_equal(plain["tokens"], first["tokens"])
+    again = embed_clip(two_windows(0.9), source=SOURCES["mels"], config=CONFIG)
+    assert to_columns(first).keys() == {"tokens", "view_1", "view_2", "times"}
+    assert {view.shape[1] for view in first.views} == {token_width(SOURCES["mels"], CONFIG)}
+    for name, values in to_columns(first).items():
+        np.testing.assert_array_equal(values, to_columns(again)[name])
+    assert np.abs(first.views[0] - first.tokens).max() > 1e-3
+    assert np.abs(first.views[0] - first.views[1]).max() > 1e-3
+    plain = embed_clip(two_windows(0.9), source=SOURCES["mels"], config=CONFIG.model_copy(update={"views": 1}))
+    np.testing.assert_array_equal(plain.tokens, first.tokens)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
     """Clip c of 20 has the token c, and as its views c + 100 and c + 200."""
-    names = ("tokens", "view_1", "view_2")
-    columns = {name: np.empty((0, 1), np.float32) for name in names}
-    like: Arrays = {**columns, "times": np.empty(0, np.float32)}
-    with open_writer(tmp_path / "a.h5", like=like, attributes={"schema": EMBEDDINGS}) as writer:
+    like = to_columns(ClipTokens.empty(1, views=2))
+    with open_writer(tmp_path / "a.h5", like=like, attributes={"schema": EMBEDDINGS.name}) as writer:
         for clip in range(20):
-            views: Arrays = {name: np.full((1, 1), clip + 100 * n, np.float32) for n, name in enumerate(names)}
-            writer.append(f"clip{clip:02}", {**views, "times": np.zeros(1, np.float32)})
+            tokens, *views = (np.full((1, 1), clip + 100 * number, np.float32) for number in range(3))
+            writer.append(f"clip{clip:02}", to_columns(ClipTokens(np.zeros(1, np.float32), tokens, tuple(views))))
     return FeatureStore(tmp_path / "a.h5")
 
 
@@ -94,4 +96,4 @@ def test_training_draws_each_view_as_often_and_whatever_is_tested_is_the_clip_it
     assert torch.equal(again[0], draws[0])  # whoever else draws
     both = examples.acoustic.batches(index, generators).values[..., 0, 0]
     assert not torch.equal(both, draws)  # the modalities draw by themselves
-    assert store["clip07"].values.tolist() == [[7.0]]
+    assert store["clip07"].tokens.tolist() == [[7.0]]

@@ -5,22 +5,23 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torchvision.models import ResNet34_Weights, get_model, get_model_weights
 from torchvision.models import resnet34 as plain_resnet34
 
 from pipeline.base.errors import ParameterError, WeightsError
 from pipeline.base.files import file_sha256
 from pipeline.base.params import check
-from pipeline.embeddings import backbones
-from pipeline.embeddings.backbones import BACKBONES, BackboneConfig, describe_weights, load_backbone
+from pipeline.embeddings.backbones import BACKBONES, BackboneConfig, describe_weights, load_backbone, published_weights
 from pipeline.embeddings.engines import embed, release_models
-from pipeline.embeddings.tokens import SOURCES, embed_clip, empty_tokens
+from pipeline.embeddings.tokens import SOURCES, embed_clip
 from pipeline.media.frames import encode_jpeg
+from pipeline.store.clips import ClipFaces, ClipWindows
+from pipeline.store.columns import Ragged, to_columns
 from pipeline.weights.files import WeightFile
 
 SMALL = BackboneConfig(weights="random", size_px=64)
@@ -89,7 +90,7 @@ LAST_LAYER = {
 
 def test_every_network_of_torchvision_that_has_weights_of_imagenet_is_there_with_its_checksum() -> None:
     assert len(BACKBONES) > 70
-    assert {re.sub(r"[0-9a-f]{8,10}", "", file.sha256) for file in backbones.WEIGHT_FILES.values()} == {""}
+    assert {re.sub(r"[0-9a-f]{8,10}", "", file.sha256) for file in published_weights().values()} == {""}
 
 
 @pytest.mark.parametrize("name", ["resnet34", *FAMILIES])
@@ -168,10 +169,10 @@ def test_published_weights_are_fetched_and_verified(
         address = f"http://127.0.0.1:{server.server_port}/{state_file.name}"
         right = file_sha256(state_file)
         config = BackboneConfig(weights="imagenet", size_px=64, seed=77)
-        monkeypatch.setitem(backbones.WEIGHT_FILES, "resnet34", WeightFile(url=address, sha256="0" * 8))
+        monkeypatch.setitem(published_weights(), "resnet34", WeightFile(url=address, sha256="0" * 8))
         with pytest.raises(WeightsError, match=rf"resnet34-test.pth.*{right}"):
             load_backbone(config, "cpu")
-        monkeypatch.setitem(backbones.WEIGHT_FILES, "resnet34", WeightFile(url=address, sha256=right[:8]))
+        monkeypatch.setitem(published_weights(), "resnet34", WeightFile(url=address, sha256=right[:8]))
         tokens = embed(images, config)
         server.shutdown()
     torch.testing.assert_close(tokens, embed(images, BackboneConfig(weights=str(state_file), size_px=64)))
@@ -180,7 +181,7 @@ def test_published_weights_are_fetched_and_verified(
 def test_weights_that_are_no_state_dict_are_named(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     path.write_bytes(b"not weights")
-    with pytest.raises(WeightsError, match=r"weights.pth is no state dict"):
+    with pytest.raises(WeightsError, match=r"weights.pth is not a readable state dict"):
         load_backbone(BackboneConfig(weights=str(path)), "cpu")
     with pytest.raises(WeightsError, match="no such file; give a state dict, imagenet or random"):
         load_backbone(BackboneConfig(weights=str(tmp_path / "absent.pth")), "cpu")
@@ -201,26 +202,41 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, 
         load_backbone(SMALL, "cuda:1")
 
 
+def faces(files: list[NDArray[np.uint8]], times: NDArray[np.float32]) -> ClipFaces:
+    """Return a clip with these crops."""
+    count = len(files)
+    return ClipFaces(
+        times=times,
+        boxes=np.zeros((count, 5), np.float32),
+        face_counts=np.ones(count, np.int32),
+        sources=np.zeros(count, np.uint8),
+        angles=np.zeros(count, np.float32),
+        crops=Ragged.join(files),
+    )
+
+
+def one_window(window: NDArray[np.float32], time: float = 0) -> ClipWindows:
+    """Return a clip with this window of a second."""
+    return ClipWindows(np.asarray([time], np.float32), np.ones(1, np.float32), Ragged.join([window]))
+
+
 def test_a_clips_tokens_lie_image_by_image_with_their_times() -> None:
     config = SMALL.model_copy(update={"tokens": "grid", "grid": 2})
-    pictures = [np.full((64, 64, 3), level, np.uint8) for level in (0, 120, 255)]
-    rows: dict[str, Any] = {
-        "crops": [encode_jpeg(picture) for picture in pictures],
-        "times": np.asarray([0.1, 0.2, 0.3], np.float32),
-    }
-    result = embed_clip(rows, source=SOURCES["faces"], config=config)
-    assert result["tokens"].shape == (12, 512)
-    np.testing.assert_allclose(result["times"], np.repeat(rows["times"], 4))
-    second = {"crops": rows["crops"][1:2], "times": rows["times"][1:2]}
-    alone = embed_clip(second, source=SOURCES["faces"], config=config)
-    np.testing.assert_allclose(result["tokens"][4:8], alone["tokens"], rtol=1e-3, atol=1e-4)
+    files = [encode_jpeg(np.full((64, 64, 3), level, np.uint8)) for level in (0, 120, 255)]
+    times = np.asarray([0.1, 0.2, 0.3], np.float32)
+    result = embed_clip(faces(files, times), source=SOURCES["faces"], config=config)
+    assert result.tokens.shape == (12, 512)
+    np.testing.assert_allclose(result.times, np.repeat(times, 4))
+    alone = embed_clip(faces(files[1:2], times[1:2]), source=SOURCES["faces"], config=config)
+    np.testing.assert_allclose(result.tokens[4:8], alone.tokens, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(("source", "name"), [("faces", "crops"), ("mels", "windows")])
-def test_a_clip_without_pictures_has_no_tokens_of_the_right_width(source: str, name: str) -> None:
-    result = embed_clip({name: [], "times": np.empty(0, np.float32)}, source=SOURCES[source], config=SMALL)
-    assert {key: value.shape for key, value in result.items()} == {"tokens": (0, 512), "times": (0,)}
-    assert empty_tokens(SOURCES[source], SMALL)["tokens"].dtype == np.float32
+@pytest.mark.parametrize(("source", "clip"), [("faces", ClipFaces.empty()), ("mels", ClipWindows.empty(128))])
+def test_a_clip_without_images_has_no_tokens_of_the_right_width(source: str, clip: ClipFaces | ClipWindows) -> None:
+    result = embed_clip(clip, source=SOURCES[source], config=SMALL.model_copy(update={"views": 2}))
+    shapes = {name: value.shape for name, value in to_columns(result).items()}
+    assert shapes == {"tokens": (0, 512), "times": (0,), "view_1": (0, 512)}
+    assert result.tokens.dtype == np.float32
 
 
 def test_a_backbone_of_ones_own_is_one_word_and_sees_three_channels(
@@ -236,20 +252,19 @@ def test_a_backbone_of_ones_own_is_one_word_and_sees_three_channels(
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     config = BackboneConfig(backbone="own_backbone:build", weights="random", size_px=32)
-    rows = {"windows": [np.full((9, 9), 0.25, np.float32)], "times": np.zeros(1, np.float32)}
-    assert embed_clip(rows, source=SOURCES["mels"], config=config)["tokens"].tolist() == [[0.25] * 3]
+    clip = one_window(np.full((9, 9), 0.25, np.float32))
+    assert embed_clip(clip, source=SOURCES["mels"], config=config).tokens.tolist() == [[0.25] * 3]
 
 
 def test_columns_of_a_window_are_tokens_that_know_their_time(state_file: Path) -> None:
     config = BackboneConfig(weights=str(state_file), size_px=64, tokens="columns")  # a map of 2 x 2
     window = np.zeros((64, 64), np.float32)
     window[32:] = 0.7  # it sounds in the second half
-    rows = {"windows": [window], "times": np.asarray([3.0], np.float32), "durations": np.asarray([1.0], np.float32)}
-    result = embed_clip(rows, source=SOURCES["mels"], config=config)
-    np.testing.assert_allclose(result["times"], [2.75, 3.25])
+    result = embed_clip(one_window(window, time=3.0), source=SOURCES["mels"], config=config)
+    np.testing.assert_allclose(result.times, [2.75, 3.25])
     image = torch.from_numpy(window[:, ::-1].T.copy()).expand(1, 3, -1, -1)
     expected = reference(image, torch.load(state_file, weights_only=True))[0].mean(1).T  # (2 columns, 512)
-    np.testing.assert_allclose(result["tokens"], expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(result.tokens, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_spectrogram_images_have_low_bands_below_and_time_rightwards(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,7 +277,7 @@ def test_spectrogram_images_have_low_bands_below_and_time_rightwards(monkeypatch
     monkeypatch.setattr("pipeline.embeddings.tokens.embed", embed)
     window = np.zeros((100, 128), np.float32)
     window[:25, :32] = 1  # the first quarter of the time, the lowest quarter of the bands
-    embed_clip({"windows": [window], "times": np.zeros(1, np.float32)}, source=SOURCES["mels"], config=SMALL)
+    embed_clip(one_window(window), source=SOURCES["mels"], config=SMALL)
     (image,) = seen[0]
     assert image.shape == (1, 64, 64)
     assert image[0, 50:, :14].min() > 0.9

@@ -14,8 +14,10 @@ from pipeline.embeddings.backbones import BackboneConfig
 from pipeline.embeddings.engines import embed, load_engine
 from pipeline.embeddings.int8 import measure_fidelity, prepare, quantise
 from pipeline.embeddings.tokens import SOURCES
+from pipeline.store.clips import ClipWindows
+from pipeline.store.columns import Ragged, to_columns
 from pipeline.store.reader import Reader
-from pipeline.store.schemas import PICTURES, Arrays
+from pipeline.store.schemas import WINDOWS
 from pipeline.store.writer import open_writer
 
 SMALL = BackboneConfig(weights="random", size_px=64)
@@ -48,8 +50,8 @@ def test_half_precision_stays_near_and_is_not_the_same() -> None:
 
 def test_int8_is_measured_on_images_that_it_has_not_seen_and_kept() -> None:
     pytest.importorskip("nncf")
-    calibration, held_out = pictures(32, 1), pictures(16, 2)
-    made = quantise(INT8, calibration, held_out)
+    images, held_out = pictures(32, 1), pictures(16, 2)
+    made = quantise(INT8, images, held_out)
     assert made.fidelity.tokens == 16
     assert made.fidelity.share >= 0.99
     near = embed(held_out, INT8, model=made.model)
@@ -57,7 +59,7 @@ def test_int8_is_measured_on_images_that_it_has_not_seen_and_kept() -> None:
     assert measure_fidelity(exact, near).lowest == pytest.approx(made.fidelity.lowest, abs=1e-4)
     assert measure_fidelity(exact, near).lowest < 1 - 1e-9
     times = {path: path.stat().st_mtime_ns for path in Path(made.model).parent.iterdir()}
-    assert quantise(INT8, calibration, held_out) == made
+    assert quantise(INT8, images, held_out) == made
     assert {path: path.stat().st_mtime_ns for path in Path(made.model).parent.iterdir()} == times
     assert quantise(INT8, pictures(32, 3), held_out).model != made.model
 
@@ -81,26 +83,21 @@ def test_fidelity_counts_the_tokens_that_are_near_enough() -> None:
 def test_the_corpus_calibrates_and_other_clips_of_it_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
 
-    def note(config: BackboneConfig, calibration: torch.Tensor, held_out: torch.Tensor) -> Any:
-        seen.update(calibration=calibration, held_out=held_out)
+    def note(config: BackboneConfig, images: torch.Tensor, held_out: torch.Tensor) -> Any:
+        seen.update(images=images, held_out=held_out)
         raise InterruptedError
 
     monkeypatch.setattr("pipeline.embeddings.int8.quantise", note)
     source = SOURCES["mels"]
-    like: Arrays = {
-        "times": np.empty(0, np.float32),
-        "windows": np.empty((0, 8), np.float32),
-        "windows_lengths": np.empty(0, np.int64),
-    }
-    with open_writer(tmp_path / "s.h5", like=like, attributes={"schema": PICTURES[source.modality]}) as writer:
+    like = to_columns(ClipWindows.empty(8))
+    with open_writer(tmp_path / "s.h5", like=like, attributes={"schema": WINDOWS.name}) as writer:
         for number in range(6):  # clip n has n windows of the level n / 10
-            level = np.full((4 * number, 8), number / 10, np.float32)
-            rows = {"times": np.zeros(number, np.float32), "windows": level, "windows_lengths": np.full(number, 4)}
-            writer.append(f"clip{number}", rows)
+            zeros, level = np.zeros(number, np.float32), np.full((4 * number, 8), number / 10, np.float32)
+            writer.append(f"clip{number}", to_columns(ClipWindows(zeros, zeros, Ragged(level, np.full(number, 4)))))
     with pytest.raises(InterruptedError):
-        prepare(Reader(tmp_path / "s.h5", schema=PICTURES[source.modality]), source, INT8)
+        prepare(Reader(tmp_path / "s.h5", schema=WINDOWS), source, INT8)
     levels = {name: sorted(np.round(images.mean((1, 2, 3)).numpy() * 10).tolist()) for name, images in seen.items()}
-    assert levels["calibration"] == [1] * 1 + [3] * 3 + [5] * 5
+    assert levels["images"] == [1] * 1 + [3] * 3 + [5] * 5
     assert levels["held_out"] == [2] * 2 + [4] * 4
 
 

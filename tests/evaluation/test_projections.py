@@ -15,9 +15,10 @@ from pipeline.evaluation import projections as exploration
 from pipeline.evaluation.predictions import Prediction
 from pipeline.evaluation.projections import attention, explore, project, worst
 from pipeline.heads.contract import HeadConfig, Shapes
-from pipeline.heads.examples import Examples, Tokens
+from pipeline.heads.examples import Examples
 from pipeline.heads.fdan import FdanHead
 from pipeline.heads.table import HEADS
+from pipeline.store.tokens import Tokens
 from pipeline.training.checkpoints import save_head
 from pipeline.training.corpus import Corpus
 from pipeline.training.held_out import load_run, predict_runs

@@ -120,10 +120,10 @@ def test_boxes_are_in_pixels_of_the_frame_however_small_the_copy(
 
 
 def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"faces\.weights: .*mine\.onnx is not there"):
+    with pytest.raises(WeightsError, match=r"faces\.weights: .*mine\.onnx does not exist"):
         load_detector(DetectorConfig(detector="yunet", weights=str(tmp_path / "mine.onnx")))
     (tmp_path / "blaze.pth").touch()
-    with pytest.raises(WeightsError, match=r"anchors\.npy is not there"):
+    with pytest.raises(WeightsError, match=r"anchors\.npy does not exist"):
         load_detector(DetectorConfig(detector="blazeface", weights=str(tmp_path / "blaze.pth")))
 
 

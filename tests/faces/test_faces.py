@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from skimage.data import astronaut
 
 from pipeline.base.errors import ClipError, ExcludedClipError, ParameterError
-from pipeline.faces.crops import NO_FACES, FacesConfig, crop, detect, extract_faces
+from pipeline.faces.crops import FacesConfig, crop, detect, extract_faces
 from pipeline.media.frames import decode_jpeg, encode_jpeg
+from pipeline.store.clips import ClipFaces
+from pipeline.store.columns import to_columns
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +68,12 @@ def test_frames_of_the_person_are_kept_with_their_times_and_short_gaps_filled(
     blank = np.full_like(portrait, 127)
     path = film(tmp_path / "a.mp4", [blank] * 4 + [portrait] * 2 + [blank] + [portrait] * 3)
     result = extract_faces(path, FacesConfig(frames_per_clip=10, size_px=64, fill_gaps=1))
-    np.testing.assert_allclose(result["times"], np.arange(3, 10) / 25, atol=1e-6)
-    assert result["sources"].tolist() == [1, 0, 0, 1, 0, 0, 0]
-    assert result["found"].tolist() == [0, 1, 1, 0, 1, 1, 1]
-    images = [decode_jpeg(file) for file in np.split(result["crops"], np.cumsum(result["crops_lengths"])[:-1])]
+    np.testing.assert_allclose(result.times, np.arange(3, 10) / 25, atol=1e-6)
+    assert result.sources.tolist() == [1, 0, 0, 1, 0, 0, 0]
+    assert result.face_counts.tolist() == [0, 1, 1, 0, 1, 1, 1]
+    images = [decode_jpeg(file) for file in result.crops]
     assert [image.shape for image in images] == [(64, 64, 3)] * 7
-    x1, y1, x2, y2 = (round(float(value)) for value in result["boxes"][1][:4])
+    x1, y1, x2, y2 = (round(float(value)) for value in result.boxes[1][:4])
     assert abs(int(images[1].mean()) - int(portrait[y1:y2, x1:x2].mean())) < 30
 
 
@@ -81,11 +83,12 @@ def test_a_clip_without_a_face_has_no_rows_or_the_whole_frame_or_is_left_out(
     wide = np.pad(np.full_like(portrait, 127), ((0, 0), (0, 64), (0, 0)))
     path = film(tmp_path / "a.mp4", [wide] * 4)
     result = extract_faces(path, FacesConfig())
-    assert {name: value.shape for name, value in result.items()} == {name: it.shape for name, it in NO_FACES.items()}
+    shapes = {name: value.shape for name, value in to_columns(result).items()}
+    assert shapes == {name: value.shape for name, value in to_columns(ClipFaces.empty()).items()}
     result = extract_faces(path, FacesConfig(no_face="whole_frame", size_px=64))
-    assert result["sources"].tolist() == [2] * 4
-    assert result["boxes"].tolist() == [[0, 0, 320, 256, 0]] * 4
-    first = decode_jpeg(result["crops"][: result["crops_lengths"][0]])
+    assert result.sources.tolist() == [2] * 4
+    assert result.boxes.tolist() == [[0, 0, 320, 256, 0]] * 4
+    first = decode_jpeg(result.crops[0])
     assert (first[:, :40] > 100).all()  # all of the frame, its black right fifth too
     assert (first[:, -8:] < 40).all()
     with pytest.raises(ExcludedClipError, match=r"faces\.no_face is exclude"):
@@ -109,7 +112,7 @@ def test_a_detector_from_elsewhere_is_one_word(
     monkeypatch.syspath_prepend(str(tmp_path))
     config = FacesConfig(detector="detector_elsewhere:build", frames_per_clip=2)
     result = extract_faces(film(tmp_path / "a.mp4", [portrait] * 2), config)
-    assert result["boxes"].tolist() == [[10, 20, 110, 120, 1]] * 2
+    assert result.boxes.tolist() == [[10, 20, 110, 120, 1]] * 2
 
 
 def test_eyes_are_levelled_by_a_detector_that_sees_them_and_by_no_other(
@@ -124,9 +127,9 @@ def test_eyes_are_levelled_by_a_detector_that_sees_them_and_by_no_other(
     monkeypatch.syspath_prepend(str(tmp_path))
     path = film(tmp_path / "a.mp4", [portrait] * 2)
     config = FacesConfig(detector="eyed_detector:build", frames_per_clip=2, align="eyes")
-    assert extract_faces(path, config)["angles"].tolist() == pytest.approx([45, 45])
-    assert extract_faces(path, config)["boxes"].shape == (2, 5)
-    assert extract_faces(path, config.model_copy(update={"align": "none"}))["angles"].tolist() == [0, 0]
+    assert extract_faces(path, config).angles.tolist() == pytest.approx([45, 45])
+    assert extract_faces(path, config).boxes.shape == (2, 5)
+    assert extract_faces(path, config.model_copy(update={"align": "none"})).angles.tolist() == [0, 0]
     with pytest.raises(ParameterError, match="cascade does not: blazeface"):
         extract_faces(path, FacesConfig(align="eyes"))
 

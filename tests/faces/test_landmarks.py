@@ -57,10 +57,10 @@ def test_crops_are_turned_by_what_fan_sees_whatever_the_detector(network: FAN, w
     config = FacesConfig(frames_per_clip=2, align="fan", landmark_weights=str(weights))
     faces = extract_faces(film, config)
     frames, _ = read_frames(film, count=2)
-    across = reference(network, frames[0], faces["boxes"][0], 195).reshape(2, 2)
+    across = reference(network, frames[0], faces.boxes[0], 195).reshape(2, 2)
     expected = np.degrees(np.arctan2(*(across[1] - across[0])[::-1]))
     assert abs(expected) > 5
-    assert faces["angles"] == pytest.approx([expected] * 2, abs=0.1)
+    assert faces.angles == pytest.approx([expected] * 2, abs=0.1)
 
 
 def test_other_weights_are_other_results_and_those_that_do_not_fit_are_named(weights: Path, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_other_weights_are_other_results_and_those_that_do_not_fit_are_named(wei
     assert weights_digest(FacesConfig(landmark_weights=str(other))) == ""  # nothing is read
     for content in (other.read_bytes(), b"no weights"):
         other.write_bytes(content)
-        with pytest.raises(WeightsError, match=f"^{other} holds no weights of FAN: [^\n]+$"):
+        with pytest.raises(WeightsError, match=f"^{other} does not hold the weights of FAN: [^\n]+$"):
             find_eyes(astronaut()[None], np.asarray([(*FACE, 1)], np.float32), detector="sfd", weights=other)
-    with pytest.raises(WeightsError, match=r"^faces\.landmark_weights: nowhere\.pth is not there; leave it empty"):
+    with pytest.raises(WeightsError, match=r"^faces\.landmark_weights: nowhere\.pth does not exist; leave it empty"):
         weights_digest(config.model_copy(update={"landmark_weights": "nowhere.pth"}))

@@ -58,13 +58,13 @@ def test_landmarks_of_open_face_become_boxes_of_the_sampled_frames(tmp_path: Pat
     open_face(2).to_csv(tmp_path / "boxes" / "a01.csv", index=False)
     result = extract_faces(clip, config(tmp_path / "boxes", frames_per_clip=5))
     # Of 25 frames 2, 7, 12, 17 and 22 are taken; OpenFace calls 22 the 23rd, and shows nothing there.
-    np.testing.assert_allclose(result["times"], np.asarray([2, 7, 12, 17]) / 25, atol=1e-6)
-    np.testing.assert_allclose(result["boxes"], [[2 + n, 5, 22 + n, 35, 0.9] for n in (2, 7, 12, 17)], rtol=1e-5)
+    np.testing.assert_allclose(result.times, np.asarray([2, 7, 12, 17]) / 25, atol=1e-6)
+    np.testing.assert_allclose(result.boxes, [[2 + n, 5, 22 + n, 35, 0.9] for n in (2, 7, 12, 17)], rtol=1e-5)
 
 
 def test_the_eyes_of_open_face_level_the_crops(tmp_path: Path, clip: Path) -> None:
     open_face(2).to_csv(tmp_path / "a01.csv", index=False)
-    angles = extract_faces(clip, config(tmp_path, frames_per_clip=5, align="eyes"))["angles"]
+    angles = extract_faces(clip, config(tmp_path, frames_per_clip=5, align="eyes")).angles
     np.testing.assert_allclose(angles, np.degrees(np.arctan2(30, 20)), rtol=1e-4)  # as all points lie on one line
 
 
@@ -72,10 +72,10 @@ def test_one_table_of_py_feat_holds_all_clips(tmp_path: Path, clip: Path) -> Non
     tables = [py_feat("/elsewhere/JE/a01.mp4", 30), py_feat("/elsewhere/DC/a01.mp4", 1), py_feat("DC/b.mp4", 9)]
     pd.concat(tables).to_parquet(tmp_path / "all.parquet")
     result = extract_faces(clip, config(tmp_path / "all.parquet"))
-    frames = np.round(result["times"] * 25)
+    frames = np.round(result.times * 25)
     expected = [[1 + frame, 10, 21 + frame, 40, 0.95] for frame in frames]
-    np.testing.assert_allclose(result["boxes"], expected, rtol=1e-5)
-    assert set(result["found"]) == {1}
+    np.testing.assert_allclose(result.boxes, expected, rtol=1e-5)
+    assert set(result.face_counts) == {1}
     assert 3 not in frames
 
 
@@ -85,7 +85,7 @@ def test_of_two_clips_of_one_name_each_gets_its_own_table(tmp_path: Path, clip: 
         (boxes / speaker).mkdir(parents=True)
         py_feat("", left).to_csv(boxes / speaker / "a01.csv")
     result = extract_faces(clip, config(boxes))
-    np.testing.assert_allclose(result["boxes"][:, 0], 1 + np.round(result["times"] * 25))
+    np.testing.assert_allclose(result.boxes[:, 0], 1 + np.round(result.times * 25))
 
 
 def test_a_clip_without_a_table_and_a_table_of_another_kind_are_named(tmp_path: Path, clip: Path) -> None:
@@ -104,7 +104,7 @@ def test_other_tables_are_other_results(tmp_path: Path) -> None:
     place = tmp_path / "boxes"
     place.mkdir()
     own = DetectorConfig(detector="precomputed", boxes=str(place))
-    with pytest.raises(ParameterError, match=r"is no table \(\.csv, \.parquet\), and no folder with any"):
+    with pytest.raises(ParameterError, match=r"is neither a table \(\.csv, \.parquet\) nor a folder of them"):
         weights_digest(own)
     (place / "a.csv").write_text("frame")
     first = weights_digest(own)
@@ -114,5 +114,5 @@ def test_other_tables_are_other_results(tmp_path: Path) -> None:
 
 def test_tables_and_their_detector_go_together() -> None:
     for values in ({"detector": "precomputed"}, {"boxes": "somewhere"}):
-        with pytest.raises(ParameterError, match="the two go together"):
+        with pytest.raises(ParameterError, match="set both or neither"):
             check(values, FacesConfig, where="params.yaml: faces")

@@ -13,11 +13,12 @@ from pipeline.alignments.contract import AlignmentConfig
 from pipeline.base.errors import ParameterError
 from pipeline.base.params import check
 from pipeline.heads.contract import Head, HeadConfig, Shapes
-from pipeline.heads.examples import Examples, Tokens
+from pipeline.heads.examples import Examples
 from pipeline.heads.fdan import CrossAttention, FdanHead
 from pipeline.heads.layers import Dropout, Standardise, fuse
 from pipeline.heads.official import OfficialHead
 from pipeline.heads.table import HEADS
+from pipeline.store.tokens import Tokens
 from pipeline.training.recipe import Recipe, TrainConfig
 
 SHAPES = Shapes(visual=6, acoustic=6, classes=3)

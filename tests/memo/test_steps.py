@@ -30,7 +30,7 @@ from pipeline.spectrograms.kinds import SpectrogramsConfig
 from pipeline.spectrograms.windows import LIBRARIES as SPECTROGRAMS
 from pipeline.spectrograms.windows import extract_windows
 from pipeline.store.reader import Reader
-from pipeline.store.schemas import PICTURES
+from pipeline.store.schemas import FACES as FACES_SCHEMA
 from pipeline.store.writer import open_writer
 from pipeline.training.replicas import train_together
 
@@ -84,13 +84,13 @@ def tokens_fingerprint(
 ) -> str:
     """Return the fingerprint of the tokens of a file without faces."""
     path = Path(f"{made_by}.h5")
-    attributes = {"schema": PICTURES["visual"], "fingerprint": made_by, "config": {}}
+    attributes = {"schema": FACES_SCHEMA.name, "fingerprint": made_by, "config": {}}
     with open_writer(path, like={"times": np.empty(0, np.float32)}, attributes=attributes):
         pass
-    reader = Reader(path, schema=PICTURES["visual"])
+    reader = Reader(path, schema=FACES_SCHEMA)
     config = BackboneConfig(**({"backbone": "resnet18", "weights": "random", "size_px": 32} | settings))
     arguments: dict[str, Any] = {"source": SOURCES[source], "config": config, "weights": {}, "model": model}
-    with patch.object(embeddings, "empty_tokens"):
+    with patch.object(embeddings, "token_width", return_value=1):
         return capture_fingerprint(embeddings, lambda: embeddings.write_tokens(Path(), reader, run=run, **arguments))
 
 

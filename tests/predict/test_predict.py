@@ -18,8 +18,8 @@ from pipeline.embeddings.backbones import BackboneConfig, describe_weights
 from pipeline.faces.crops import FacesConfig
 from pipeline.heads.contract import HeadConfig, Shapes
 from pipeline.heads.table import HEADS
-from pipeline.predict.explanation import course
-from pipeline.predict.predictor import Predictor, media_files
+from pipeline.predict.explanation import probabilities_over_time
+from pipeline.predict.predictor import Predictor, list_media
 from pipeline.spectrograms.kinds import SpectrogramsConfig
 from pipeline.training.checkpoints import Card, save_head
 from pipeline.training.recipe import TrainConfig
@@ -78,8 +78,8 @@ def test_a_clip_is_answered_from_what_it_has_and_says_what_it_lacks(model: Path,
     assert set(both.probabilities) == {"visual", "acoustic", "fused"}
     assert both.notes == []
     for answer, kind, told in (
-        (mute, "visual", "has no sound: answered from the picture alone"),
-        (voice, "acoustic", "has no picture: answered from the sound alone"),
+        (mute, "visual", "has no sound: predicted from the face alone"),
+        (voice, "acoustic", "has no video: predicted from the sound alone"),
     ):
         assert set(answer.probabilities) == {kind, "fused"}
         assert answer.probabilities["fused"] == pytest.approx(answer.probabilities[kind], abs=1e-6)
@@ -101,7 +101,7 @@ def test_a_film_without_a_face_is_answered_from_its_sound(tmp_path: Path, clips:
     strict = write_model(tmp_path / "h.safetensors", faces=FACES.model_copy(update={"no_face": "drop_visual"}))
     (answer,) = Predictor(strict)([clips / "a_both.mp4"])
     assert set(answer.probabilities) == {"acoustic", "fused"}
-    assert answer.notes == ["no face was found: answered from the sound alone"]
+    assert answer.notes == ["no face was found: predicted from the sound alone"]
 
 
 def test_the_settings_are_the_models_not_those_of_the_parameters(
@@ -111,10 +111,10 @@ def test_the_settings_are_the_models_not_those_of_the_parameters(
     (tmp_path / "params.yaml").write_text("spectrograms: {bands: 64}\nfaces: {frames_per_clip: 9}\n")
     monkeypatch.chdir(tmp_path)
     predictor = Predictor(model)
-    with predictor.evidence([clips / "a_both.mp4"]) as evidence:
-        assert len(evidence.faces[str(clips / "a_both.mp4")]["times"]) == FACES.frames_per_clip
-        assert evidence.windows[str(clips / "a_both.mp4")]["windows"][0].shape[1] == WINDOWS.bands
-        assert predictor.answer(evidence) == expected
+    with predictor.extract([clips / "a_both.mp4"]) as inputs:
+        assert len(inputs.faces[str(clips / "a_both.mp4")].times) == FACES.frames_per_clip
+        assert inputs.windows[str(clips / "a_both.mp4")].windows[0].shape[1] == WINDOWS.bands
+        assert predictor.predict(inputs) == expected
 
 
 def test_other_code_than_that_of_the_training_is_told(
@@ -131,14 +131,14 @@ def test_other_weights_than_those_of_the_training_are_refused(tmp_path: Path, cl
 
 
 def test_files_folders_and_patterns_name_each_clip_once(clips: Path) -> None:
-    found = media_files([str(clips / "c_voice.wav"), str(clips), str(clips / "*.wav")])
+    found = list_media([str(clips / "c_voice.wav"), str(clips), str(clips / "*.wav")])
     assert [path.name for path in found] == ["c_voice.wav", "a_both.mp4", "b_mute.mp4", "d_broken.mp4"]
     for wrong, words in ((clips / "*.flac", "no such file"), (clips.parent / "nothing.mp4", "no such file")):
         with pytest.raises(ParameterError, match=words):
-            media_files([str(wrong)])
+            list_media([str(wrong)])
     (clips.parent / "empty").mkdir()
-    with pytest.raises(ParameterError, match="no media file is in this folder"):
-        media_files([str(clips.parent / "empty")])
+    with pytest.raises(ParameterError, match="this folder holds no media file"):
+        list_media([str(clips.parent / "empty")])
 
 
 def test_the_command_writes_what_it_shows_and_fails_where_a_clip_has_no_answer(
@@ -184,9 +184,9 @@ def test_the_course_of_an_answer_rests_on_what_is_near(model: Path, tmp_path: Pa
     bright, dark = (np.full((25, 32, 32, 3), level, np.uint8) for level in (220, 20))
     long = write_media(tmp_path / "long.mp4", frames=np.concatenate([bright, dark, dark]))
     predictor = Predictor(model)
-    with predictor.evidence([long]) as evidence:
-        (whole,) = predictor.answer(evidence)
-        times, said = course(predictor, evidence.examples.visual, evidence.examples.acoustic)
+    with predictor.extract([long]) as inputs:
+        (whole,) = predictor.predict(inputs)
+        times, said = probabilities_over_time(predictor, inputs.examples.visual, inputs.examples.acoustic)
     assert times.min() >= 0 and times.max() <= 3
     np.testing.assert_allclose(said.sum(1), 1, atol=1e-5)
     assert np.abs(said[0] - said[-1]).max() > 1e-6  # it changes with the picture

@@ -1,6 +1,7 @@
 """The store: what is written is read back, damage is met and named, equal contents are equal files."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 
 from pipeline.base.errors import StoreError
 from pipeline.store import writer
+from pipeline.store.clips import ClipFaces, ClipTokens
+from pipeline.store.columns import Clip, Ragged
 from pipeline.store.features import FeatureStore
 from pipeline.store.reader import Reader, describe
-from pipeline.store.schemas import EMBEDDINGS
+from pipeline.store.schemas import EMBEDDINGS, Schema
 from pipeline.store.writer import open_writer
 
 RNG = np.random.default_rng(0)
@@ -20,7 +23,7 @@ CLIPS: dict[str, dict[str, Any]] = {
     clip_id: {"tokens": RNG.normal(size=(n, 3)).astype(np.float32), "times": RNG.random(n).astype(np.float32)}
     for clip_id, n in {"a/ä": 4, "b": 0, "c": 2, "d": 1}.items()
 }
-ATTRIBUTES = {"schema": EMBEDDINGS, "modality": "visual", "config": {"x": 1}, "weights": {"name": "random"}}
+ATTRIBUTES = {"schema": EMBEDDINGS.name, "modality": "visual", "config": {"x": 1}, "weights": {"name": "random"}}
 
 
 def write(path: Path, clips: dict[str, dict[str, Any]] = CLIPS) -> Path:
@@ -46,7 +49,7 @@ def test_the_store_is_a_mapping_of_features(tmp_path: Path) -> None:
     store = FeatureStore(write(tmp_path / "visual.h5"))
     assert (len(store), list(store), "b" in store, "x" in store) == (4, list(CLIPS), True, False)
     for clip_id, columns in CLIPS.items():
-        np.testing.assert_array_equal(store[clip_id].values, columns["tokens"])
+        np.testing.assert_array_equal(store[clip_id].tokens, columns["tokens"])
         np.testing.assert_array_equal(store[clip_id].times, columns["times"])
     assert store.clips_with_tokens() == ["a/ä", "c", "d"]
     with pytest.raises(KeyError):
@@ -95,7 +98,7 @@ def test_equal_contents_are_equal_files(tmp_path: Path) -> None:
     assert len({hashlib.md5(content).hexdigest() for content in files}) == 1
 
 
-def test_ragged_rows_come_back_row_by_row(tmp_path: Path) -> None:
+def test_ragged_rows_are_read_row_by_row(tmp_path: Path) -> None:
     rows = {"a": [b"one", b"", b"three"], "b": [], "c": [b"four"]}
     like: dict[str, Any] = {
         "times": np.empty(0, np.float32),
@@ -107,8 +110,13 @@ def test_ragged_rows_come_back_row_by_row(tmp_path: Path) -> None:
             flat = np.frombuffer(b"".join(files), np.uint8)
             lengths = np.asarray([len(file) for file in files], np.int64)
             writer.append(clip_id, {"times": np.zeros(len(files), np.float32), "files": flat, "files_lengths": lengths})
-    reader = Reader(tmp_path / "faces.h5", schema="fdan.x/1")
-    assert {clip_id: [file.tobytes() for file in reader[clip_id]["files"]] for clip_id in reader} == rows
+
+    @dataclass(frozen=True)
+    class ClipFiles(Clip):
+        files: Ragged[np.uint8]
+
+    reader = Reader(tmp_path / "faces.h5", schema=Schema("fdan.x/1", ClipFiles))
+    assert {clip_id: [file.tobytes() for file in reader[clip_id].files] for clip_id in reader} == rows
 
 
 def test_columns_that_disagree_are_refused(tmp_path: Path) -> None:
@@ -141,9 +149,9 @@ def test_a_damaged_file_is_named_with_the_stage_to_run_again(tmp_path: Path, kin
 
 def said(path: Path) -> str:
     """Return all that a file says."""
-    reader = Reader(path, schema=None)
-    columns = {clip_id: {name: np.asarray(it).tolist() for name, it in reader[clip_id].items()} for clip_id in reader}
-    loaded = [part.tolist() for part in FeatureStore(path).load(list(CLIPS))]
+    reader = Reader(path, schema=EMBEDDINGS)
+    columns = {clip_id: {name: it.tolist() for name, it in reader.columns(clip_id).items()} for clip_id in reader}
+    loaded = [part.tolist() for part in FeatureStore(path).load(list(CLIPS)) if part is not None]
     return repr([describe(path), reader.media_sha256, columns, loaded])
 
 
@@ -168,9 +176,9 @@ def test_whichever_bit_is_flipped_the_file_is_refused_or_says_the_same(
 
 
 def test_a_file_made_otherwise_or_of_other_media_is_another_version_and_refused(tmp_path: Path) -> None:
-    def made(*, fingerprint: str = "f", **contents: str) -> Reader:
+    def made(*, fingerprint: str = "f", **contents: str) -> Reader[ClipTokens]:
         path = tmp_path / f"{fingerprint}{contents}.h5"
-        told = {"schema": EMBEDDINGS, "fingerprint": fingerprint}
+        told = {"schema": EMBEDDINGS.name, "fingerprint": fingerprint}
         with open_writer(path, like=CLIPS["b"], attributes=told) as writer:
             for clip_id, content in contents.items():
                 writer.append(clip_id, CLIPS["b"], media_sha256=content)
@@ -191,7 +199,7 @@ def test_a_changed_word_among_the_failures_is_met(clips: int, tmp_path: Path) ->
     path = tmp_path / "faces.h5"
     with open_writer(path, like={}, attributes={"schema": "fdan.x/1", "failures": failures}):
         pass
-    assert Reader(path, schema="fdan.x/1").attributes["failures"] == failures
+    assert Reader[Any](path, schema=None).attributes["failures"] == failures
     content = path.read_bytes()
     assert b"clip0007" in content
     path.write_bytes(content.replace(b"clip0007", b"clip0001"))
@@ -213,7 +221,7 @@ def test_a_file_is_opened_when_it_is_needed_and_once(tmp_path: Path, monkeypatch
     assert not opened
     file.load(["a/ä"])
     file.load(["c"])
-    assert (file["c"].values.shape, len(file), file.attributes["fingerprint"], len(opened)) == ((2, 3), 4, "f", 1)
+    assert (file["c"].tokens.shape, len(file), file.attributes["fingerprint"], len(opened)) == ((2, 3), 4, "f", 1)
 
 
 def test_tokens_of_augmented_copies_are_loaded_and_their_damage_is_met(tmp_path: Path) -> None:
@@ -225,11 +233,31 @@ def test_tokens_of_augmented_copies_are_loaded_and_their_damage_is_met(tmp_path:
         for clip_id, columns in clips.items():
             writer.append(clip_id, {name: value.astype(np.float32) for name, value in columns.items()})
     second = clips["c"]["view_1"].astype(np.float32)
-    np.testing.assert_array_equal(FeatureStore(path).load(["c"], view="view_1").values[0], second)
+    store = FeatureStore(path)
+    views = store.load(["c"]).views
+    assert views is not None
+    np.testing.assert_array_equal(views[0, 0], second)
+    np.testing.assert_array_equal(store["c"].views[0], second)
     content = path.read_bytes()
     path.write_bytes(content.replace(second.tobytes(), (-second).tobytes()))
-    with pytest.raises(StoreError, match=r"damaged in 'view_1' \(its sum is another\)"):
-        FeatureStore(path).load(["c"], view="view_1")
+    with pytest.raises(StoreError, match=r"damaged in 'view_1' \(its sum differs\)"):
+        FeatureStore(path).load(["c"])
+
+
+def test_tokens_that_are_not_finite_are_refused_where_they_are_used(tmp_path: Path) -> None:
+    clips = {"a": CLIPS["c"], "b": CLIPS["c"] | {"tokens": np.asarray([[1, 2, 3], [4, np.nan, 6]], np.float32)}}
+    store = FeatureStore(write(tmp_path / "visual.h5", clips))
+    assert store.load(["a"]).mask.sum() == 2
+    with pytest.raises(StoreError, match=r"visual.h5 holds tokens that are not finite; run: dvc repro .* embed_faces"):
+        store.load(["a", "b"])
+
+
+def test_a_file_of_the_schema_without_one_of_its_columns_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "visual.h5")
+    with h5py.File(path, "r+") as file:
+        del file["times"]
+    with pytest.raises(StoreError, match=r"visual.h5 has no 'times'; run: dvc repro"):
+        Reader(path, schema=EMBEDDINGS)["c"]
 
 
 def test_a_file_that_other_tools_have_packed_is_read_all_the_same(tmp_path: Path) -> None:
@@ -255,13 +283,13 @@ def test_tokens_without_their_sum_are_refused(tmp_path: Path) -> None:
 
 def test_a_file_of_another_schema_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"has the schema 'fdan.embeddings/5', not 'fdan.faces/1'"):
-        len(Reader(write(tmp_path / "faces.h5"), schema="fdan.faces/1"))
+        len(Reader(write(tmp_path / "faces.h5"), schema=Schema("fdan.faces/1", ClipFaces)))
 
 
 def test_a_description_names_what_the_file_is_and_checks_every_chunk(tmp_path: Path) -> None:
     path = write(tmp_path / "visual.h5")
     told = describe(path)
-    assert (told["clips"], told["schema"], told["tokens"], told["config"]) == (4, EMBEDDINGS, "7 x 3", {"x": 1})
+    assert (told["clips"], told["schema"], told["tokens"], told["config"]) == (4, EMBEDDINGS.name, "7 x 3", {"x": 1})
     assert told["size"] == f"{path.stat().st_size:,} bytes, intact"
     content = bytearray(path.read_bytes())
     content[content.index(CLIPS["d"]["times"].tobytes())] ^= 1

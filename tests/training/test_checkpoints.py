@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from pipeline.alignments.contract import AlignmentConfig
 from pipeline.base.errors import StoreError
 from pipeline.heads.contract import Head, HeadConfig, Shapes
-from pipeline.heads.examples import Examples, Tokens
+from pipeline.heads.examples import Examples
 from pipeline.heads.table import HEADS
+from pipeline.store.tokens import Tokens
 from pipeline.training.answers import predict
 from pipeline.training.checkpoints import Card, load_head, save_head
 from pipeline.training.recipe import TrainConfig

@@ -10,9 +10,10 @@ from pipeline.alignments.schedule import alignment_weights
 from pipeline.alignments.table import ALIGNMENTS
 from pipeline.base.errors import TrainingError
 from pipeline.heads.contract import HeadConfig, HeadOutput, Shapes
-from pipeline.heads.examples import Examples, Tokens
+from pipeline.heads.examples import Examples
 from pipeline.heads.fdan import FdanHead
 from pipeline.heads.table import HEADS
+from pipeline.store.tokens import Tokens
 from pipeline.training.answers import predict, uar
 from pipeline.training.losses import alignment_losses, classification_loss, learning_rates
 from pipeline.training.recipe import Recipe, TrainConfig, Trained, build_head

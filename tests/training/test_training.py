@@ -15,7 +15,8 @@ from pipeline.alignments.lmmd import lmmd
 from pipeline.alignments.table import ALIGNMENTS
 from pipeline.base.errors import ParameterError, TrainingError
 from pipeline.heads.contract import HeadConfig, HeadOutput
-from pipeline.heads.examples import Examples, Tokens
+from pipeline.heads.examples import Examples
+from pipeline.store.tokens import Tokens
 from pipeline.training.answers import predict, uar
 from pipeline.training.losses import alignment_losses, class_weights, classification_loss, learning_rates
 from pipeline.training.recipe import Recipe, TrainConfig, build_head

@@ -146,7 +146,7 @@ def models(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two published models on the local server, and no others."""
     files = {"good": (publisher.publish("whole/good.pth"),), "bad": (publisher.publish("other/bad.pth"),)}
     monkeypatch.setattr("pipeline.faces.networks.WEIGHT_FILES", files)
-    monkeypatch.setattr("pipeline.embeddings.backbones.WEIGHT_FILES", {})
+    monkeypatch.setattr("pipeline.embeddings.backbones.published_weights", dict)
     monkeypatch.setattr("pipeline.faces.landmarks.WEIGHT_FILES", {})
 
 

@@ -36,10 +36,10 @@ from pipeline.cli.main import app
 from pipeline.faces.contract import Boxes, DetectorConfig, Frames
 from pipeline.faces.detectors import DETECTORS
 from pipeline.heads.contract import HeadConfig, Shapes
-from pipeline.heads.examples import Tokens
 from pipeline.heads.table import HEADS
 from pipeline.report._paper_results import PAPER_RESULTS
 from pipeline.store.reader import Reader
+from pipeline.store.tokens import Tokens
 from pipeline.training.runs import read_recipe
 
 # Commands that are not run in the workspace, and why. A command equals one of these or begins with it.
@@ -223,7 +223,7 @@ def assert_used(monkeypatch: pytest.MonkeyPatch, section: str, references: list[
     path = Path("data") / FILES[section]
     before = Reader(path, schema=None).attributes["fingerprint"]
     run_stage(monkeypatch, *STAGES[section])
-    after = Reader(path, schema=None)
+    after = Reader[Any](path, schema=None)
     assert set(references) <= set(after.attributes["config"].values())
     assert after.attributes["fingerprint"] != before
     assert after.attributes["failures"] == {}

@@ -14,7 +14,7 @@ from pipeline.cli.console import console
 
 if TYPE_CHECKING:
     from pipeline.parallel.pool import ExecutionConfig
-    from pipeline.predict.predictor import Answer, Predictor
+    from pipeline.predict.predictor import ClipPrediction, Predictor
 
 
 def predict(
@@ -31,13 +31,13 @@ def predict(
     with exit_with_message():
         from pipeline.base.files import write_text
         from pipeline.predict import predictor as library
-        from pipeline.predict.explanation import draw_answers
+        from pipeline.predict.explanation import draw_explanations
 
-        paths = library.media_files(clips)
+        paths = library.list_media(clips)
         predictor = library.Predictor(model, run=_execution_config(len(paths)))
-        with predictor.evidence(paths) as evidence:
-            answers = predictor.answer(evidence)
-            figures = draw_answers(predictor, evidence, answers, explain) if explain else []
+        with predictor.extract(paths) as inputs:
+            answers = predictor.predict(inputs)
+            figures = draw_explanations(predictor, inputs, answers, explain) if explain else []
         text = json.dumps([answer.as_json() for answer in answers], indent=2)
         if as_json == "-":
             typer.echo(text)
@@ -46,7 +46,7 @@ def predict(
             if as_json:
                 write_text(Path(as_json), text + "\n")
         if csv:
-            write_text(csv, library.as_csv(answers, predictor.card.classes))
+            write_text(csv, library.to_csv(answers, predictor.card.classes))
         for path in figures:
             console.print(f"figure: {path}", markup=False, highlight=False, soft_wrap=True)
     if not all(answer.probabilities for answer in answers):
@@ -65,7 +65,7 @@ def _execution_config(clips: int) -> "ExecutionConfig":
     return run.model_copy(update={"scheduler": "synchronous"}) if clips <= FEW else run
 
 
-def _show_answers(predictor: "Predictor", answers: "Sequence[Answer]") -> None:
+def _show_answers(predictor: "Predictor", answers: "Sequence[ClipPrediction]") -> None:
     table = Table("clip", "emotion", title="Probabilities, in %", title_justify="left")
     for column in ("fused", "visual", "acoustic"):
         table.add_column(column, justify="right")
@@ -85,10 +85,10 @@ def _show_answers(predictor: "Predictor", answers: "Sequence[Answer]") -> None:
     for answer in answers:
         for note in answer.notes:
             console.print(f"{answer.path}: {note}", markup=False, highlight=False, soft_wrap=True)
-    for row in predictor.expected:
+    for row in predictor.expected_results:
         if row["modality"] == "fused":
             low, high = row["uar_interval"]
             expected = f"UAR {100 * row['uar']:.1f} % (95 %: {100 * low:.1f} to {100 * high:.1f}), {row['protocol']}"
             console.print(f"Expected performance of this head: {expected}", highlight=False, soft_wrap=True)
-    if predictor.random:
+    if predictor.has_random_weights:
         console.print("Warning: random backbone weights: these predictions mean nothing.", style="bold yellow")

@@ -24,7 +24,7 @@ def _published(models: list[str] | None) -> "dict[str, tuple[WeightFile, ...]]":
     from pipeline.faces import landmarks, networks
 
     face_models = networks.WEIGHT_FILES | landmarks.WEIGHT_FILES
-    files = face_models | {name: (file,) for name, file in backbones.WEIGHT_FILES.items()}
+    files = face_models | {name: (file,) for name, file in backbones.published_weights().items()}
     for name in models or ():
         if name not in files:
             raise ParameterError(f"no weights are published for {name!r}; {suggest(name, files)}")
