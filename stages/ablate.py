@@ -1,17 +1,17 @@
 """Train every row of the table `ablations` on the folds of the first protocol, and compare them in pairs."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.ablation.comparison import compare, smallest_p
+from pipeline.ablation.comparison import compare, minimum_p_value
 from pipeline.ablation.figure import draw_ablation
 from pipeline.ablation.table import override, run_table, write_runs
-from pipeline.base.files import write_text
 from pipeline.base.params import read_section
 from pipeline.evaluation.predictions import protocol_label
+from pipeline.evaluation.schemas import Ablation
 from pipeline.parallel.pool import ExecutionConfig
 from pipeline.training.corpus import open_corpus
+from pipeline.training.data_summary import summarise_data
 from pipeline.training.runs import plan_ablation, read_recipe
 from stages import run_stage
 
@@ -26,12 +26,12 @@ def main() -> None:
     corpus = open_corpus()
     runs = plan_ablation(corpus, recipe.train.seeds)
     tested = run_table(corpus, recipes, runs, read_section("run", ExecutionConfig))
-    figures = write_runs(RESULTS / "ablation.csv", tested, corpus.classes)
-    rows = compare(figures)
+    rows = compare(write_runs(RESULTS / "ablation.csv", tested, corpus.classes))
     first = runs[0].split
     protocol = protocol_label(first.protocol, speakers_shared=first.speakers_shared)
-    summary = corpus.summary() | {"protocol": protocol, "figure": "uar", "rows": rows, "least_p": smallest_p(len(runs))}
-    write_text(RESULTS / "ablation.json", json.dumps(summary, indent=2) + "\n")
+    data = dict(summarise_data(corpus))
+    ablation = Ablation(**data, protocol=protocol, rows=rows, minimum_p=minimum_p_value(len(runs)))
+    ablation.write(RESULTS / "ablation.json")
     draw_ablation(rows, RESULTS / "figures/ablate/ablation.png", title=protocol)
 
 

@@ -3,7 +3,6 @@
 from typing import cast
 
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes
@@ -37,6 +36,8 @@ class Linear(Head):
         layer.weight.zero_()
         layer.bias.copy_(torch.bincount(labels, minlength=len(layer.bias)).log())
         if len(labels.unique()) > 1:
+            from sklearn.linear_model import LogisticRegression  # slow to import
+
             model = LogisticRegression(max_iter=ITERATIONS).fit(features.numpy(), labels.numpy())
             known = torch.from_numpy(model.classes_)
             if len(known) == 2:  # there is one row then: how much speaks for the second class

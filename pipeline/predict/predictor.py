@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from pipeline.embeddings.backbones import BackboneConfig, describe_weights
 from pipeline.embeddings.int8 import find_quantised_model
 from pipeline.embeddings.step import write_tokens
 from pipeline.embeddings.tokens import SOURCES, Source
+from pipeline.evaluation.schemas import HeadlineRow
 from pipeline.faces.crops import FacesConfig
 from pipeline.faces.step import write_faces
 from pipeline.heads.contract import Head
@@ -35,6 +35,7 @@ from pipeline.store.reader import Reader
 from pipeline.store.schemas import PICTURES
 from pipeline.training.answers import predict
 from pipeline.training.checkpoints import Card, load_head
+from pipeline.training.head_file import HeadFile
 
 MODEL = Path("models/head.safetensors")
 ALONE = ExecutionConfig(scheduler="synchronous")
@@ -94,13 +95,10 @@ class Predictor:
         return check((made[part] if part else made)["config"], model, where=f"{self.model}, {modality}")
 
     @property
-    def expected(self) -> list[dict[str, Any]]:
-        """The cross-validated figures that stand beside the head, by protocol and modality; none for a head alone."""
-        card = self.model.with_suffix(".json")
-        if not card.is_file():
-            return []
-        told: list[dict[str, Any]] = json.loads(card.read_text(encoding="utf-8"))["expected"]
-        return told
+    def expected(self) -> list[HeadlineRow]:
+        """The cross-validated scores of the head's recipe, by protocol and answer; empty without a file beside it."""
+        path = self.model.with_suffix(".json")
+        return HeadFile.read(path).expected if path.is_file() else []
 
     @property
     def random(self) -> bool:

@@ -1,7 +1,7 @@
-"""Cached embeddings as tensors: clips side by side, a mask where a clip has no token."""
+"""The corpus of a training: the manifest's clips that have tokens, with their embeddings and labels."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,46 +47,27 @@ def usable(clips: Sequence[Clip], visual: FeatureStore, acoustic: FeatureStore) 
 
 VISUAL = Path("data/embeddings/visual.h5")
 ACOUSTIC = Path("data/embeddings/acoustic.h5")
-RANDOM_WEIGHTS = "random backbone weights: these figures show that the pipeline works, and nothing about emotion"
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The clips that can be learned from, with their cached tokens, in the order of the manifest."""
+    """The clips that have tokens, with these, in the order of the manifest."""
 
     clips: list[Clip]
     classes: list[str]
     examples: Examples
-    left_out: list[Exclusion]  # by any stage so far
-    provenance: dict[str, Any]  # by modality: what made the embeddings
-    folder: Path | None = None  # where its files lie, if it was read from files
-
-    def summary(self) -> dict[str, Any]:
-        """Return what every result must say of its data: how much there is, what was left out, whose weights."""
-        weights = {kind: made["weights"]["name"] for kind, made in self.provenance.items()}
-        warning = {"warning": RANDOM_WEIGHTS} if "random" in weights.values() else {}
-        left_out = [asdict(row) for row in self.left_out]
-        return {
-            **warning,
-            "clips": len(self.clips),
-            "left_out": left_out,
-            "lost_modalities": {kind: made["failures"] for kind, made in self.provenance.items()},
-            "classes": self.classes,
-            "weights": weights,
-            "embeddings": {
-                kind: {name: made[name] for name in ("weights", "config", "upstream", "fingerprint")}
-                for kind, made in self.provenance.items()
-            },
-        }
+    left_out: list[Exclusion]  # by this stage and those before
+    provenance: dict[str, Any]  # by modality: settings, weights and code that made the embeddings
+    folder: Path | None = None  # of its files, if it was read from files
 
     @property
     def version(self) -> str:
-        """The short name of what can be learned from it."""
-        data = {kind: made["version"] for kind, made in self.provenance.items()}
+        """The digest of clips, labels and embeddings."""
+        data = {modality: origin["version"] for modality, origin in self.provenance.items()}
         return digest([data, [[clip.clip_id, clip.emotion] for clip in self.clips]])
 
     def part(self, clips: Sequence[Clip]) -> Examples:
-        """Return the examples of some of the clips."""
+        """Return the examples of the given clips."""
         position = {clip.clip_id: index for index, clip in enumerate(self.clips)}
         return self.examples.take(torch.tensor([position[clip.clip_id] for clip in clips]))
 

@@ -1,6 +1,5 @@
 """The command `fdan`: the results as a table, files described, and every mistake one line and exit status 1."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from report_samples import evaluation
 from typer.testing import CliRunner, Result
 
 from pipeline.cli.main import app
 from pipeline.evaluation.predictions import Prediction
-from pipeline.evaluation.scores import evaluate
 from pipeline.store.writer import open_writer
 
 
@@ -61,14 +60,13 @@ def write_results(folder: Path, *, name: str = "folds", **changes: Any) -> None:
         for clip in range(4)
     ]
     left_out = [{"clip_id": "x", "path": "x.mp4", "stage": "corpus", "reason": "is damaged"}]
-    metrics = {"clips": 4, "left_out": left_out, "protocols": evaluate(rows, ["anger", "fear"])}
-    (folder / "results").mkdir()
-    (folder / "results" / "evaluation.json").write_text(json.dumps(metrics | changes))
+    results = evaluation(rows, left_out=left_out, **changes)
+    results.write(folder / "results" / "evaluation.json")
 
 
 def test_without_results_info_names_the_command_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert_one_line(fdan("info"), "evaluation.json is not there", "run: dvc repro")
+    assert_one_line(fdan("info"), "evaluation.json does not exist", "run: dvc repro")
 
 
 def test_with_results_info_shows_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +139,7 @@ def test_the_console_script_ends_with_one_line_on_the_error_stream_and_status_1(
     script = Path(sys.executable).with_name("fdan")
     done = subprocess.run([script, "info"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: results/evaluation.json is not there; run: dvc repro\n"
+    assert done.stderr == "error: results/evaluation.json does not exist; run: dvc repro\n"
 
 
 def test_the_help_is_there_without_loading_what_is_heavy() -> None:

@@ -1,14 +1,13 @@
-"""Say what files hold, and what the results are."""
+"""`fdan info`: the results, or the content of a file."""
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.base.errors import StoreError, exit_with_message
+from pipeline.base.errors import exit_with_message
 from pipeline.cli.console import console
 
 RESULTS = Path("results")
@@ -17,7 +16,7 @@ RESULTS = Path("results")
 def info(
     path: Annotated[Path | None, typer.Argument(help="An HDF5 file of this pipeline; without it: the results.")] = None,
 ) -> None:
-    """Say what a file of the pipeline holds and what made it, or show the results of the last `dvc repro`."""
+    """Show the results of the last `dvc repro`, or the content and the origin of an HDF5 file."""
     with exit_with_message():
         if path is None:
             _show_results()
@@ -27,32 +26,20 @@ def info(
 
 def _show_results() -> None:
     from pipeline.evaluation.results import headline
+    from pipeline.evaluation.schemas import Evaluation
 
-    path = RESULTS / "evaluation.json"
-    try:
-        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        title = f"{metrics['clips']} clips, {len(metrics['left_out'])} left out; test parts, in %"
-        rows = headline(metrics)
-    except FileNotFoundError:
-        raise StoreError(f"{path} is not there; run: dvc repro") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{path} is damaged or of another version ({error!r}); run: dvc repro --force evaluate"
-        ) from error
+    evaluation = Evaluation.read(RESULTS / "evaluation.json")
+    title = f"{evaluation.clips} clips, {len(evaluation.left_out)} left out; test parts, in %"
     table = Table("protocol", "modality", title=title, title_justify="left")
     for column in ("WAR", "UAR", "95 % interval of UAR", "baseline UAR"):
         table.add_column(column, justify="right")
-    for row in rows:
-        low, high = row["uar_interval"]
-        figures = [
-            f"{100 * row['war']:.1f}",
-            f"{100 * row['uar']:.1f}",
-            f"{100 * low:.1f} to {100 * high:.1f}",
-        ]
-        table.add_row(escape(row["protocol"]), row["modality"], *figures, f"{100 * row['baseline_uar']:.1f}")
+    for row in headline(evaluation):
+        low, high = row.uar_interval
+        scores = f"{100 * row.war:.1f}", f"{100 * row.uar:.1f}", f"{100 * low:.1f} to {100 * high:.1f}"
+        table.add_row(escape(row.protocol), row.modality, *scores, f"{100 * row.baseline_uar:.1f}")
     console.print(table)
-    if "warning" in metrics:
-        console.print(f"Warning: {metrics['warning']}.", style="bold yellow", highlight=False)
+    if evaluation.warning is not None:
+        console.print(f"Warning: {evaluation.warning}.", style="bold yellow", highlight=False)
     console.print(f"Report: {(RESULTS / 'report.html').resolve()}", highlight=False, soft_wrap=True, markup=False)
 
 

@@ -86,9 +86,9 @@ def _show_answers(predictor: "Predictor", answers: "Sequence[Answer]") -> None:
         for note in answer.notes:
             console.print(f"{answer.path}: {note}", markup=False, highlight=False, soft_wrap=True)
     for row in predictor.expected:
-        if row["modality"] == "fused":
-            low, high = row["uar_interval"]
-            told = f"UAR {100 * row['uar']:.1f} % (95 %: {100 * low:.1f} to {100 * high:.1f}), {row['protocol']}"
+        if row.modality == "fused":
+            low, high = row.uar_interval
+            told = f"UAR {100 * row.uar:.1f} % (95 %: {100 * low:.1f} to {100 * high:.1f}), {row.protocol}"
             console.print(f"To be expected of this head: {told}", highlight=False, soft_wrap=True)
     if predictor.random:
         console.print("Warning: random backbone weights: these answers mean nothing.", style="bold yellow")
