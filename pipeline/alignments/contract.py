@@ -1,8 +1,7 @@
-"""Pulling two modalities together: alignments behind one contract, and the weight that grows with training.
+"""The contract of alignments, and their configuration.
 
-An alignment is a function of two feature batches (n, D), (m, D) and their class weights (n, C), (m, C); it
-returns a scalar. A row whose class weights are all 0 is no sample: so a clip that lacks a modality takes no part.
-A table entry is a builder: called with the section's configuration, it returns the alignment.
+An alignment takes two feature batches (n, D) and (m, D) and their class weights (n, C) and (m, C), and returns a
+scalar, which training minimises. It ignores rows whose class weights are all 0: clips without the modality.
 """
 
 from collections.abc import Callable
@@ -22,22 +21,22 @@ class AlignmentConfig(Config):
 
     name: str = "lmmd"
     weight: float = Field(0.1, ge=0)
-    gamma: float = Field(10.0, ge=0)  # how fast the weight grows to its full size; see `progress_weight`
+    gamma: float = Field(10.0, ge=0)  # how fast the weight grows during training; see `schedule.py`
     kernel_mul: float = Field(2.0, gt=1)
     kernel_num: int = Field(5, ge=1)
     normalise: Literal["common", "all"] = "common"
-    visual_labels: Literal["given", "predicted"] = "given"  # predicted: the probabilities that the head gives by then
+    visual_labels: Literal["given", "predicted"] = "given"  # predicted: the head's current probabilities
     acoustic_labels: Literal["given", "predicted"] = "given"
     layer_weights: tuple[float, ...] = ()  # one for each aligned layer; empty: each counts 1
 
     @field_validator("name")
     @classmethod
-    def _known(cls, value: str) -> str:
-        from pipeline.alignments.table import ALIGNMENTS  # here, because each is made from this configuration
+    def _check_name(cls, value: str) -> str:
+        from pipeline.alignments.table import ALIGNMENTS  # each entry imports this module
 
         return check_name(ALIGNMENTS, value, "alignment")
 
 
 def sample_mask(probs: Tensor) -> Tensor:
-    """Return 1 for each row that is a sample, 0 for one without any class weight: (n,)."""
+    """Return 1 for each row with a class weight, 0 for the others: (n,)."""
     return (probs.sum(1) > 0).to(probs.dtype)

@@ -1,3 +1,3 @@
-"""Scores by clip, intervals over speakers, calibration, projections, attention; the stage `evaluate`."""
+"""Scores by clip, intervals over speakers, calibration, t-SNE, attention, files of results; the stage `evaluate`."""
 
-__all__ = ["calibration", "figures", "intervals", "predictions", "projections", "results", "scores"]
+__all__ = ["calibration", "figures", "intervals", "predictions", "projections", "results", "schemas", "scores"]

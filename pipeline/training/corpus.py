@@ -17,20 +17,22 @@ from pipeline.store.features import FeatureStore
 def load_examples(
     clips: Sequence[Clip], classes: Sequence[str], visual: FeatureStore, acoustic: FeatureStore
 ) -> Examples:
-    """Return the clips in the order given."""
+    """Return the clips in the given order as examples."""
     clip_ids = [clip.clip_id for clip in clips]
     labels = torch.tensor([classes.index(clip.emotion) for clip in clips])
     return Examples(load_tokens(visual, clip_ids), load_tokens(acoustic, clip_ids), labels)
 
 
-def usable(clips: Sequence[Clip], visual: FeatureStore, acoustic: FeatureStore) -> tuple[list[Clip], list[Exclusion]]:
-    """Return the clips that have at least one token, and the others with the reason why they have none."""
+def select_usable(
+    clips: Sequence[Clip], visual: FeatureStore, acoustic: FeatureStore
+) -> tuple[list[Clip], list[Exclusion]]:
+    """Return the clips with at least one token, and the others with the reason."""
     for store in (visual, acoustic):
         for clip in clips:
             if store.reader.media_sha256.get(clip.clip_id, clip.sha256) != clip.sha256:
-                raise StoreError(f"{store.reader.path} holds {clip.clip_id} as it was before; run: dvc repro")
+                raise StoreError(f"{store.reader.path} holds an earlier version of {clip.clip_id}; run: dvc repro")
     excluded = dict[str, str](visual.attributes["excluded"]) | dict(acoustic.attributes["excluded"])
-    filled = {clip_id for store in (visual, acoustic) for clip_id in store.clips_with_tokens()} - excluded.keys()
+    with_tokens = {clip_id for store in (visual, acoustic) for clip_id in store.clips_with_tokens()} - excluded.keys()
     failed = dict[str, str](visual.attributes["failures"]) | dict(acoustic.attributes["failures"]) | excluded
     left_out = [
         Exclusion(
@@ -40,9 +42,9 @@ def usable(clips: Sequence[Clip], visual: FeatureStore, acoustic: FeatureStore) 
             failed.get(clip.clip_id, "neither a face nor sound was found in it"),
         )
         for clip in clips
-        if clip.clip_id not in filled
+        if clip.clip_id not in with_tokens
     ]
-    return [clip for clip in clips if clip.clip_id in filled], left_out
+    return [clip for clip in clips if clip.clip_id in with_tokens], left_out
 
 
 VISUAL = Path("data/embeddings/visual.h5")
@@ -75,13 +77,13 @@ class Corpus:
 def open_corpus(folder: Path = Path()) -> Corpus:
     """Read the manifest and both stores of a repository."""
     stores = {"visual": FeatureStore(folder / VISUAL), "acoustic": FeatureStore(folder / ACOUSTIC)}
-    clips, left_out = usable(read_rows(folder / MANIFEST, Clip), stores["visual"], stores["acoustic"])
+    clips, left_out = select_usable(read_rows(folder / MANIFEST, Clip), stores["visual"], stores["acoustic"])
     left_out = [*read_rows(folder / EXCLUSIONS, Exclusion), *left_out]
     classes = sorted({clip.emotion for clip in clips})
     names = ("config", "weights", "upstream", "fingerprint", "failures")
     provenance = {
-        kind: {name: store.attributes[name] for name in names} | {"version": store.reader.version}
-        for kind, store in stores.items()
+        modality: {name: store.attributes[name] for name in names} | {"version": store.reader.version}
+        for modality, store in stores.items()
     }
     return Corpus(
         clips,

@@ -1,4 +1,4 @@
-"""What a training run is made of: its recipe, its losses, what a head says, what comes of it."""
+"""The recipe of a training run, and its result."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,14 +24,14 @@ class TrainConfig(Config):
     warmup: float = Field(0.1, ge=0, lt=1)  # the share of the steps over which the learning rate grows
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     gradient_norm: float = Field(1.0, gt=0)  # gradients are scaled down to this
-    class_weights: Literal["none", "balanced"] = "none"  # balanced: each class counts alike, however rare
+    class_weights: Literal["none", "balanced"] = "none"  # balanced: rare classes count as much as frequent ones
     patience: int | None = Field(None, ge=1)  # stop after so many epochs without a better UAR on validation
     seeds: tuple[int, ...] = Field((0,), min_length=1)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that shapes a training run, but for the data and the seed."""
+    """All settings of a training run but the seed."""
 
     head: HeadConfig
     alignment: AlignmentConfig
@@ -40,7 +40,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Trained:
-    """A head at its best epoch, and how it came there."""
+    """A head at its best epoch, and its training curve."""
 
     head: Head
     curve: list[Epoch]
@@ -48,7 +48,7 @@ class Trained:
 
 
 def build_head(config: HeadConfig, examples: Examples, classes: int) -> Head:
-    """Return an untrained head that fits the examples."""
+    """Return an untrained head for the shapes of the examples."""
     shapes = Shapes(examples.visual.values.shape[-1], examples.acoustic.values.shape[-1], classes)
     head: Head = lookup(HEADS, config.name, "head")(config, shapes)
     return head

@@ -214,5 +214,5 @@ def test_worker_refuses_other_embeddings_than_those_of_the_parent(tmp_path: Path
     with pytest.raises(StoreError, match=r"holds other clips or embeddings on .* than where training was started"):
         training_runs._read_once(tmp_path, "another")
     write("2")  # of media that the manifest does not list
-    with pytest.raises(StoreError, match=r"visual.h5 holds a as it was before; run: dvc repro"):
+    with pytest.raises(StoreError, match=r"visual.h5 holds an earlier version of a; run: dvc repro"):
         open_corpus(tmp_path)
