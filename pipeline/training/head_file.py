@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.evaluation.schemas import HeadlineRow, ResultFile
+from pipeline.evaluation.result_file import ResultFile
+from pipeline.evaluation.schemas import HeadlineRow
 from pipeline.training.checkpoints import Card
 
 

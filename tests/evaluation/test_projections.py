@@ -42,14 +42,14 @@ def tokens(count: int, length: int, width: int, missing: int | None = None) -> T
     )
 
 
-def explored(corpus: Corpus, run: FoldRun, predictions: list[Prediction], models: Path) -> Exploration:
+def explore_run(corpus: Corpus, run: FoldRun, predictions: list[Prediction], models: Path) -> Exploration:
     """Explore a run as the stage does."""
     of_run = {it.clip_id: it for it in predictions if (it.fold, it.seed) == (run.split.fold, run.seed)}
     answers = [of_run[clip.clip_id] for clip in run.split.test]
     return explore(load_run(corpus, run, models), corpus.part(run.split.test), answers, predictions, corpus.classes)
 
 
-def built(folder: Path, *, name: str = "fdan", count: int = 24) -> tuple[Corpus, FoldRun]:
+def save_run(folder: Path, *, name: str = "fdan", count: int = 24) -> tuple[Corpus, FoldRun]:
     """Return a corpus and a run with `count` test clips, the first without video, and save its head in `folder`."""
     others = [make_clip(f"x{n}", emotion=CLASSES[n % 2], speaker=f"x{n // 2}") for n in range(4)]
     clips = [make_clip(f"c{n:02}", emotion=CLASSES[n % 2], speaker=f"s{n % 4}") for n in range(count)]
@@ -113,9 +113,9 @@ def test_similar_clips_are_close_and_missing_clips_have_no_point() -> None:
 
 
 def test_exploration_matches_the_predictions_of_the_head(tmp_path: Path) -> None:
-    corpus, run = built(tmp_path)
+    corpus, run = save_run(tmp_path)
     predictions = predict_runs(corpus, [run], tmp_path)
-    result = explored(corpus, run, predictions, tmp_path)
+    result = explore_run(corpus, run, predictions, tmp_path)
     assert [row.clip_id for row in result.clips] == [clip.clip_id for clip in corpus.clips]
     expected = {it.clip_id: CLASSES[it.predicted_class("fused")] for it in predictions}
     assert {row.clip_id: row.predicted for row in result.clips} == expected
@@ -124,20 +124,20 @@ def test_exploration_matches_the_predictions_of_the_head(tmp_path: Path) -> None
     assert {row.clip_id for row in result.mistakes} == {
         it.clip_id for it in predictions if it.predicted_class("fused") != it.truth
     }
-    assert result == explored(corpus, run, predictions, tmp_path)
+    assert result == explore_run(corpus, run, predictions, tmp_path)
 
 
 def test_long_test_parts_are_subsampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    corpus, run = built(tmp_path)
+    corpus, run = save_run(tmp_path)
     monkeypatch.setattr(projections, "PROJECTED_CLIPS", 10)
     monkeypatch.setattr(projections, "ATTENTION_CLIPS", 6)
-    result = explored(corpus, run, predict_runs(corpus, [run], tmp_path), tmp_path)
+    result = explore_run(corpus, run, predict_runs(corpus, [run], tmp_path), tmp_path)
     assert (len(result.clips), result.test_clips) == (10, 24)
     assert len(result.attention) == 6
 
 
 def test_attention_equals_that_of_the_head_with_frames_in_rows(tmp_path: Path) -> None:
-    corpus, run = built(tmp_path)
+    corpus, run = save_run(tmp_path)
     head = FdanHead(HeadConfig(width=8), Shapes(6, 5, 2)).eval()
     predictions = predict_runs(corpus, [run], tmp_path)
     by_clip = {row.clip_id: row for row in attention(head, corpus.examples, predictions, CLASSES)}
@@ -166,7 +166,7 @@ def test_tokens_of_one_picture_share_a_row_and_long_clips_are_binned() -> None:
 
 @pytest.mark.parametrize("name", ["concat", "visual", "majority"])
 def test_explore_accepts_any_head(tmp_path: Path, name: str) -> None:
-    corpus, run = built(tmp_path, name=name)
-    result = explored(corpus, run, predict_runs(corpus, [run], tmp_path), tmp_path)
+    corpus, run = save_run(tmp_path, name=name)
+    result = explore_run(corpus, run, predict_runs(corpus, [run], tmp_path), tmp_path)
     assert result.attention == []
     assert all(row.after.acoustic for row in result.clips)

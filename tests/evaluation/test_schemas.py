@@ -15,8 +15,9 @@ from report_samples import ablation, evaluation, exploration, predictions
 from pipeline.base.errors import StoreError
 from pipeline.base.provenance import ROOT
 from pipeline.evaluation import schemas
+from pipeline.evaluation.result_file import ResultFile
 from pipeline.evaluation.results import headline, summarise
-from pipeline.evaluation.schemas import Ablation, Evaluation, Exploration, Metrics, ResultFile
+from pipeline.evaluation.schemas import Ablation, Evaluation, Exploration, Metrics
 from pipeline.training.head_file import HeadFile
 
 SAMPLES: list[ResultFile] = [evaluation(), ablation(), exploration(predictions())]
