@@ -33,7 +33,7 @@ from pipeline.training.corpus import ACOUSTIC, VISUAL, open_corpus
 from pipeline.training.losses import alignment_losses, classification_loss
 from pipeline.training.recipe import Recipe, build_head
 from pipeline.training.replicas import Replica, train_together
-from pipeline.training.runs import TOGETHER, plan_runs, read_recipe
+from pipeline.training.runs import GROUP_SIZE, plan_runs, read_recipe
 
 # A corpus of SAVEE's size: 4 speakers, 16 faces and 4 spectrogram windows per clip, embedded by a ResNet-34.
 CLIPS, SPEAKERS, CLASSES, FACES, WINDOWS, WIDTH = 480, 4, 7, 16, 4, 512
@@ -66,18 +66,18 @@ def _epochs(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
         target="",
     )
     together = end_to_end(
-        f"an epoch of the head on cached tokens, as folds train: {TOGETHER} together on each core",
+        f"an epoch of the head on cached tokens, as folds train: {GROUP_SIZE} together on each core",
         fast=partial(_spread, pool, recipe, cores, validated=False),
         target=">= 500",
     )
-    return [times(alone, steps), times(together, steps * cores * TOGETHER)]
+    return [times(alone, steps), times(together, steps * cores * GROUP_SIZE)]
 
 
 def _batched(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
     """Time replicas that train together against a plain loop and against the machine's matrix product."""
-    replicas = cores * TOGETHER
+    replicas = cores * GROUP_SIZE
     batched = ratio(
-        f"replica-epochs a second, {TOGETHER} replicas together on each core",
+        f"replica-epochs a second, {GROUP_SIZE} replicas together on each core",
         partial(_plain, recipe, cores),
         partial(_spread, pool, recipe, cores),
         against="a plain loop of PyTorch over one replica, on all cores",
@@ -85,7 +85,7 @@ def _batched(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
         runs=3,
     )
     share = ratio(
-        f"operations a second, {TOGETHER} replicas together on each core",
+        f"operations a second, {GROUP_SIZE} replicas together on each core",
         partial(_each, pool, _multiply, range(cores)),
         partial(_spread, pool, recipe, cores),
         against="the product of two matrices of 4096 x 4096 on each core",
@@ -102,7 +102,7 @@ def _accelerated(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
     if not torch.cuda.is_available():
         return []
     figure = ratio(
-        f"replica-epochs a second, {TOGETHER} replicas together in each of {cores} processes, "
+        f"replica-epochs a second, {GROUP_SIZE} replicas together in each of {cores} processes, "
         f"on {torch.cuda.get_device_name()}",
         partial(_plain, recipe, cores),
         partial(_spread, pool, recipe, cores, device="cuda"),
@@ -110,7 +110,7 @@ def _accelerated(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
         target=">= 20",
         runs=3,
     )
-    return [times(figure, cores * TOGETHER)]
+    return [times(figure, cores * GROUP_SIZE)]
 
 
 def _table() -> Figure:
@@ -168,7 +168,7 @@ def _together(recipe: Recipe, seeds: list[int], *, validated: bool = True, devic
 
 def _spread(pool: Pool, recipe: Recipe, cores: int, *, validated: bool = True, device: str = "cpu") -> None:
     """Train a group of replicas in each process."""
-    seeds = [list(range(core * TOGETHER, (core + 1) * TOGETHER)) for core in range(cores)]
+    seeds = [list(range(core * GROUP_SIZE, (core + 1) * GROUP_SIZE)) for core in range(cores)]
     _each(pool, partial(_together, recipe, validated=validated, device=device), seeds)
 
 

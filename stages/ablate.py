@@ -1,17 +1,17 @@
 """Train each row of `ablations` on the folds of the first protocol, and compare each row with the reference."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.ablation.comparison import compare, smallest_p
+from pipeline.ablation.comparison import compare, minimum_p_value
 from pipeline.ablation.figure import draw_ablation
 from pipeline.ablation.table import override, run_table, write_runs
-from pipeline.base.files import write_text
 from pipeline.base.params import read_section
 from pipeline.evaluation.predictions import protocol_label
+from pipeline.evaluation.schemas import Ablation
 from pipeline.parallel.pool import ExecutionConfig
 from pipeline.training.corpus import open_corpus
+from pipeline.training.data_summary import summarise_data
 from pipeline.training.runs import plan_ablation, read_recipe
 from stages import run_stage
 
@@ -25,13 +25,13 @@ def main() -> None:
     recipes = {row: override(recipe, overrides, row=row) for row, overrides in table.items()}
     corpus = open_corpus()
     runs = plan_ablation(corpus, recipe.train.seeds)
-    results = run_table(corpus, recipes, runs, read_section("run", ExecutionConfig))
-    scores = write_runs(RESULTS / "ablation.csv", results, corpus.classes)
-    rows = compare(scores)
-    split = runs[0].split
-    protocol = protocol_label(split.protocol, speakers_shared=split.speakers_shared)
-    summary = corpus.summary() | {"protocol": protocol, "figure": "uar", "rows": rows, "least_p": smallest_p(len(runs))}
-    write_text(RESULTS / "ablation.json", json.dumps(summary, indent=2) + "\n")
+    tested = run_table(corpus, recipes, runs, read_section("run", ExecutionConfig))
+    rows = compare(write_runs(RESULTS / "ablation.csv", tested, corpus.classes))
+    first = runs[0].split
+    protocol = protocol_label(first.protocol, speakers_shared=first.speakers_shared)
+    data = dict(summarise_data(corpus))
+    ablation = Ablation(**data, protocol=protocol, rows=rows, minimum_p=minimum_p_value(len(runs)))
+    ablation.write(RESULTS / "ablation.json")
     draw_ablation(rows, RESULTS / "figures/ablate/ablation.png", title=protocol)
 
 

@@ -1,19 +1,20 @@
-"""Evaluate the heads of all protocols on their test parts."""
+"""Read the test parts, once, and score the heads of every protocol on them."""
 
-import json
 from pathlib import Path
 
 from data_manifest.splits.protocols import ProtocolConfig
-from pipeline.base.files import write_text
 from pipeline.base.params import read_section
 from pipeline.base.provenance import code_version
-from pipeline.evaluation.figures import draw_confusion, draw_embedding, draw_reliability, draw_spread
-from pipeline.evaluation.predictions import MODALITIES, protocol_label, write_confusion, write_predictions
+from pipeline.evaluation.figures import draw_confusion, draw_projection, draw_reliability, draw_spread
+from pipeline.evaluation.predictions import protocol_label, write_confusion, write_predictions
 from pipeline.evaluation.projections import explore
-from pipeline.evaluation.results import headline, summary
+from pipeline.evaluation.results import headline, summarise
+from pipeline.evaluation.schemas import Evaluation
 from pipeline.evaluation.scores import evaluate
 from pipeline.training.checkpoints import load_head
 from pipeline.training.corpus import open_corpus
+from pipeline.training.data_summary import summarise_data
+from pipeline.training.head_file import HeadFile
 from pipeline.training.held_out import load_run, predict_runs
 from pipeline.training.runs import plan_runs, read_recipe
 from stages import run_stage
@@ -24,31 +25,30 @@ MODELS = Path("models")
 
 
 def main() -> None:
-    """Write tables and figures of results, data for the report, and the expected performance of `models/head`."""
+    """Write the tables and figures of the results, the data of the report's figures, and `models/head.json`."""
     corpus = open_corpus()
     runs = plan_runs(corpus.clips, read_section("protocols", dict[str, ProtocolConfig]), read_recipe().train.seeds)
     predictions = predict_runs(corpus, runs, MODELS)
     protocols = evaluate(predictions, corpus.classes)
-    metrics = corpus.summary() | {"code": code_version(explore), "protocols": protocols}
-    write_text(RESULTS / "evaluation.json", json.dumps(metrics, indent=2) + "\n")
-    write_text(RESULTS / "metrics.json", json.dumps(summary(metrics), indent=2) + "\n")
-    _, card = load_head(MODELS / "head.safetensors")
-    expected = {"expected": headline(metrics)} | {it: metrics[it] for it in ("warning",) if it in metrics}
-    write_text(MODELS / "head.json", json.dumps(card.model_dump(mode="json") | expected, indent=2) + "\n")
+    data = dict(summarise_data(corpus))
+    evaluation = Evaluation(**data, code_version=code_version(explore), protocols=protocols)
+    evaluation.write(RESULTS / "evaluation.json")
+    summarise(evaluation).write(RESULTS / "metrics.json")
+    card = dict(load_head(MODELS / "head.safetensors")[1])
+    HeadFile(**card, warning=evaluation.warning, expected=headline(evaluation)).write(MODELS / "head.json")
     write_predictions(RESULTS / "predictions.csv", predictions, corpus.classes)
-    first_run = runs[0]
-    name = first_run.split.protocol
+    first = runs[0]
+    name = first.split.protocol
     write_confusion(RESULTS / "confusion.csv", [it for it in predictions if it.protocol == name], corpus.classes)
-    scores = protocols[name]
-    title = protocol_label(name, speakers_shared=first_run.split.speakers_shared)
-    draw_confusion(scores, corpus.classes, MODALITIES, FIGURES / "confusion.png", title=title)
-    draw_reliability(scores, FIGURES / "reliability.png", title=title)
+    title = protocol_label(name, speakers_shared=first.split.speakers_shared)
+    draw_confusion(protocols[name], corpus.classes, FIGURES / "confusion.png", title=title)
+    draw_reliability(protocols[name], FIGURES / "reliability.png", title=title)
     draw_spread(protocols, FIGURES / "spread.png")
-    first_predictions = predictions[: len(first_run.split.test)]  # predictions are in the order of the runs
-    head, test_part = load_run(corpus, first_run, MODELS), corpus.part(first_run.split.test)
-    explored = explore(head, test_part, first_predictions, predictions, corpus.classes)
-    write_text(RESULTS / "explore.json", json.dumps(explored) + "\n")
-    draw_embedding(explored, corpus.classes, FIGURES / "tsne.png")
+    answers = predictions[: len(first.split.test)]  # those of the first run come first
+    head, test = load_run(corpus, first, MODELS), corpus.part(first.split.test)
+    exploration = explore(head, test, answers, predictions, corpus.classes)
+    exploration.write(RESULTS / "explore.json", indent=None)
+    draw_projection(exploration, corpus.classes, FIGURES / "tsne.png")
 
 
 if __name__ == "__main__":

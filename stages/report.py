@@ -1,10 +1,10 @@
-"""Write the report: one page with all results, and the figures that no other stage draws."""
+"""Gather the results on one page, and draw the figures of it that no other stage draws."""
 
-import json
 from pathlib import Path
 
 from pipeline.base.files import write_text
 from pipeline.base.params import read_params
+from pipeline.evaluation.schemas import Ablation, Evaluation, Exploration
 from pipeline.report.extraction_summary import summarise_extraction
 from pipeline.report.figures import draw_attention, draw_curves, draw_extraction, draw_mistakes
 from pipeline.report.page import Results, render_report
@@ -17,7 +17,7 @@ from stages import run_stage
 RESULTS = Path("results")
 FIGURES = RESULTS / "figures"
 REPORT_FIGURES = FIGURES / "report"
-STAGE_OF_FIGURE = {
+FIGURE_STAGES = {  # figure: the stage that draws it
     "ablation": "ablate",
     "attention": "report",
     "curves": "report",
@@ -32,24 +32,23 @@ STAGE_OF_FIGURE = {
 
 def main() -> None:
     """Write `results/report.html`, and the figures of curves, attention, mistakes and extraction."""
-    metrics, ablation, explored = (
-        json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("evaluation", "ablation", "explore")
-    )
+    evaluation = Evaluation.read(RESULTS / "evaluation.json")
+    ablation = Ablation.read(RESULTS / "ablation.json")
+    exploration = Exploration.read(RESULTS / "explore.json")
     faces = Reader("data/faces.h5", schema=FACES)
     windows = Reader("data/spectrograms.h5", schema=WINDOWS)
     for modality, pictures in (("visual", faces), ("acoustic", windows)):
-        pictures.require_match(metrics["embeddings"][modality]["upstream"]["version"])
+        pictures.require_match(evaluation.embeddings[modality].upstream["version"])
     thumbnails = Thumbnails(faces, windows)
-    extraction = summarise_extraction(faces, metrics)
-    curves = Curves.read(RESULTS / "curves/runs.csv", next(iter(metrics["protocols"])))
+    extraction = summarise_extraction(faces, evaluation)
+    curves = Curves.read(RESULTS / "curves/runs.csv", next(iter(evaluation.protocols)))
     draw_curves(curves, REPORT_FIGURES / "curves.png")
-    draw_attention(explored["attention"], REPORT_FIGURES / "attention.png")
-    draw_mistakes(explored["mistakes"], thumbnails, REPORT_FIGURES / "mistakes.png")
+    draw_attention(exploration.attention, REPORT_FIGURES / "attention.png")
+    draw_mistakes(exploration.mistakes, thumbnails, REPORT_FIGURES / "mistakes.png")
     draw_extraction(extraction, REPORT_FIGURES / "extraction.png")
-    figures = {name: (FIGURES / stage / f"{name}.png").read_bytes() for name, stage in STAGE_OF_FIGURE.items()}
-    tracked_params = {name: values for name, values in read_params().items() if name != "run"}
-    results = Results(metrics, ablation, explored, extraction, curves, figures, tracked_params)
+    figures = {name: (FIGURES / stage / f"{name}.png").read_bytes() for name, stage in FIGURE_STAGES.items()}
+    tracked = {name: values for name, values in read_params().items() if name != "run"}
+    results = Results(evaluation, ablation, exploration, extraction, curves, figures, tracked)
     write_text(RESULTS / "report.html", render_report(results, thumbnails))
 
 

@@ -1,4 +1,4 @@
-"""Training one head by itself."""
+"""Training a single head."""
 
 import torch
 
@@ -11,10 +11,10 @@ from pipeline.training.replicas import Replica, train_together
 def train(
     recipe: Recipe, training: Examples, validation: Examples | None, *, classes: int, seed: int, epochs: int = 0
 ) -> Trained:
-    """Return the head; clips of both parts have as many tokens."""
+    """Train a head; all clips must have the same number of tokens."""
     parts = [training] if validation is None else [training, validation]
-    visual = Tokens(*(torch.cat(them) for them in zip(*(it.visual[:3] for it in parts), strict=True)))
-    acoustic = Tokens(*(torch.cat(them) for them in zip(*(it.acoustic[:3] for it in parts), strict=True)))
+    visual = Tokens(*(torch.cat(column) for column in zip(*(it.visual[:3] for it in parts), strict=True)))
+    acoustic = Tokens(*(torch.cat(column) for column in zip(*(it.acoustic[:3] for it in parts), strict=True)))
     examples = Examples(visual, acoustic, torch.cat([it.labels for it in parts]))
     first, rest = torch.arange(len(examples)).split([len(training), len(examples) - len(training)])
     replica = Replica(recipe, first, None if validation is None else rest, seed)

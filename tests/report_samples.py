@@ -1,4 +1,4 @@
-"""A page's worth of results, synthesised: four clips of two emotions, or thousands."""
+"""Synthetic results for the report: four clips of two emotions, or thousands."""
 
 import io
 from pathlib import Path
@@ -8,7 +8,16 @@ import numpy as np
 from PIL import Image
 
 from pipeline.evaluation.predictions import Prediction
-from pipeline.evaluation.projections import answer_row, worst
+from pipeline.evaluation.projections import clip_answer, most_confident_mistakes
+from pipeline.evaluation.schemas import (
+    Ablation,
+    AblationRow,
+    ClipAttention,
+    Evaluation,
+    Exploration,
+    ModalityPoints,
+    ProjectedClip,
+)
 from pipeline.evaluation.scores import evaluate
 from pipeline.report.extraction_summary import summarise_extraction
 from pipeline.report.page import Results, render_report
@@ -29,13 +38,13 @@ EMBEDDINGS = {
 
 
 def smooth(seed: int, px: int = 64) -> np.ndarray:
-    """Return a picture (px, px, 3) that is as hard to pack as a photograph."""
+    """Return a picture (px, px, 3) that compresses as badly as a photograph."""
     coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((px, px), Image.Resampling.BICUBIC))
 
 
 def write_stores(folder: Path, clip_ids: list[str], *, without_face: str = "") -> Thumbnails:
-    """Write faces and spectrograms, three of each a clip, and return what shows them."""
+    """Write three faces and three windows for each clip, and return their thumbnails."""
     faces, sounds = folder / "faces.h5", folder / "spectrograms.h5"
     no_faces = ClipFaces.empty()
     with open_writer(faces, like=to_columns(no_faces), attributes={"schema": FACES.name}) as writer:
@@ -65,26 +74,26 @@ def _faces(number: int) -> ClipFaces:
     )
 
 
-def prediction(protocol: str, clip: int, chosen: int, *, shared: bool = False, name: str = "c") -> Prediction:
-    """Return what was said of a clip: they show anger and fear, two by two, and lie in folds 0 and 1 by turns."""
-    values = [0.9, 0.1] if chosen == 0 else [0.1, 0.9]
-    said: dict[str, list[float] | None] = {
+def prediction(protocol: str, clip: int, predicted: int, *, shared: bool = False, name: str = "c") -> Prediction:
+    """Return a prediction; clips show anger and fear, two by two, and alternate between folds 0 and 1."""
+    values = [0.9, 0.1] if predicted == 0 else [0.1, 0.9]
+    probabilities: dict[str, list[float] | None] = {
         "visual": None,
         "acoustic": values,
         "fused": values,
         "video_only": None,
         "audio_only": values,
     }
-    return Prediction(protocol, shared, clip % 2, 0, f"{name}{clip}", f"s{clip % 20}", clip // 2 % 2, said)
+    return Prediction(protocol, shared, clip % 2, 0, f"{name}{clip}", f"s{clip % 20}", clip // 2 % 2, probabilities)
 
 
 def predictions(clips: int = 4, name: str = "c") -> list[Prediction]:
-    """Return those of two protocols: folds are right on 3 of 4, random on all."""
+    """Return predictions for two protocols: folds is right on 3 of 4 clips, random on all."""
     rows = [prediction("folds", clip, [0, 0, 1, 0][clip % 4], name=name) for clip in range(clips)]
     return rows + [prediction("random", clip, clip // 2 % 2, shared=True, name=name) for clip in range(clips)]
 
 
-def metrics(told: list[Prediction] | None = None, **changes: Any) -> dict[str, Any]:
+def evaluation(tested: list[Prediction] | None = None, **changes: Any) -> Evaluation:
     """Return what the stage evaluate writes."""
     values = {
         "clips": 4,
@@ -93,38 +102,54 @@ def metrics(told: list[Prediction] | None = None, **changes: Any) -> dict[str, A
         "classes": CLASSES,
         "weights": {"visual": "imagenet", "acoustic": "imagenet"},
         "embeddings": EMBEDDINGS,
-        "code": "c0de" * 16,
-        "protocols": evaluate(told or predictions(), CLASSES),
+        "code_version": "c0de" * 16,
+        "protocols": evaluate(tested or predictions(), CLASSES),
     }
-    return values | changes
+    return Evaluation.model_validate(values | changes)
 
 
-def ablation(row: str = "less") -> dict[str, Any]:
-    """Return what the stage ablate writes: a row that is worse, and surely so before correction."""
-    full = {"row": "full", "runs": 2, "mean": 0.75, "sd": 0.125, "difference": 0.0, "p": None, "p_holm": None}
-    less = {"row": row, "runs": 1, "mean": 0.5, "sd": None, "difference": -0.25, "p": 0.04, "p_holm": 0.08}
-    intervals = [{"interval_95": [0.0, 0.0]}, {"interval_95": [-0.375, -0.125]}]
-    rows = [one | two for one, two in zip((full, less), intervals, strict=True)]
-    return {"protocol": "folds", "least_p": 0.5, "rows": rows}
+def ablation(row: str = "less") -> Ablation:
+    """Return what the stage ablate writes: a row that is worse, significantly so before correction only."""
+    full = AblationRow(
+        name="full", runs=2, mean=0.75, sd=0.125, difference=0.0, interval_95=(0.0, 0.0), p=None, p_holm=None
+    )
+    less = AblationRow(
+        name=row, runs=1, mean=0.5, sd=None, difference=-0.25, interval_95=(-0.375, -0.125), p=0.04, p_holm=0.08
+    )
+    data = evaluation().model_dump(exclude={"schema_id", "code_version", "protocols"})
+    return Ablation(**data, protocol="folds", rows=[full, less], minimum_p=0.5)
 
 
-def explored(told: list[Prediction], *, attended: int = 2, places: int = 3) -> dict[str, Any]:
-    """Return what `pipeline.exploration` finds: clips in a grid, attention that rises with the window."""
-    own = [it for it in told if it.protocol == "folds"]
-    clips = [
-        answer_row(it, CLASSES)
-        | {
-            when: {"visual": [float(place % 40), float(place // 40)], "acoustic": [place % 40 + 0.5, place // 40 + 0.5]}
-            for when in ("before", "after")
-        }
-        for place, it in enumerate(own)
+def exploration(tested: list[Prediction], *, attended: int = 2, side: int = 3) -> Exploration:
+    """Return clips in a grid, and for the first `attended` clips attention that rises with the window."""
+    members = [it for it in tested if it.protocol == "folds"]
+    clips = []
+    for number, it in enumerate(members):
+        x, y = float(number % 40), float(number // 40)
+        points = ModalityPoints(visual=(x, y), acoustic=(x + 0.5, y + 0.5))
+        clips.append(ProjectedClip(**dict(clip_answer(it, CLASSES)), before=points, after=points))
+    shares = (np.arange(side * side).reshape(side, side) / side**3).tolist()
+    times = np.linspace(0, 2, side).tolist()
+    attention = [
+        ClipAttention(
+            **dict(clip_answer(it, CLASSES)),
+            frames_s=times,
+            windows_s=times,
+            frames_to_windows=shares,
+            windows_to_frames=shares,
+        )
+        for it in members[:attended]
     ]
-    shares = (np.arange(places * places).reshape(places, places) / places**3).tolist()
-    matrices = {"frames_to_windows": shares, "windows_to_frames": shares}
-    times = {name: np.linspace(0, 2, places).tolist() for name in ("frames_s", "windows_s")}
-    attention = [answer_row(it, CLASSES) | times | matrices for it in own[:attended]]
-    told_of = {"protocol": "folds", "fold": 0, "seed": 0, "tested": len(own)}
-    return {**told_of, "clips": clips, "mistakes": worst(own, CLASSES), "attention": attention}
+    mistakes = most_confident_mistakes(members, CLASSES)
+    return Exploration(
+        protocol="folds",
+        fold=0,
+        seed=0,
+        test_clips=len(members),
+        clips=clips,
+        mistakes=mistakes,
+        attention=attention,
+    )
 
 
 def curves(layers: int = 2) -> Curves:
@@ -141,15 +166,15 @@ def png(px: int = 64) -> bytes:
     return file.getvalue()
 
 
-def render(thumbnails: Thumbnails, told: dict[str, Any], found: dict[str, Any] | None = None, **changes: Any) -> str:
-    """Return the page of these metrics."""
+def render(thumbnails: Thumbnails, results: Evaluation, details: Exploration | None = None, **changes: Any) -> str:
+    """Return the page of an evaluation."""
     parts: dict[str, Any] = {
-        "metrics": told,
+        "evaluation": results,
         "ablation": ablation(),
-        "explored": found or explored(predictions()),
-        "health": summarise_extraction(thumbnails.faces, told),
+        "exploration": details or exploration(predictions()),
+        "extraction": summarise_extraction(thumbnails.faces, results),
         "curves": curves(),
         "figures": dict.fromkeys(FIGURES, png()),
-        "params": {"train": {}, "corpora": {"own": {"adapter": "folder", "root": "x"}}},
+        "params": {"train": {}, "corpora": {"mine": {"adapter": "folder", "root": "x"}}},
     }
     return render_report(Results(**(parts | changes)), thumbnails)

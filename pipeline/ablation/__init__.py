@@ -1,3 +1,3 @@
-"""The ablation table: its rows, their runs, their comparison; the stage `ablate`."""
+"""The ablation table: rows, runs, paired comparison, figure; the stage `ablate`."""
 
 __all__ = ["comparison", "figure", "table"]

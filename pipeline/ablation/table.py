@@ -1,4 +1,4 @@
-"""Does it help? Every row of a table trained on the same folds and seeds, compared in pairs."""
+"""The ablation table: rows that change a recipe, their runs, and the score of every run."""
 
 import csv
 import io
@@ -16,9 +16,9 @@ from pipeline.base.errors import ParameterError
 from pipeline.base.files import write_text
 from pipeline.base.params import check
 from pipeline.base.registry import suggest
-from pipeline.evaluation.intervals import Speakers
+from pipeline.evaluation.intervals import SpeakerBootstrap
 from pipeline.evaluation.predictions import ANSWERS, Prediction, protocol_label
-from pipeline.evaluation.scores import scores
+from pipeline.evaluation.scores import score_predictions
 from pipeline.parallel.pool import ExecutionConfig
 from pipeline.training.corpus import Corpus
 from pipeline.training.held_out import test_runs
@@ -29,7 +29,7 @@ Overrides = Mapping[str, Mapping[str, Any]]
 
 
 def override(recipe: Recipe, overrides: Overrides, *, row: str) -> Recipe:
-    """Return the recipe with some keys of its sections changed; an unknown one is an error that lists the valid."""
+    """Return the recipe with some keys of its sections changed; an unknown key raises and lists the valid ones."""
     sections = {name: getattr(recipe, name) for name in ("head", "alignment", "train")}
     for section, changes in overrides.items():
         if section not in sections:
@@ -40,7 +40,7 @@ def override(recipe: Recipe, overrides: Overrides, *, row: str) -> Recipe:
 
 
 def expand_grid(grid: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return the rows of a grid, as in head.width=128,256: every combination, named by what it changes."""
+    """Return the rows of a grid such as head.width=128,256: every combination, named by the keys that it changes."""
     axes = []
     for text in grid:
         match = re.fullmatch(r"(\w+)\.(\w+)=(.+)", text)
@@ -57,46 +57,47 @@ def expand_grid(grid: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
     return rows
 
 
-Tested = tuple[str, FoldRun, list[Prediction]]
+TestedRun = tuple[str, FoldRun, list[Prediction]]
 
 
 def run_table(
     corpus: Corpus, recipes: Mapping[str, Recipe], runs: Sequence[FoldRun], config: ExecutionConfig
-) -> Iterator[Tested]:
-    """Train every row's recipe on every run, and yield what it says of the run's test part."""
-    jobs = [(row, recipe, planned) for row, recipe in recipes.items() for planned in runs]
-    answers = test_runs(corpus, [(recipe, planned) for _, recipe, planned in jobs], config)
-    for (row, _, planned), told in zip(jobs, answers, strict=True):
-        yield row, planned, told
+) -> Iterator[TestedRun]:
+    """Train every row's recipe on every run, and yield row, run and the predictions for the run's test part."""
+    jobs = [(row, recipe, run) for row, recipe in recipes.items() for run in runs]
+    tested = test_runs(corpus, [(recipe, run) for _, recipe, run in jobs], config)
+    for (row, _, run), predictions in zip(jobs, tested, strict=True):
+        yield row, run, predictions
 
 
 @dataclass(frozen=True)
-class Row:
-    """What came of one row: its runs' UAR, and all its predictions together drawn by speakers, (draws,)."""
+class RowScores:
+    """UAR of one row's fused answers: of every run, and of all predictions together by bootstrap sample, (samples,)."""
 
     runs: list[float]
-    drawn: NDArray[np.float64]
+    bootstrap: NDArray[np.float64]
 
 
-def write_runs(path: Path, tested: Iterable[Tested], classes: Sequence[str]) -> dict[str, Row]:
-    """Write one line for each row, run and answer; return what came of the rows, by the fused answer."""
+def write_runs(path: Path, tested: Iterable[TestedRun], classes: Sequence[str]) -> dict[str, RowScores]:
+    """Write one line for each row, run and answer; return the scores of the fused answer by row."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["row", "protocol", "fold", "seed", "modality", "clips", "war", "uar"])
-    fused: dict[str, Row] = {}
+    rows: dict[str, RowScores] = {}
     for row, group in groupby(tested, lambda it: it[0]):
-        runs, everything = [], []
+        fused, row_predictions = [], []
         for _, run, predictions in group:
             for modality in ANSWERS:
-                known = [it for it in predictions if it.probabilities[modality] is not None]
-                if known:
-                    figures = scores([it.truth for it in known], [it.choice(modality) for it in known], classes)
+                answered = [it for it in predictions if it.probabilities[modality] is not None]
+                if answered:
+                    scores = score_predictions(answered, modality, classes)
                     protocol = protocol_label(run.split.protocol, speakers_shared=run.split.speakers_shared)
-                    line = [row, protocol, run.split.fold, run.seed, modality, len(known)]
-                    table.writerow([*line, f"{figures['war']:.6f}", f"{figures['uar']:.6f}"])
+                    line = [row, protocol, run.split.fold, run.seed, modality, len(answered)]
+                    table.writerow([*line, f"{scores.war:.6f}", f"{scores.uar:.6f}"])
                     if modality == "fused":
-                        runs.append(figures["uar"])
-            everything += predictions
-        fused[row] = Row(runs, Speakers.of(everything).draws(everything, "fused")["uar"])
+                        fused.append(scores.uar)
+            row_predictions += predictions
+        bootstrap = SpeakerBootstrap.of(row_predictions)
+        rows[row] = RowScores(fused, bootstrap.sample_scores(row_predictions, "fused")["uar"])
     write_text(path, text.getvalue())
-    return fused
+    return rows

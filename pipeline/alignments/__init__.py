@@ -1,3 +1,3 @@
-"""Distances that pull the two modalities together: LMMD, MMD, CORAL, one a file with its paper."""
+"""Alignments: distances between the modalities' features that training minimises, one per file, and their weight."""
 
 __all__ = ["contract", "coral", "lmmd", "mmd", "schedule", "table"]

@@ -1,8 +1,7 @@
-"""Pulling two modalities together: alignments behind one contract, and the weight that grows with training.
+"""The contract of alignments, and their configuration.
 
-An alignment is a function of two feature batches (n, D), (m, D) and their class weights (n, C), (m, C); it
-returns a scalar. A row whose class weights are all 0 is no sample: so a clip that lacks a modality takes no part.
-A table entry is a builder: called with the section's configuration, it returns the alignment.
+An alignment takes two feature batches (n, D) and (m, D) and their class weights (n, C) and (m, C), and returns a
+scalar, which training minimises. It ignores rows whose class weights are all 0: clips without the modality.
 """
 
 from collections.abc import Callable
@@ -42,12 +41,12 @@ class AlignmentConfig(Config):
 
     @field_validator("name")
     @classmethod
-    def _known(cls, value: str) -> str:
-        from pipeline.alignments.table import ALIGNMENTS  # here, because each is made from this configuration
+    def _check_name(cls, value: str) -> str:
+        from pipeline.alignments.table import ALIGNMENTS  # each entry imports this module
 
         return check_name(ALIGNMENTS, value, "alignment")
 
 
 def sample_mask(probs: Tensor) -> Tensor:
-    """Return 1 for each row that is a sample, 0 for one without any class weight: (n,)."""
+    """Return 1 for each row with a class weight, 0 for the others: (n,)."""
     return (probs.sum(1) > 0).to(probs.dtype)

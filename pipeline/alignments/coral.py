@@ -1,9 +1,4 @@
-"""Pulling two modalities together: alignments behind one contract, and the weight that grows with training.
-
-An alignment is a function of two feature batches (n, D), (m, D) and their class weights (n, C), (m, C); it
-returns a scalar. A row whose class weights are all 0 is no sample: so a clip that lacks a modality takes no part.
-A table entry is a builder: called with the section's configuration, it returns the alignment.
-"""
+"""CORAL: the distance of covariances. Sun and Saenko, Deep CORAL, ECCV Workshops 2016, arXiv 1607.01719."""
 
 from torch import Tensor
 
@@ -11,7 +6,7 @@ from pipeline.alignments.contract import Alignment, AlignmentConfig, sample_mask
 
 
 def build_coral(config: AlignmentConfig) -> Alignment:
-    """The squared distance of the covariances, by 4D². Sun and Saenko, Deep CORAL, arXiv 1607.01719."""
+    """Return the squared Frobenius distance of the covariances, divided by 4D²."""
 
     def coral(source: Tensor, target: Tensor, source_probs: Tensor, target_probs: Tensor) -> Tensor:
         difference = _covariance(source, sample_mask(source_probs)) - _covariance(target, sample_mask(target_probs))
@@ -21,7 +16,7 @@ def build_coral(config: AlignmentConfig) -> Alignment:
 
 
 def _covariance(features: Tensor, present: Tensor) -> Tensor:
-    """Return the covariance (D, D) of the rows that are there; 0 where there is one or none."""
+    """Return the covariance (D, D) of the rows that are present; 0 for fewer than two."""
     count = present.sum()
     mean = (features * present[:, None]).sum(0) / count.clamp(min=1)
     centred = (features - mean) * present[:, None]

@@ -1,9 +1,4 @@
-"""Pulling two modalities together: alignments behind one contract, and the weight that grows with training.
-
-An alignment is a function of two feature batches (n, D), (m, D) and their class weights (n, C), (m, C); it
-returns a scalar. A row whose class weights are all 0 is no sample: so a clip that lacks a modality takes no part.
-A table entry is a builder: called with the section's configuration, it returns the alignment.
-"""
+"""MMD: the maximum mean discrepancy. Gretton et al., A Kernel Two-Sample Test, JMLR 13, 2012."""
 
 from torch import Tensor
 
@@ -12,7 +7,7 @@ from pipeline.alignments.lmmd import lmmd_unchecked
 
 
 def build_mmd(config: AlignmentConfig) -> Alignment:
-    """The squared (biased) maximum mean discrepancy of the whole batches: LMMD with a single class."""
+    """Return the squared biased MMD of whole batches, which is LMMD with a single class."""
 
     def mmd(source: Tensor, target: Tensor, source_probs: Tensor, target_probs: Tensor) -> Tensor:
         single = [sample_mask(probs)[:, None] for probs in (source_probs, target_probs)]

@@ -1,9 +1,4 @@
-"""Pulling two modalities together: alignments behind one contract, and the weight that grows with training.
-
-An alignment is a function of two feature batches (n, D), (m, D) and their class weights (n, C), (m, C); it
-returns a scalar. A row whose class weights are all 0 is no sample: so a clip that lacks a modality takes no part.
-A table entry is a builder: called with the section's configuration, it returns the alignment.
-"""
+"""The weight of the alignment over a training. Ganin and Lempitsky, ICML 2015, arXiv 1409.7495."""
 
 import math
 

@@ -1,8 +1,6 @@
-"""Pulling two modalities together: alignments behind one contract, and the weight that grows with training.
+"""The table of alignments by name.
 
-An alignment is a function of two feature batches (n, D), (m, D) and their class weights (n, C), (m, C); it
-returns a scalar. A row whose class weights are all 0 is no sample: so a clip that lacks a modality takes no part.
-A table entry is a builder: called with the section's configuration, it returns the alignment.
+An entry is a builder: it takes the section `alignment` and returns the alignment.
 """
 
 from collections.abc import Callable
@@ -16,6 +14,8 @@ from pipeline.alignments.mmd import build_mmd
 
 
 def build_none(config: AlignmentConfig) -> Alignment:
+    """Return an alignment that is always 0."""
+
     def none(source: Tensor, target: Tensor, source_probs: Tensor, target_probs: Tensor) -> Tensor:
         return source.new_zeros(())
 

@@ -1,4 +1,4 @@
-"""Honest figures: by clip, with interval, baseline, every fold, and what was left out."""
+"""Predictions on test clips, and the tables that hold them."""
 
 import csv
 import io
@@ -11,12 +11,12 @@ import numpy as np
 from pipeline.base.files import write_text
 
 MODALITIES = ("visual", "acoustic", "fused")
-ANSWERS = (*MODALITIES, "video_only", "audio_only")  # the last two: the fused one, with the other modality taken away
+ANSWERS = (*MODALITIES, "video_only", "audio_only")  # the last two: the fused answer without the other modality
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one run says of one test clip: by modality, probabilities (C,), or None where the clip lacks it."""
+    """The prediction of one run for one test clip: by modality, probabilities (C,), or None where the clip lacks it."""
 
     protocol: str
     speakers_shared: bool
@@ -27,13 +27,18 @@ class Prediction:
     truth: int
     probabilities: dict[str, list[float] | None]
 
-    def choice(self, modality: str) -> int:
-        """Return the most probable class; there is none where the clip lacks the modality."""
+    def predicted_class(self, modality: str) -> int:
+        """Return the most probable class; raise if the clip lacks the modality."""
         return int(np.argmax(self.probabilities[modality] or []))
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the fused answer."""
+        return max(self.probabilities["fused"] or ())
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:
-    """Write one row for each run, clip and modality, probabilities in columns `p_<emotion>`."""
+    """Write one row for each run, clip and modality, with probabilities in columns `p_<emotion>`."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     names = ["protocol", "fold", "seed", "modality", "clip_id", "speaker", "truth", "predicted"]
@@ -47,16 +52,16 @@ def write_predictions(path: Path, predictions: Sequence[Prediction], classes: Se
 
 
 def write_confusion(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:
-    """Write truth and fused answer of each run and clip, as `dvc plots` wants them for a confusion matrix."""
+    """Write truth and fused answer of each run and clip, in the format that `dvc plots` reads."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["truth", "predicted"])
     for it in predictions:
         if it.probabilities["fused"] is not None:
-            table.writerow([classes[it.truth], classes[it.choice("fused")]])
+            table.writerow([classes[it.truth], classes[it.predicted_class("fused")]])
     write_text(path, text.getvalue())
 
 
 def protocol_label(protocol: str, *, speakers_shared: bool) -> str:
-    """Return a protocol's name as it stands beside every figure of it."""
+    """Return a protocol's name for tables and figures."""
     return protocol.replace("_", " ") + (" (speakers shared)" if speakers_shared else "")

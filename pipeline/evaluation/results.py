@@ -1,37 +1,39 @@
-"""Honest figures: by clip, with interval, baseline, every fold, and what was left out."""
+"""Tables of results: the rows that people read, and the few numbers that `dvc exp show` shows."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from pipeline.evaluation.predictions import ANSWERS, protocol_label
+from pipeline.evaluation.predictions import protocol_label
+from pipeline.evaluation.schemas import Evaluation, HeadlineRow, Metrics, ProtocolMetrics
 
 
-def headline(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return one flat row for each protocol and modality: what a table shows."""
+def headline(evaluation: Evaluation) -> list[HeadlineRow]:
+    """Return one row for each protocol and answer."""
     return [
-        {
-            "protocol": protocol_label(protocol, speakers_shared=figures["speakers_shared"]),
-            "modality": modality.replace("_", " "),
-        }
-        | {name: figures[modality][name] for name in ("war", "uar", "macro_f1", "uar_mean", "uar_sd")}
-        | {
-            "uar_interval": figures[modality]["interval_95"]["uar"],
-            "baseline_uar": figures["majority_baseline"]["uar"],
-        }
-        for protocol, figures in metrics["protocols"].items()
-        for modality in ANSWERS
-        if modality in figures
+        HeadlineRow(
+            protocol=protocol_label(protocol, speakers_shared=scores.speakers_shared),
+            modality=name.replace("_", " "),
+            war=answer.war,
+            uar=answer.uar,
+            macro_f1=answer.macro_f1,
+            uar_mean=answer.uar_mean,
+            uar_sd=answer.uar_sd,
+            uar_interval=answer.interval_95.uar,
+            baseline_uar=scores.majority_baseline.uar,
+        )
+        for protocol, scores in evaluation.protocols.items()
+        for name, answer in scores.answers.items()
     ]
 
 
-def summary(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the few numbers that fit into a line of `dvc exp show`; those of the first protocol come first."""
-    few: dict[str, Any] = {}
-    for place, (name, figures) in enumerate(metrics["protocols"].items()):
-        fused = figures["fused"]
-        low, high = fused["interval_95"]["uar"]
-        few[name] = {"uar": fused["uar"]}
-        if place == 0:
-            interval = {"uar_low": low, "uar_high": high}
-            few[name] |= interval | {"baseline_uar": figures["majority_baseline"]["uar"], "war": fused["war"]}
-    return few | {"clips": metrics["clips"], "left_out": len(metrics["left_out"])}
+def summarise(evaluation: Evaluation) -> Metrics:
+    """Return the few numbers that fit into a line of `dvc exp show`, those of the first protocol first."""
+    metrics: dict[str, ProtocolMetrics | int] = {}
+    for name, scores in evaluation.protocols.items():
+        fused = scores.answers["fused"]
+        if metrics:
+            metrics[name] = ProtocolMetrics(uar=fused.uar)
+        else:
+            low, high = fused.interval_95.uar
+            baseline = scores.majority_baseline.uar
+            metrics[name] = ProtocolMetrics(
+                uar=fused.uar, uar_low=low, uar_high=high, baseline_uar=baseline, war=fused.war
+            )
+    return Metrics(metrics | {"clips": evaluation.clips, "left_out": len(evaluation.left_out)})

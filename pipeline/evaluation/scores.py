@@ -1,81 +1,87 @@
-"""Honest figures: by clip, with interval, baseline, every fold, and what was left out."""
+"""Scores by clip: pooled over a protocol's runs, for every run, with intervals and the majority baseline."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from pipeline.evaluation.calibration import calibration
-from pipeline.evaluation.intervals import speaker_interval
+from pipeline.evaluation.intervals import speaker_intervals
 from pipeline.evaluation.predictions import ANSWERS, Prediction
+from pipeline.evaluation.schemas import AnswerScores, MajorityBaseline, ProtocolScores, RunScores, Scores
 
 
-def scores(truth: Sequence[int], chosen: Sequence[int], classes: Sequence[str]) -> dict[str, Any]:
+def score(truth: Sequence[int], predicted: Sequence[int], classes: Sequence[str]) -> Scores:
     """Return WAR, UAR, both F1, recall by class, and confusion counts (rows: truth).
 
     Classes that do not occur in `truth` count neither in UAR nor in macro-F1.
     """
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support  # slow to import
+
     labels = list(range(len(classes)))
-    _, recall, f1, support = precision_recall_fscore_support(truth, chosen, labels=labels, zero_division=0.0)
-    there = support > 0
-    return {
-        "war": float(np.mean(np.equal(truth, chosen))),
-        "uar": float(recall[there].mean()),
-        "macro_f1": float(f1[there].mean()),
-        "weighted_f1": float(np.average(f1, weights=support)),
-        "recall": {name: float(value) for name, value, known in zip(classes, recall, there, strict=True) if known},
-        "confusion": confusion_matrix(truth, chosen, labels=labels).tolist(),
-    }
+    _, recall, f1, support = precision_recall_fscore_support(truth, predicted, labels=labels, zero_division=0.0)
+    occurs = support > 0
+    return Scores(
+        war=float(np.mean(np.equal(truth, predicted))),
+        uar=float(recall[occurs].mean()),
+        macro_f1=float(f1[occurs].mean()),
+        weighted_f1=float(np.average(f1, weights=support)),
+        recall={name: float(value) for name, value, counts in zip(classes, recall, occurs, strict=True) if counts},
+        confusion=confusion_matrix(truth, predicted, labels=labels).tolist(),
+    )
 
 
-def evaluate(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[str, Any]:
-    """Return the figures of every protocol."""
+def score_predictions(predictions: Sequence[Prediction], modality: str, classes: Sequence[str]) -> Scores:
+    """Return the scores of one modality's answers, which all clips must have."""
+    truth = [it.truth for it in predictions]
+    return score(truth, [it.predicted_class(modality) for it in predictions], classes)
+
+
+def evaluate(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[str, ProtocolScores]:
+    """Return the scores of every protocol."""
     protocols = dict.fromkeys(it.protocol for it in predictions)
     return {name: _protocol([it for it in predictions if it.protocol == name], classes) for name in protocols}
 
 
-def _protocol(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[str, Any]:
-    """Return the figures of one protocol: each modality and their fusion, and the majority baseline."""
-    shared = any(it.speakers_shared for it in predictions)
-    result: dict[str, Any] = {"speakers_shared": shared, "clips": len({it.clip_id for it in predictions})}
+def _protocol(predictions: Sequence[Prediction], classes: Sequence[str]) -> ProtocolScores:
+    """Return the scores of one protocol: each modality and their fusion, and the majority baseline."""
+    answers = {}
     for modality in ANSWERS:
-        known = [it for it in predictions if it.probabilities[modality] is not None]
-        if known:
-            result[modality] = _modality(known, modality, classes)
+        answered = [it for it in predictions if it.probabilities[modality] is not None]
+        if answered:
+            answers[modality] = _answer(answered, modality, classes)
     truth = [it.truth for it in predictions]
     majority = max(set(truth), key=truth.count)
-    baseline = scores(truth, [majority] * len(truth), classes)
-    result["majority_baseline"] = {name: baseline[name] for name in ("war", "uar")} | {"emotion": classes[majority]}
-    return result
-
-
-def _modality(known: Sequence[Prediction], modality: str, classes: Sequence[str]) -> dict[str, Any]:
-    """Return the pooled scores, each run's WAR and UAR, their mean and spread, and the interval."""
-    runs: dict[tuple[int, int], list[Prediction]] = {}
-    for it in known:
-        runs.setdefault((it.fold, it.seed), []).append(it)
-    each = [
-        {"fold": fold, "seed": seed} | {name: values[name] for name in ("war", "uar")}
-        for (fold, seed), members in sorted(runs.items())
-        for values in [scores([it.truth for it in members], [it.choice(modality) for it in members], classes)]
-    ]
-    spread = {
-        f"{name}_{label}": function([row[name] for row in each])
-        for name in ("war", "uar")
-        for label, function in (("mean", _mean), ("sd", _sd))
-    }
-    pooled = scores([it.truth for it in known], [it.choice(modality) for it in known], classes)
-    return (
-        pooled
-        | spread
-        | {"interval_95": speaker_interval(known, modality), "runs": each, "calibration": calibration(known, modality)}
+    baseline = score(truth, [majority] * len(truth), classes)
+    return ProtocolScores(
+        speakers_shared=any(it.speakers_shared for it in predictions),
+        clips=len({it.clip_id for it in predictions}),
+        majority_baseline=MajorityBaseline(war=baseline.war, uar=baseline.uar, emotion=classes[majority]),
+        **answers,
     )
 
 
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
+def _answer(predictions: Sequence[Prediction], modality: str, classes: Sequence[str]) -> AnswerScores:
+    """Return the pooled scores, each run's WAR and UAR, their mean and spread, and the interval."""
+    members: dict[tuple[int, int], list[Prediction]] = {}
+    for it in predictions:
+        members.setdefault((it.fold, it.seed), []).append(it)
+    runs = []
+    for (fold, seed), part in sorted(members.items()):
+        scores = score_predictions(part, modality, classes)
+        runs.append(RunScores(fold=fold, seed=seed, war=scores.war, uar=scores.uar))
+    war, uar = [it.war for it in runs], [it.uar for it in runs]
+    return AnswerScores(
+        **dict(score_predictions(predictions, modality, classes)),
+        war_mean=float(np.mean(war)),
+        war_sd=standard_deviation(war),
+        uar_mean=float(np.mean(uar)),
+        uar_sd=standard_deviation(uar),
+        interval_95=speaker_intervals(predictions, modality),
+        runs=runs,
+        calibration=calibration(predictions, modality),
+    )
 
 
-def _sd(values: Sequence[float]) -> float | None:
+def standard_deviation(values: Sequence[float]) -> float | None:
+    """Return the sample standard deviation; None for a single value."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else None

@@ -1,3 +1,3 @@
-"""What is trained on cached tokens: the contract of a head, one head a file, tokens as tensors."""
+"""Heads: classifiers of cached tokens, one per file, their contract, and clips as tensors."""
 
 __all__ = ["concat", "contract", "examples", "fdan", "layers", "linear", "majority", "official", "single", "table"]

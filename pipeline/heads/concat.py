@@ -1,4 +1,4 @@
-"""What a new head has to beat: one modality, late fusion, a linear classifier, the most frequent class."""
+"""The baseline `concat`: late fusion of both modalities' mean tokens."""
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,10 @@ from pipeline.store.tokens import Tokens
 
 
 class Concat(Head):
-    """Late fusion: the means of both modalities' tokens side by side into a feed-forward network.
+    """Late fusion: the concatenated means of both modalities' tokens into a feed-forward network.
 
-    Alone, a modality stands beside zeros, which the standardised mean of all clips is; trained so, too.
+    The classifier of a single modality gets zeros, the standardised mean of all clips, for the other one. It is
+    trained this way, too.
     """
 
     def __init__(self, config: HeadConfig, shapes: Shapes) -> None:
@@ -27,17 +28,21 @@ class Concat(Head):
         self.classify = nn.Linear(config.width, shapes.classes)
 
     def fit(self, examples: Examples) -> None:
-        """Measure the scale of the tokens."""
+        """Measure mean and standard deviation of the tokens."""
         self.scale_visual.fit(examples.visual)
         self.scale_acoustic.fit(examples.acoustic)
 
     def forward(self, visual: Tokens, acoustic: Tokens) -> HeadOutput:
         """Tokens of B clips to logits (B, C) of each modality and of both."""
-        seen = masked_mean(self.scale_visual(visual.values), visual.mask)  # 0 where there is none
-        heard = masked_mean(self.scale_acoustic(acoustic.values), acoustic.mask)
-        parts = ((seen, 0 * heard), (0 * seen, heard), (seen, heard))
-        alone, other, both = (self._logits(torch.cat(part, 1)) for part in parts)
-        return HeadOutput(alone, other, [], [], fused=both)
+        visual_mean = masked_mean(self.scale_visual(visual.values), visual.mask)  # 0 for a clip without tokens
+        acoustic_mean = masked_mean(self.scale_acoustic(acoustic.values), acoustic.mask)
+        inputs = (
+            (visual_mean, 0 * acoustic_mean),
+            (0 * visual_mean, acoustic_mean),
+            (visual_mean, acoustic_mean),
+        )
+        visual_logits, acoustic_logits, fused = (self._logits(torch.cat(pair, 1)) for pair in inputs)
+        return HeadOutput(visual_logits, acoustic_logits, [], [], fused=fused)
 
     def _logits(self, features: Tensor) -> Tensor:
         logits: Tensor = self.classify(layer_outputs(self.ffn, self.project(features))[-1])

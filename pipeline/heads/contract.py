@@ -1,4 +1,4 @@
-"""What every head is built from and gives."""
+"""The contract of heads: their configuration, the shapes they are built for, and their output."""
 
 from typing import Literal, NamedTuple
 
@@ -32,13 +32,13 @@ class HeadConfig(Config):
 
     @field_validator("name")
     @classmethod
-    def _known(cls, value: str) -> str:
+    def _check_name(cls, value: str) -> str:
         from pipeline.heads.table import HEADS
 
         return check_name(HEADS, value, "head")
 
     @model_validator(mode="after")
-    def _divisible(self) -> "HeadConfig":
+    def _check_width(self) -> "HeadConfig":
         if self.width % self.attention_heads:
             raise ValueError(
                 f"width {self.width} cannot be shared by {self.attention_heads} attention_heads; "
@@ -48,7 +48,7 @@ class HeadConfig(Config):
 
 
 class Shapes(NamedTuple):
-    """What a head must know of its data: the token widths D of both modalities, and the number of classes."""
+    """The data that a head is built for: the token widths D of both modalities, and the number of classes."""
 
     visual: int
     acoustic: int
@@ -56,9 +56,9 @@ class Shapes(NamedTuple):
 
 
 class HeadOutput(NamedTuple):
-    """Logits (B, C) of each modality that the head knows, and its features (B, width) at each layer to be aligned.
+    """Logits (B, C) of each modality, None for one that the head ignores; features (B, width) of each aligned layer.
 
-    A head that decides by itself how to combine them gives the logits `fused`, too.
+    A head that fuses the modalities itself returns the logits `fused`, too.
     """
 
     visual: Tensor | None
@@ -69,7 +69,7 @@ class HeadOutput(NamedTuple):
 
 
 class Head(nn.Module):
-    """A function of both modalities' padded tokens, with masks, to `HeadOutput`."""
+    """A module from both modalities' padded tokens, with masks, to `HeadOutput`."""
 
     def fit(self, examples: Examples) -> None:
-        """Measure what is not learned by gradient; only ever called with the training part."""
+        """Fit what is not learned by gradient. It is only called with the training part."""

@@ -10,7 +10,7 @@ from pipeline.store.tokens import Tokens
 
 @dataclass(frozen=True)
 class Examples:
-    """Clips with both their modalities and their labels (n,), which count into the order of classes."""
+    """Clips with both modalities and labels (n,), the positions of their classes."""
 
     visual: Tokens
     acoustic: Tokens
@@ -21,9 +21,9 @@ class Examples:
         return len(self.labels)
 
     def to(self, device: torch.device) -> "Examples":
-        """Return the same on a device."""
+        """Return a copy on a device."""
         return Examples(self.visual.to(device), self.acoustic.to(device), self.labels.to(device))
 
     def take(self, index: Tensor) -> "Examples":
-        """Return some of the clips."""
+        """Return the clips at the positions `index`."""
         return Examples(self.visual.take(index), self.acoustic.take(index), self.labels[index])

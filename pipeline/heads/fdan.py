@@ -1,4 +1,4 @@
-"""The head of this project: cross-attention within the clip, aligned layers, one path for training and prediction."""
+"""The head `fdan`: cross-attention within each clip, and a feed-forward network whose layers are aligned."""
 
 from typing import cast
 
@@ -12,10 +12,10 @@ from pipeline.store.tokens import Tokens
 
 
 class Encoder(nn.Module):
-    """Tokens of one modality into the common width, with the time of each added."""
+    """Projects the tokens of one modality to the common width and adds an encoding of their times."""
 
     def __init__(self, width_in: int, config: HeadConfig) -> None:
-        """Build for tokens of `width_in` numbers."""
+        """Build for tokens of width `width_in`."""
         super().__init__()
         self.standardise = Standardise(width_in)
         self.project = nn.Linear(width_in, config.width)
@@ -31,15 +31,15 @@ class Encoder(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """One modality's side of a block: what its tokens ask and answer, and what they take from the other's.
+    """One modality's half of a cross-attention block: queries for the other modality, keys and values for it.
 
-    The norm has no scale, which the product after it can take over, and no layer a bias: each would be one more pass
-    over all tokens. Beside the other modality's tokens there is always a sink, of a learned score and no value: a clip
-    without the other modality has that one only.
+    The layer norm has no scale, which the following projection can learn, and no layer has a bias: each would cost
+    one more pass over all tokens. Tokens also attend to a sink with a learned score and a value of zero. In a clip
+    without the other modality they attend to the sink alone.
     """
 
     def __init__(self, config: HeadConfig) -> None:
-        """Build one side of one block."""
+        """Build one half of one block."""
         super().__init__()
         width = config.width
         self.heads, self.dropout = config.attention_heads, Dropout(config.dropout)
@@ -48,27 +48,27 @@ class CrossAttention(nn.Module):
         self.sink = nn.Parameter(torch.zeros(config.attention_heads))
         self.out = nn.Linear(width, width, bias=False)
 
-    def parts(self, own: Tensor) -> list[Tensor]:
+    def project(self, tokens: Tensor) -> list[Tensor]:
         """(B, T, width) to queries, keys and values, each (B, heads, T, width / heads)."""
-        parts = self.query_key_value(self.norm(own)).unflatten(-1, (3, self.heads, -1)).unbind(-3)
+        parts = self.query_key_value(self.norm(tokens)).unflatten(-1, (3, self.heads, -1)).unbind(-3)
         return [part.transpose(1, 2).contiguous() for part in parts]
 
-    def shares(self, query: Tensor, key: Tensor, mask: Tensor) -> Tensor:
-        """Return how much the sink and the other's tokens (B, S) count for each token: (B, heads, 1 + S, T)."""
+    def attention_weights(self, query: Tensor, key: Tensor, mask: Tensor) -> Tensor:
+        """Return the weights of the sink and of the other's tokens (B, S) for each token: (B, heads, 1 + S, T)."""
         scores = key @ query.transpose(-2, -1) / query.shape[-1] ** 0.5
         scores = scores.masked_fill(~mask[:, None, :, None], -torch.inf)
         return torch.cat([self.sink[:, None, None].expand_as(scores[..., :1, :]), scores], -2).softmax(-2)
 
-    def forward(self, own: Tensor, shares: Tensor, value: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, weights: Tensor, value: Tensor) -> Tensor:
         """(B, T, width), (B, heads, 1 + S, T), (B, heads, S, width / heads) to (B, T, width)."""
-        taken = shares[..., 1:, :].transpose(-2, -1) @ value
-        return own + self.dropout(self.out(taken.transpose(1, 2).flatten(2)))
+        attended = weights[..., 1:, :].transpose(-2, -1) @ value
+        return tokens + self.dropout(self.out(attended.transpose(1, 2).flatten(2)))
 
 
 class FdanHead(Head):
     """Cross-attention in both directions, a feed-forward network whose layers are aligned, a classifier.
 
-    The same path serves training and prediction. Li et al., arXiv 2410.22023; there the backbone is trained too.
+    Training and prediction compute the same. Li et al., arXiv 2410.22023; they train the backbone, too.
     """
 
     def __init__(self, config: HeadConfig, shapes: Shapes) -> None:
@@ -87,15 +87,15 @@ class FdanHead(Head):
         self.balance = nn.Parameter(torch.zeros(2)) if config.fusion == "learned" else None  # visual, acoustic
 
     def fit(self, examples: Examples) -> None:
-        """Measure the scale of the tokens."""
+        """Measure mean and standard deviation of the tokens."""
         self.encode_visual.standardise.fit(examples.visual)
         self.encode_acoustic.standardise.fit(examples.acoustic)
 
     def forward(self, visual: Tokens, acoustic: Tokens) -> HeadOutput:
         """Tokens of B clips to logits (B, C) and layers of (B, width), for each modality."""
-        seen, heard, _ = self._attended(visual, acoustic)
-        visual_layers = layer_outputs(self.ffn_visual, masked_mean(seen, visual.mask))
-        acoustic_layers = layer_outputs(self.ffn_acoustic, masked_mean(heard, acoustic.mask))
+        visual_tokens, acoustic_tokens, _ = self._attend(visual, acoustic)
+        visual_layers = layer_outputs(self.ffn_visual, masked_mean(visual_tokens, visual.mask))
+        acoustic_layers = layer_outputs(self.ffn_acoustic, masked_mean(acoustic_tokens, acoustic.mask))
         logits = {
             "visual": self.classify_visual(visual_layers[-1]),
             "acoustic": self.classify_acoustic(acoustic_layers[-1]),
@@ -104,34 +104,34 @@ class FdanHead(Head):
         fused = None if self.balance is None else fuse(logits, present, self.balance)
         return HeadOutput(**logits, visual_layers=visual_layers, acoustic_layers=acoustic_layers, fused=fused)
 
-    def _attended(self, visual: Tokens, acoustic: Tokens) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Return both modalities' tokens after all blocks, (B, T, width) and (B, S, width), and the last shares."""
-        seen, heard = self.encode_visual(visual), self.encode_acoustic(acoustic)
-        shares: dict[str, Tensor] = {}
+    def _attend(self, visual: Tokens, acoustic: Tokens) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return both modalities' tokens after all blocks, (B, T, width) and (B, S, width), and the last weights."""
+        visual_tokens, acoustic_tokens = self.encode_visual(visual), self.encode_acoustic(acoustic)
+        weights: dict[str, Tensor] = {}
         for pair in zip(self.to_visual, self.to_acoustic, strict=True):
             to_visual, to_acoustic = cast(tuple[CrossAttention, CrossAttention], pair)
-            seen_query, seen_key, seen_value = to_visual.parts(seen)
-            heard_query, heard_key, heard_value = to_acoustic.parts(heard)
-            shares = {
-                "visual": to_visual.shares(seen_query, heard_key, acoustic.mask),
-                "acoustic": to_acoustic.shares(heard_query, seen_key, visual.mask),
+            visual_query, visual_key, visual_value = to_visual.project(visual_tokens)
+            acoustic_query, acoustic_key, acoustic_value = to_acoustic.project(acoustic_tokens)
+            weights = {
+                "visual": to_visual.attention_weights(visual_query, acoustic_key, acoustic.mask),
+                "acoustic": to_acoustic.attention_weights(acoustic_query, visual_key, visual.mask),
             }
-            seen = to_visual(seen, shares["visual"], heard_value)
-            heard = to_acoustic(heard, shares["acoustic"], seen_value)
-        return seen, heard, shares
+            visual_tokens = to_visual(visual_tokens, weights["visual"], acoustic_value)
+            acoustic_tokens = to_acoustic(acoustic_tokens, weights["acoustic"], visual_value)
+        return visual_tokens, acoustic_tokens, weights
 
     @torch.inference_mode()
     def attention(self, visual: Tokens, acoustic: Tokens) -> dict[str, Tensor]:
-        """Return how much tokens attend to the other modality's: `visual` (B, T, 1 + S), `acoustic` (B, S, 1 + T).
+        """Return the weights of the other modality's tokens: `visual` (B, T, 1 + S), `acoustic` (B, S, 1 + T).
 
-        It is that of the last block, the mean over its heads; the first column is the sink that is always there.
-        Without cross-attention there is none.
+        They are the mean over the heads of the last block. The first column is the sink. A head without
+        cross-attention returns an empty dict.
         """
-        return {name: shares.mean(1).mT for name, shares in self._attended(visual, acoustic)[2].items()}
+        return {name: weights.mean(1).mT for name, weights in self._attend(visual, acoustic)[2].items()}
 
 
 def feed_forward(config: HeadConfig) -> nn.ModuleList:
-    """Return the layers, each (B, width) to (B, width)."""
+    """Return the layers of a feed-forward network, each (B, width) to (B, width)."""
     return nn.ModuleList(
         nn.Sequential(
             nn.LayerNorm(config.width, elementwise_affine=False),
@@ -144,7 +144,7 @@ def feed_forward(config: HeadConfig) -> nn.ModuleList:
 
 
 def layer_outputs(ffn: nn.ModuleList, features: Tensor) -> list[Tensor]:
-    """Return what every layer gives, from the first to the last."""
+    """Return the output (B, width) of every layer, from the first to the last."""
     outputs = []
     for layer in ffn:
         features = layer(features)

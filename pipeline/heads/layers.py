@@ -1,4 +1,4 @@
-"""What every head is built from and gives."""
+"""Layers that heads share: standardisation, dropout for replicas, masked means, fusion."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,7 +21,7 @@ class Standardise(nn.Module):
         self.register_buffer("std", torch.ones(width))
 
     def fit(self, tokens: Tokens) -> None:
-        """Measure on the tokens that are there; a dimension that never varies keeps its scale."""
+        """Measure on the unmasked tokens; a dimension without variance keeps its scale."""
         values = tokens.values[tokens.mask]  # (tokens, D)
         if len(values):
             self.mean.copy_(values.mean(0))
@@ -34,29 +34,29 @@ class Standardise(nn.Module):
 
 
 class ReplicaRandom(nn.Module):
-    """A module that needs random numbers, and is given them: replicas that train together draw each for itself.
+    """A module whose random numbers come from outside, from one generator per replica.
 
-    Until it is given any, it does nothing.
+    Without random numbers it is the identity.
     """
 
     noise: Tensor
 
     def __init__(self) -> None:
-        """Be given nothing yet."""
+        """Start without random numbers."""
         super().__init__()
         self.register_buffer("noise", torch.ones(()), persistent=False)
-        self.shape: torch.Size | None = None  # of what it met last in training
+        self.shape: torch.Size | None = None  # of the last input in training
 
     def draw_noise(self, generators: Sequence[torch.Generator]) -> Tensor:
-        """Return the numbers for one step of as many replicas, for input of the shape that it met last."""
+        """Return the random numbers of one step for each replica, for input of the last shape."""
         raise NotImplementedError
 
 
 class Dropout(ReplicaRandom):
-    """Set a share of all numbers to 0, in training."""
+    """Dropout with the probability `share`, in training."""
 
     def __init__(self, share: float) -> None:
-        """Remember the share."""
+        """Store the probability."""
         super().__init__()
         self.share = share
 
@@ -68,33 +68,33 @@ class Dropout(ReplicaRandom):
         return values * self.noise
 
     def draw_noise(self, generators: Sequence[torch.Generator]) -> Tensor:
-        """Return what to multiply with: 0, or what makes up for the zeros."""
+        """Return the factors of the input: 0, or 1 / (1 - share)."""
         shape = self.shape or torch.Size()
-        # 16 random bits for each, four from one number: several times faster than a float for each.
-        fours = torch.empty(len(generators), shape.numel() // 4 + 1, dtype=torch.int64)
-        for row, generator in zip(fours, generators, strict=True):
+        # 16 random bits for each factor, four factors from one number: several times faster than a float for each.
+        numbers = torch.empty(len(generators), shape.numel() // 4 + 1, dtype=torch.int64)
+        for row, generator in zip(numbers, generators, strict=True):
             row.random_(-(2**63), None, generator=generator)
-        bits = fours.view(torch.int16)[:, : shape.numel()].unflatten(1, shape)
+        bits = numbers.view(torch.int16)[:, : shape.numel()].unflatten(1, shape)
         kept = torch.ge(bits, round(self.share * 2**16) - 2**15, out=torch.empty(bits.shape))
         return kept.mul_(1 / (1 - self.share))
 
 
 def mean_token(tokens: Tokens) -> Tensor:
-    """Return the mean over the tokens that are there, 0 where there are none: (B, D)."""
+    """Return the mean over the unmasked tokens, 0 for a clip without any: (B, D)."""
     return masked_mean(tokens.values, tokens.mask)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean over what the mask (B, T) leaves of (B, T, D): (B, D)."""
+    """Return the mean of (B, T, D) over the positions where the mask (B, T) is True: (B, D)."""
     weights = mask.to(values.dtype)
     shares = weights / weights.sum(1, keepdim=True).clamp(min=1)
     return (shares[:, None] @ values)[:, 0]
 
 
 def fuse(logits: Mapping[str, Tensor], present: Mapping[str, Tensor], balance: Tensor | None = None) -> Tensor:
-    """Return fused log-probabilities (B, C): the mean of those (B, C) of the modalities that a clip has (B,).
+    """Return fused log-probabilities (B, C) from logits (B, C): the mean over the modalities `present` (B,) in a clip.
 
-    `balance` (modalities,) weighs them, by its softmax.
+    The softmax of `balance` (modalities,) weights the mean.
     """
     weights = torch.stack([present[name] for name in logits]).to(torch.float32)[..., None]  # (modalities, B, 1)
     if balance is not None:

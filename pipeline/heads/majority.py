@@ -1,4 +1,4 @@
-"""What a new head has to beat: one modality, late fusion, a linear classifier, the most frequent class."""
+"""The baseline `majority`: the most frequent class."""
 
 import torch
 from torch import Tensor
@@ -9,12 +9,12 @@ from pipeline.store.tokens import Tokens
 
 
 class Majority(Head):
-    """Always the most frequent class of the training part, whatever the clip."""
+    """The class frequencies of the training part, for any clip."""
 
     frequencies: Tensor
 
     def __init__(self, config: HeadConfig, shapes: Shapes) -> None:
-        """Know nothing yet."""
+        """Start with equal frequencies; `fit` counts."""
         super().__init__()
         self.register_buffer("frequencies", torch.ones(shapes.classes))
 
@@ -23,6 +23,6 @@ class Majority(Head):
         self.frequencies.copy_(torch.bincount(examples.labels, minlength=len(self.frequencies)))
 
     def forward(self, visual: Tokens, acoustic: Tokens) -> HeadOutput:
-        """Any B clips to logits (B, C), alike for all."""
+        """B clips to logits (B, C), the same for all."""
         logits = (self.frequencies / self.frequencies.sum()).log().expand(len(visual.values), -1)
         return HeadOutput(logits, logits, [], [], fused=logits)

@@ -1,7 +1,8 @@
-"""The head of the authors' code, github.com/shaokai1209/FDAN, for comparison; its names are theirs, so weights load.
+"""The head `official`: the head of the authors' code, github.com/shaokai1209/FDAN, for comparison.
 
-What differs from ours, and from the paper: attention runs over the *batch*, changes its first sample only, and is left
-out of prediction; the modalities' batches are shuffled independently; both share bottleneck and classifier.
+Its parameters have the authors' names, so their weights load. It differs from `fdan`, and from the paper: attention
+runs over the *batch*, changes its first sample only, and is not used in prediction; the modalities' batches are
+shuffled independently; both modalities share bottleneck and classifier.
 """
 
 from collections.abc import Sequence
@@ -19,10 +20,10 @@ WIDTH, HEADS, WIDTH_OF_HEAD = 256, 2, 32
 
 
 class BatchAttention(nn.Module):
-    """The first row asks all rows, itself among them: (1, n, WIDTH) to (1, 1, WIDTH)."""
+    """Attention of the first row to all rows, itself included: (1, n, WIDTH) to (1, 1, WIDTH)."""
 
     def __init__(self) -> None:
-        """Build without biases but for the last layer, as theirs is."""
+        """Build with a bias in the last layer only, as in the authors' code."""
         super().__init__()
         inner = HEADS * WIDTH_OF_HEAD
         self.to_k, self.to_v, self.to_q = (nn.Linear(WIDTH, inner, bias=False) for _ in range(3))
@@ -35,12 +36,12 @@ class BatchAttention(nn.Module):
             for part in (self.to_k(rows), self.to_v(rows), self.to_q(rows[:, :1]))
         )
         weights = (query @ key.transpose(-2, -1) * WIDTH_OF_HEAD**-0.5).softmax(-1)  # (1, HEADS, 1, n)
-        mixed: Tensor = self.to_out((weights @ value).transpose(1, 2).flatten(2))
-        return mixed
+        attended: Tensor = self.to_out((weights @ value).transpose(1, 2).flatten(2))
+        return attended
 
 
 class Normalised(nn.Module):
-    """A layer norm before a module."""
+    """A module behind a layer norm."""
 
     def __init__(self, module: nn.Module) -> None:
         """Wrap the module."""
@@ -48,13 +49,13 @@ class Normalised(nn.Module):
         self.norm, self.fn = nn.LayerNorm(WIDTH), module
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Normalise, then call."""
+        """Normalise, then apply the module."""
         result: Tensor = self.fn(self.norm(rows))
         return result
 
 
 class Shuffle(ReplicaRandom):
-    """An order for a batch: their modalities are shuffled independently."""
+    """A random order of the batch: the authors shuffle the modalities independently."""
 
     def forward(self, rows: Tensor) -> Tensor:
         """(B, D) to an order (B,)."""
@@ -67,7 +68,7 @@ class Shuffle(ReplicaRandom):
 
 
 class OfficialHead(Head):
-    """Bottleneck, attention over the batch, classifier; the width is theirs, whatever `head.width` says."""
+    """Bottleneck, attention over the batch, classifier. The width is the authors'; `head.width` has no effect."""
 
     def __init__(self, config: HeadConfig, shapes: Shapes) -> None:
         """Build for the data's shapes; one bottleneck serves both modalities."""
@@ -80,27 +81,28 @@ class OfficialHead(Head):
         self.shuffle = Shuffle()
         self.bottleneck_layer = nn.Sequential(nn.Linear(shapes.visual, WIDTH), nn.ReLU())
         self.classifier_layer = nn.Linear(WIDTH, shapes.classes)
-        # In their order: into and out of the visual attention, that attention; the same for the acoustic one.
+        # In the authors' order: into and out of the visual attention, that attention; the same for the acoustic one.
         layers = [nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH), Normalised(BatchAttention())]
         layers += [nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH), Normalised(BatchAttention())]
         self.cross_attn_layers = nn.ModuleList([nn.ModuleList(layers)])
 
     def forward(self, visual: Tokens, acoustic: Tokens) -> HeadOutput:
-        """Tokens of B clips, of which the mean is taken, to logits (B, C) and one layer of (B, WIDTH)."""
-        seen, heard = (self.bottleneck_layer(mean_token(tokens)) for tokens in (visual, acoustic))
+        """Mean tokens of B clips to logits (B, C) and one layer of (B, WIDTH)."""
+        visual_rows, acoustic_rows = (self.bottleneck_layer(mean_token(tokens)) for tokens in (visual, acoustic))
         if self.training:
-            order = self.shuffle(heard)
-            seen, heard = self.attend(seen, heard[order])
-            heard = heard[order.argsort()]  # what they shuffle, we put back: labels stay with their clips
-        return HeadOutput(self.classifier_layer(seen), self.classifier_layer(heard), [seen], [heard])
+            order = self.shuffle(acoustic_rows)
+            visual_rows, acoustic_rows = self.attend(visual_rows, acoustic_rows[order])
+            acoustic_rows = acoustic_rows[order.argsort()]  # undo the shuffle, so that labels stay with their clips
+        logits = self.classifier_layer(visual_rows), self.classifier_layer(acoustic_rows)
+        return HeadOutput(*logits, [visual_rows], [acoustic_rows])
 
-    def attend(self, seen: Tensor, heard: Tensor) -> tuple[Tensor, Tensor]:
-        """Return both batches (B, WIDTH), their first rows replaced."""
-        into_seen, out_of_seen, attend_seen, into_heard, out_of_heard, attend_heard = cast(
+    def attend(self, visual: Tensor, acoustic: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both batches (B, WIDTH) with their first rows replaced."""
+        into_visual, out_of_visual, attend_visual, into_acoustic, out_of_acoustic, attend_acoustic = cast(
             nn.ModuleList, self.cross_attn_layers[0]
         )
-        rows = torch.cat([into_heard(heard[:1]), seen[1:]])
-        new_heard = out_of_heard(rows[:1] + attend_heard(rows[None])[0])
-        rows = torch.cat([into_seen(seen[:1]), heard[1:]])
-        new_seen = out_of_seen(rows[:1] + attend_seen(rows[None])[0])
-        return torch.cat([new_seen, seen[1:]]), torch.cat([new_heard, heard[1:]])
+        rows = torch.cat([into_acoustic(acoustic[:1]), visual[1:]])
+        first_acoustic = out_of_acoustic(rows[:1] + attend_acoustic(rows[None])[0])
+        rows = torch.cat([into_visual(visual[:1]), acoustic[1:]])
+        first_visual = out_of_visual(rows[:1] + attend_visual(rows[None])[0])
+        return torch.cat([first_visual, visual[1:]]), torch.cat([first_acoustic, acoustic[1:]])

@@ -1,4 +1,4 @@
-"""What a new head has to beat: one modality, late fusion, a linear classifier, the most frequent class."""
+"""The baselines `visual` and `acoustic`: a single modality."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ from pipeline.store.tokens import Tokens
 
 
 class Single(Head):
-    """One modality by itself: encoder, mean over the clip, feed-forward network, classifier."""
+    """A classifier of one modality: encoder, mean over the clip, feed-forward network, linear layer."""
 
     def __init__(self, config: HeadConfig, shapes: Shapes, *, modality: Literal["visual", "acoustic"]) -> None:
         """Build for the modality's tokens."""
@@ -23,7 +23,7 @@ class Single(Head):
         self.classify = nn.Linear(config.width, shapes.classes)
 
     def fit(self, examples: Examples) -> None:
-        """Measure the scale of the tokens."""
+        """Measure mean and standard deviation of the tokens."""
         self.encode.standardise.fit(getattr(examples, self.modality))
 
     def forward(self, visual: Tokens, acoustic: Tokens) -> HeadOutput:

@@ -1,6 +1,6 @@
-"""What is trained: heads over cached tokens.
+"""The table of heads by name.
 
-A table entry is a builder: called with the section's configuration and the `Shapes` of the data, it returns the head.
+An entry is a builder: it takes the section `head` and the `Shapes` of the data, and returns the head.
 """
 
 from collections.abc import Callable

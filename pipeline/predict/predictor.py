@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from pipeline.embeddings.backbones import BackboneConfig, describe_weights
 from pipeline.embeddings.int8 import find_quantised_model
 from pipeline.embeddings.step import write_tokens
 from pipeline.embeddings.tokens import SOURCES, Source
+from pipeline.evaluation.schemas import HeadlineRow
 from pipeline.faces.crops import FacesConfig
 from pipeline.faces.step import write_faces
 from pipeline.heads.contract import Head
@@ -36,6 +36,7 @@ from pipeline.store.reader import Reader
 from pipeline.store.schemas import FACES, WINDOWS
 from pipeline.training.answers import predict
 from pipeline.training.checkpoints import Card, load_head
+from pipeline.training.head_file import HeadFile
 
 MODEL = Path("models/head.safetensors")
 SYNCHRONOUS = ExecutionConfig(scheduler="synchronous")
@@ -99,13 +100,10 @@ class Predictor:
         return check(config, model, where=f"{self.model}, {modality}", recorded=True)
 
     @property
-    def expected_results(self) -> list[dict[str, Any]]:
+    def expected_results(self) -> list[HeadlineRow]:
         """The cross-validated results from the file next to the head, by protocol and modality; empty without it."""
-        card = self.model.with_suffix(".json")
-        if not card.is_file():
-            return []
-        results: list[dict[str, Any]] = json.loads(card.read_text(encoding="utf-8"))["expected"]
-        return results
+        path = self.model.with_suffix(".json")
+        return HeadFile.read(path).expected if path.is_file() else []
 
     @property
     def has_random_weights(self) -> bool:

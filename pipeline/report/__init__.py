@@ -1,3 +1,3 @@
-"""The report: one page with its parts, thumbnails and templates; the stage `report`."""
+"""The report: one HTML page of all results, with interactive and static figures; the stage `report`."""
 
 __all__ = ["extraction_summary", "figures", "page", "thumbnails"]

@@ -1,4 +1,4 @@
-"""Figures that the paper reports, in %: WAR and UAR. Li et al., arXiv 2410.22023; its protocol is not published."""
+"""Results of the paper, WAR and UAR in %. Li et al., arXiv 2410.22023; the protocol is not published."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,6 +26,6 @@ PAPER_RESULTS: dict[str, dict[str, tuple[float, float]]] = {  # by the adapter o
 
 
 def paper_results_for(params: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """Return the paper's figures if the parameters name one corpus, and that is one of the paper's; else none."""
+    """Return the paper's results if the parameters name one of its corpora and no other corpus; else nothing."""
     adapters = [corpus["adapter"] for corpus in params["corpora"].values()]
     return PAPER_RESULTS.get(adapters[0], {}) if len(adapters) == 1 else {}

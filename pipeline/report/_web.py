@@ -1,4 +1,4 @@
-"""Bokeh's figures as parts of a page: its scripts, and each figure as JSON, the same for the same figure."""
+"""Bokeh figures as parts of a page: Bokeh's scripts, and each figure as JSON with reproducible ids."""
 
 from collections.abc import Mapping
 from itertools import count
@@ -11,28 +11,28 @@ from bokeh.resources import Resources
 
 
 def bokeh_scripts() -> list[str]:
-    """Return those of Bokeh's own scripts that the figures need."""
+    """Return the scripts of Bokeh that the figures need."""
     return Resources(mode="inline", components=["bokeh", "bokeh-widgets"]).js_raw
 
 
 def json_items(figures: Mapping[str, UIElement]) -> dict[str, Any]:
-    """Return what `Bokeh.embed.embed_item` takes, by the id of the element that the figure shall stand in."""
+    """Return the arguments of `Bokeh.embed.embed_item` by the id of the HTML element."""
     numbers = count(1)
     return {target: _numbered(json_item(model, ID(target)), numbers) for target, model in figures.items()}
 
 
 def _numbered(item: Any, numbers: "count[int]") -> Any:
-    """Return an item whose models are numbered by their order: Bokeh's own numbers go on for the whole process."""
+    """Return an item whose models are numbered in order: Bokeh's numbers depend on the process's earlier figures."""
     names: dict[str, str] = {}
 
     def renamed(value: Any) -> Any:
         if isinstance(value, Mapping):
-            known = {key: renamed(entry) for key, entry in value.items()}
+            entries = {key: renamed(entry) for key, entry in value.items()}
             if isinstance(value.get("id"), str):
                 if value["id"] not in names:
                     names[value["id"]] = f"m{next(numbers)}"
-                known["id"] = names[value["id"]]
-            return known
+                entries["id"] = names[value["id"]]
+            return entries
         return [renamed(entry) for entry in value] if isinstance(value, list | tuple) else value
 
     item = dict(item)

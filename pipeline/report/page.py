@@ -1,4 +1,4 @@
-"""The results on one self-contained page that opens from disk, without a network."""
+"""The report: all results on one self-contained page that opens from disk, without a network."""
 
 import io
 import json
@@ -11,49 +11,63 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ruamel.yaml import YAML
 
 from pipeline.base.provenance import library_versions
-from pipeline.evaluation.predictions import ANSWERS, MODALITIES, protocol_label
+from pipeline.evaluation.predictions import MODALITIES, protocol_label
 from pipeline.evaluation.results import headline
+from pipeline.evaluation.schemas import Ablation, Evaluation, Exploration, Mistake
 from pipeline.report import _attention as attention
 from pipeline.report import _interactive as interactive
 from pipeline.report._paper_results import paper_results_for
 from pipeline.report._web import bokeh_scripts, json_items
+from pipeline.report.extraction_summary import ExtractionReport
 from pipeline.report.thumbnails import Thumbnails, data_uri, figure_uri
 from pipeline.training.curves import Curves
 
 LIBRARIES = ("torch", "torchvision", "librosa", "opencv-python", "av", "h5py", "scikit-learn", "bokeh", "fdan")
 POINT_PX = 48
 GALLERY_PX = 96
-ROWS = 300  # of a list of clips at most: the whole list lies in a table of its own
+ROWS = 300  # of a list of clips at most; the files of results hold the whole list
 
 
 @dataclass(frozen=True)
 class Results:
     """All that the page shows."""
 
-    metrics: Mapping[str, Any]
-    ablation: Mapping[str, Any]
-    explored: Mapping[str, Any]
-    health: Mapping[str, Any]
+    evaluation: Evaluation
+    ablation: Ablation
+    exploration: Exploration
+    extraction: ExtractionReport
     curves: Curves
     figures: Mapping[str, bytes]  # PNG files by name
     params: Mapping[str, Any]
 
     @property
-    def classes(self) -> Sequence[str]:
-        """The emotions."""
-        return list(self.metrics["classes"])
-
-    @property
-    def names(self) -> dict[str, str]:
-        """The protocols as they are written on the page."""
+    def protocol_labels(self) -> dict[str, str]:
+        """The protocols by name, as the page writes them."""
         return {
-            name: protocol_label(name, speakers_shared=own["speakers_shared"])
-            for name, own in self.metrics["protocols"].items()
+            name: protocol_label(name, speakers_shared=scores.speakers_shared)
+            for name, scores in self.evaluation.protocols.items()
         }
 
 
+@dataclass(frozen=True)
+class ConfusionTable:
+    """A confusion matrix for the page: for each true emotion, cells of a count and the row's share."""
+
+    protocol: str
+    modality: str
+    rows: list[tuple[str, list[tuple[int, float]]]]
+
+
+@dataclass(frozen=True)
+class GalleryItem:
+    """A mistake with the URIs of its pictures; None where the clip lacks one."""
+
+    mistake: Mistake
+    pictures: dict[str, str | None]
+
+
 def render_report(results: Results, thumbnails: Thumbnails) -> str:
-    """Return the page as HTML. All text is escaped: by the template, by its filter tojson, and by Bokeh's tooltips."""
+    """Return the page as HTML. The template, its filter tojson and Bokeh's tooltips escape all text."""
     environment = Environment(
         loader=PackageLoader("pipeline.report"),
         autoescape=True,
@@ -62,20 +76,18 @@ def render_report(results: Results, thumbnails: Thumbnails) -> str:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
-    # In Bokeh's JSON a model stands where it is met first: its order matters.
+    # Bokeh's JSON defines a model where it occurs first, so the order of keys matters.
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
-    metrics = results.metrics
     return environment.get_template("report.html").render(
-        metrics=metrics,
-        headline=headline(metrics),
+        evaluation=results.evaluation,
+        headline=headline(results.evaluation),
         ablation=results.ablation,
-        explored=results.explored,
-        health=results.health,
-        confusion=confusion(results),
-        names=results.names,
-        answers=ANSWERS,
-        mistakes=gallery(results.explored["mistakes"], thumbnails),
-        published=paper_results_for(results.params),
+        exploration=results.exploration,
+        extraction=results.extraction,
+        confusion=confusion_tables(results),
+        protocol_labels=results.protocol_labels,
+        mistakes=gallery(results.exploration.mistakes, thumbnails),
+        paper_results=paper_results_for(results.params),
         figures={name: figure_uri(png) for name, png in results.figures.items()},
         plots=json_items(plots(results, thumbnails)),
         scripts=bokeh_scripts(),
@@ -86,55 +98,53 @@ def render_report(results: Results, thumbnails: Thumbnails) -> str:
 
 
 def plots(results: Results, thumbnails: Thumbnails) -> dict[str, UIElement]:
-    """Return the figures that answer when pointed at, by the id of the element in which each stands."""
-    protocols = results.metrics["protocols"]
+    """Return the interactive figures by the id of their HTML element."""
+    protocols, exploration = results.evaluation.protocols, results.exploration
     first = next(iter(protocols.values()))
-    clips = [clip["clip_id"] for clip in results.explored["clips"]]
+    clip_ids = [it.clip_id for it in exploration.clips]
     pictures = {
-        "face": [data_uri(thumbnails.face(clip_id, POINT_PX)) for clip_id in clips],
-        "mel": [data_uri(thumbnails.spectrogram(clip_id, POINT_PX)) for clip_id in clips],
+        "face": [data_uri(thumbnails.face(clip_id, POINT_PX)) for clip_id in clip_ids],
+        "mel": [data_uri(thumbnails.spectrogram(clip_id, POINT_PX)) for clip_id in clip_ids],
     }
-    made = {
-        "spread": interactive.spread(protocols, results.names),
+    models = {
+        "spread": interactive.spread(protocols, results.protocol_labels),
         "reliability": interactive.reliability(first),
-        "ablation": interactive.forest(results.ablation["rows"]),
-        "curves": interactive.curves(results.curves),
-        "tsne": interactive.embedding(results.explored, results.classes, pictures),
-        "extraction": interactive.faces(results.health),
+        "ablation": interactive.forest(results.ablation.rows),
+        "curves": interactive.training_curves(results.curves),
+        "tsne": interactive.projection(exploration, results.evaluation.classes, pictures),
+        "extraction": interactive.faces(results.extraction),
     }
-    if results.explored["attention"]:
-        made["attention"] = attention.chooser(results.explored["attention"], thumbnails)
-    return {f"plot-{name}": model for name, model in made.items()}
+    if exploration.attention:
+        models["attention"] = attention.chooser(exploration.attention, thumbnails)
+    return {f"plot-{name}": model for name, model in models.items()}
 
 
-def confusion(results: Results) -> list[dict[str, Any]]:
-    """Return every confusion matrix with its title: rows of the truth, cells of a count and the row's share."""
+def confusion_tables(results: Results) -> list[ConfusionTable]:
+    """Return the confusion matrix of every protocol and modality."""
     tables = []
-    for name, figures in results.metrics["protocols"].items():
+    for name, scores in results.evaluation.protocols.items():
         for modality in MODALITIES:
-            if modality in figures:
-                rows = [
-                    {"truth": truth, "cells": [(count, count / max(1, sum(counts))) for count in counts]}
-                    for truth, counts in zip(results.classes, figures[modality]["confusion"], strict=True)
-                ]
-                tables.append({"protocol": results.names[name], "modality": modality, "rows": rows})
+            if modality in scores.answers:
+                counts = zip(results.evaluation.classes, scores.answers[modality].confusion, strict=True)
+                rows = [(truth, [(count, count / max(1, sum(row))) for count in row]) for truth, row in counts]
+                tables.append(ConfusionTable(results.protocol_labels[name], modality, rows))
     return tables
 
 
-def gallery(mistakes: Sequence[Mapping[str, Any]], thumbnails: Thumbnails) -> list[dict[str, Any]]:
-    """Return the mistakes with the addresses of their pictures, none where a clip lacks one."""
-    rows = []
-    for row in mistakes:
-        face, window = (it(row["clip_id"], GALLERY_PX) for it in (thumbnails.face, thumbnails.spectrogram))
+def gallery(mistakes: Sequence[Mistake], thumbnails: Thumbnails) -> list[GalleryItem]:
+    """Return the mistakes with their pictures."""
+    items = []
+    for mistake in mistakes:
+        face, window = (it(mistake.clip_id, GALLERY_PX) for it in (thumbnails.face, thumbnails.spectrogram))
         pictures = {"face": face, "sound": window}
-        found = {what: None if picture is None else data_uri(picture) for what, picture in pictures.items()}
-        rows.append({**row, "pictures": found})
-    return rows
+        uris = {name: None if picture is None else data_uri(picture) for name, picture in pictures.items()}
+        items.append(GalleryItem(mistake, uris))
+    return items
 
 
 def _yaml(params: Mapping[str, Any]) -> str:
     text = io.StringIO()
     writer = YAML(typ="safe")
     writer.default_flow_style = False
-    writer.dump(json.loads(json.dumps(params)), text)  # written out wherever the file refers to another place
+    writer.dump(json.loads(json.dumps(params)), text)  # JSON expands YAML's aliases
     return text.getvalue()

@@ -1,3 +1,15 @@
-"""Recipe, losses, replicas, runs over folds and seeds, checkpoints, curves; the stage `train`."""
+"""Training of heads: recipe, losses, replicas, runs over folds and seeds, checkpoints, curves; the stage `train`."""
 
-__all__ = ["answers", "checkpoints", "corpus", "curves", "held_out", "losses", "recipe", "replicas", "runs"]
+__all__ = [
+    "answers",
+    "checkpoints",
+    "corpus",
+    "curves",
+    "data_summary",
+    "head_file",
+    "held_out",
+    "losses",
+    "recipe",
+    "replicas",
+    "runs",
+]

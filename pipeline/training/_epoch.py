@@ -1,13 +1,13 @@
-"""What one epoch of a training run has come to."""
+"""The record of one training epoch."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One row of the curves; losses are means over the epoch's batches, the alignment's unweighted, by layer."""
+    """One row of the curves. Losses are means over batches; those of the alignment are unweighted and by layer."""
 
     epoch: int
     cross_entropy: float
     alignment: tuple[float, ...]
-    validation_uar: float  # nan where nothing validates: the refit on all clips
+    validation_uar: float  # NaN without a validation part: the refit on all clips

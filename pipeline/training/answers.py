@@ -1,4 +1,4 @@
-"""What a training run is made of: its recipe, its losses, what a head says, what comes of it."""
+"""The answers of a head: probabilities by modality, fused, and without one modality; their UAR."""
 
 import math
 
@@ -13,31 +13,34 @@ from pipeline.store.tokens import Tokens
 
 @torch.inference_mode()
 def predict(head: Head, examples: Examples) -> dict[str, Tensor]:
-    """Return probabilities (n, C), nan where a clip lacks what they need.
+    """Return probabilities (n, C) by answer; NaN where a clip lacks the modality.
 
-    `visual` and `acoustic` are the modalities' own classifiers, which may have attended to the other modality;
-    `fused` is the answer; `video_only` and `audio_only` are the answer if the other modality were not there.
+    `visual` and `acoustic` are the classifiers of one modality, whose tokens may have attended to the other;
+    `fused` is their fusion; `video_only` and `audio_only` are the fusion without the other modality.
     """
     head.eval()
-    seen, heard = examples.visual.present, examples.acoustic.present
-    nothing = torch.zeros_like(seen)
+    has_visual, has_acoustic = examples.visual.present, examples.acoustic.present
+    absent = torch.zeros_like(has_visual)
     output = head(examples.visual, examples.acoustic)
     video, audio = (
         head(examples.visual, _without_tokens(examples.acoustic)),
         head(_without_tokens(examples.visual), examples.acoustic),
     )
-    fused = fused_probabilities(output, seen, heard)
+    fused = fused_probabilities(output, has_visual, has_acoustic)
     answers = {
-        "visual": (seen, None if output.visual is None else output.visual.softmax(-1)),
-        "acoustic": (heard, None if output.acoustic is None else output.acoustic.softmax(-1)),
-        "fused": (seen | heard, fused),
-        "video_only": (seen, None if video.visual is None else fused_probabilities(video, seen, nothing)),
-        "audio_only": (heard, None if audio.acoustic is None else fused_probabilities(audio, nothing, heard)),
+        "visual": (has_visual, None if output.visual is None else output.visual.softmax(-1)),
+        "acoustic": (has_acoustic, None if output.acoustic is None else output.acoustic.softmax(-1)),
+        "fused": (has_visual | has_acoustic, fused),
+        "video_only": (has_visual, None if video.visual is None else fused_probabilities(video, has_visual, absent)),
+        "audio_only": (
+            has_acoustic,
+            None if audio.acoustic is None else fused_probabilities(audio, absent, has_acoustic),
+        ),
     }
-    unknown = torch.full_like(fused, math.nan)
+    missing = torch.full_like(fused, math.nan)
     return {
-        name: unknown if found is None else found.masked_fill(~known[:, None], math.nan)
-        for name, (known, found) in answers.items()
+        name: missing if probabilities is None else probabilities.masked_fill(~present[:, None], math.nan)
+        for name, (present, probabilities) in answers.items()
     }
 
 
@@ -45,16 +48,16 @@ def _without_tokens(tokens: Tokens) -> Tokens:
     return tokens._replace(mask=torch.zeros_like(tokens.mask))
 
 
-def fused_probabilities(output: HeadOutput, seen: Tensor, heard: Tensor) -> Tensor:
-    """Return the head's own fusion, or the mean of the log-probabilities of what a clip has (B,): (B, C)."""
+def fused_probabilities(output: HeadOutput, has_visual: Tensor, has_acoustic: Tensor) -> Tensor:
+    """Return the head's fusion, or else that of the modalities that a clip has (B,): (B, C)."""
     if output.fused is not None:
         return output.fused.softmax(-1)
     logits = {"visual": output.visual, "acoustic": output.acoustic}
-    known = {name: values for name, values in logits.items() if values is not None}
-    return fuse(known, {"visual": seen, "acoustic": heard}).exp()
+    classified = {name: values for name, values in logits.items() if values is not None}
+    return fuse(classified, {"visual": has_visual, "acoustic": has_acoustic}).exp()
 
 
 def uar(probabilities: Tensor, labels: Tensor) -> float:
-    """Return the unweighted average recall over the classes that occur among the labels."""
-    right = (probabilities.argmax(1) == labels).to(torch.float64)
-    return float(torch.stack([right[labels == label].mean() for label in labels.unique()]).mean())
+    """Return the unweighted average recall over the classes that occur in the labels."""
+    correct = (probabilities.argmax(1) == labels).to(torch.float64)
+    return float(torch.stack([correct[labels == label].mean() for label in labels.unique()]).mean())

@@ -1,7 +1,7 @@
-"""Cached embeddings as tensors: clips side by side, a mask where a clip has no token."""
+"""The corpus of a training: the manifest's clips that have tokens, with their embeddings and labels."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,22 @@ from pipeline.store.features import FeatureStore
 def load_examples(
     clips: Sequence[Clip], classes: Sequence[str], visual: FeatureStore, acoustic: FeatureStore
 ) -> Examples:
-    """Return the clips in the order given."""
+    """Return the clips in the given order as examples."""
     clip_ids = [clip.clip_id for clip in clips]
     labels = torch.tensor([classes.index(clip.emotion) for clip in clips])
     return Examples(visual.load(clip_ids), acoustic.load(clip_ids), labels)
 
 
-def usable(clips: Sequence[Clip], visual: FeatureStore, acoustic: FeatureStore) -> tuple[list[Clip], list[Exclusion]]:
-    """Return the clips that have at least one token, and the others with the reason why they have none."""
+def select_usable(
+    clips: Sequence[Clip], visual: FeatureStore, acoustic: FeatureStore
+) -> tuple[list[Clip], list[Exclusion]]:
+    """Return the clips with at least one token, and the others with the reason."""
     for store in (visual, acoustic):
         for clip in clips:
             if store.reader.media_sha256.get(clip.clip_id, clip.sha256) != clip.sha256:
-                raise StoreError(f"{store.reader.path} holds {clip.clip_id} as it was before; run: dvc repro")
+                raise StoreError(f"{store.reader.path} holds an earlier version of {clip.clip_id}; run: dvc repro")
     excluded = dict[str, str](visual.attributes["excluded"]) | dict(acoustic.attributes["excluded"])
-    filled = {clip_id for store in (visual, acoustic) for clip_id in store.clips_with_tokens()} - excluded.keys()
+    with_tokens = {clip_id for store in (visual, acoustic) for clip_id in store.clips_with_tokens()} - excluded.keys()
     failed = dict[str, str](visual.attributes["failures"]) | dict(acoustic.attributes["failures"]) | excluded
     left_out = [
         Exclusion(
@@ -40,53 +42,34 @@ def usable(clips: Sequence[Clip], visual: FeatureStore, acoustic: FeatureStore) 
             failed.get(clip.clip_id, "neither a face nor sound was found in it"),
         )
         for clip in clips
-        if clip.clip_id not in filled
+        if clip.clip_id not in with_tokens
     ]
-    return [clip for clip in clips if clip.clip_id in filled], left_out
+    return [clip for clip in clips if clip.clip_id in with_tokens], left_out
 
 
 VISUAL = Path("data/embeddings/visual.h5")
 ACOUSTIC = Path("data/embeddings/acoustic.h5")
-RANDOM_WEIGHTS = "random backbone weights: these figures show that the pipeline works, and nothing about emotion"
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The clips that can be learned from, with their cached tokens, in the order of the manifest."""
+    """The clips that have tokens, with these, in the order of the manifest."""
 
     clips: list[Clip]
     classes: list[str]
     examples: Examples
-    left_out: list[Exclusion]  # by any stage so far
-    provenance: dict[str, Any]  # by modality: what made the embeddings
-    folder: Path | None = None  # where its files lie, if it was read from files
-
-    def summary(self) -> dict[str, Any]:
-        """Return what every result must say of its data: how much there is, what was left out, whose weights."""
-        weights = {kind: made["weights"]["name"] for kind, made in self.provenance.items()}
-        warning = {"warning": RANDOM_WEIGHTS} if "random" in weights.values() else {}
-        left_out = [asdict(row) for row in self.left_out]
-        return {
-            **warning,
-            "clips": len(self.clips),
-            "left_out": left_out,
-            "lost_modalities": {kind: made["failures"] for kind, made in self.provenance.items()},
-            "classes": self.classes,
-            "weights": weights,
-            "embeddings": {
-                kind: {name: made[name] for name in ("weights", "config", "upstream", "fingerprint")}
-                for kind, made in self.provenance.items()
-            },
-        }
+    left_out: list[Exclusion]  # by this stage and those before
+    provenance: dict[str, Any]  # by modality: settings, weights and code that made the embeddings
+    folder: Path | None = None  # of its files, if it was read from files
 
     @property
     def version(self) -> str:
-        """The short name of what can be learned from it."""
-        data = {kind: made["version"] for kind, made in self.provenance.items()}
+        """The digest of clips, labels and embeddings."""
+        data = {modality: origin["version"] for modality, origin in self.provenance.items()}
         return digest([data, [[clip.clip_id, clip.emotion] for clip in self.clips]])
 
     def part(self, clips: Sequence[Clip]) -> Examples:
-        """Return the examples of some of the clips."""
+        """Return the examples of the given clips."""
         position = {clip.clip_id: index for index, clip in enumerate(self.clips)}
         return self.examples.take(torch.tensor([position[clip.clip_id] for clip in clips]))
 
@@ -94,13 +77,13 @@ class Corpus:
 def open_corpus(folder: Path = Path()) -> Corpus:
     """Read the manifest and both stores of a repository."""
     stores = {"visual": FeatureStore(folder / VISUAL), "acoustic": FeatureStore(folder / ACOUSTIC)}
-    clips, left_out = usable(read_rows(folder / MANIFEST, Clip), stores["visual"], stores["acoustic"])
+    clips, left_out = select_usable(read_rows(folder / MANIFEST, Clip), stores["visual"], stores["acoustic"])
     left_out = [*read_rows(folder / EXCLUSIONS, Exclusion), *left_out]
     classes = sorted({clip.emotion for clip in clips})
     names = ("config", "weights", "upstream", "fingerprint", "failures")
     provenance = {
-        kind: {name: store.attributes[name] for name in names} | {"version": store.reader.version}
-        for kind, store in stores.items()
+        modality: {name: store.attributes[name] for name in names} | {"version": store.reader.version}
+        for modality, store in stores.items()
     }
     return Corpus(
         clips,

@@ -1,4 +1,4 @@
-"""The table of training curves, read back: every run, and the mean over those that still train."""
+"""Training curves: the table of every run and epoch, written by `train` and read by the report."""
 
 import csv
 import io
@@ -15,19 +15,19 @@ from pipeline.base.selection import evenly_spaced
 from pipeline.training._epoch import Epoch
 
 Series = tuple[list[int], list[float]]  # epochs, values
-SHOWN = 40  # runs that are drawn one by one at most
+SHOWN_RUNS = 40  # single runs in a figure at most
 LABELS = {"cross_entropy": "cross-entropy", "validation_uar": "UAR on the validation part"}
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Columns of figures, one row an epoch, by run."""
+    """Columns of losses and scores by run, one row per epoch."""
 
     runs: dict[str, list[dict[str, float]]]
 
     @classmethod
     def read(cls, path: Path, protocol: str) -> "Curves":
-        """Read the runs of a protocol; they are named protocol-fold-seed."""
+        """Read the runs of a protocol, whose names are protocol-fold-seed."""
         runs: dict[str, list[dict[str, float]]] = {}
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
@@ -37,7 +37,7 @@ class Curves:
         return cls(runs)
 
     def panels(self) -> dict[str, list[str]]:
-        """Return titles, and the columns that stand under each."""
+        """Return the titles of the panels, with the columns of each."""
         first = next(iter(self.runs.values()))[0]
         layers = [name for name in first if name.startswith("alignment_")]
         return {
@@ -48,35 +48,35 @@ class Curves:
 
     @staticmethod
     def label(name: str) -> str:
-        """Return a column's name in words."""
+        """Return the label of a column."""
         return LABELS.get(name) or name.replace("alignment_", "layer ")
 
     def each(self, name: str) -> Iterator[Series]:
-        """Yield the curves of all runs, or of so many of them at even distances."""
-        for rows in evenly_spaced(list(self.runs.values()), SHOWN):
-            known = [(int(row["epoch"]), row[name]) for row in rows if name in row]
-            yield [epoch for epoch, _ in known], [value for _, value in known]
+        """Yield the curves of all runs, or of `SHOWN_RUNS` of them at even distances."""
+        for rows in evenly_spaced(list(self.runs.values()), SHOWN_RUNS):
+            points = [(int(row["epoch"]), row[name]) for row in rows if name in row]
+            yield [epoch for epoch, _ in points], [value for _, value in points]
 
     def mean(self, name: str) -> Series:
         """Return the mean over the runs that reach an epoch."""
-        found: dict[int, list[float]] = {}
+        by_epoch: dict[int, list[float]] = {}
         for rows in self.runs.values():
             for row in rows:
                 if name in row:
-                    found.setdefault(int(row["epoch"]), []).append(row[name])
-        return sorted(found), [fmean(found[epoch]) for epoch in sorted(found)]
+                    by_epoch.setdefault(int(row["epoch"]), []).append(row[name])
+        return sorted(by_epoch), [fmean(by_epoch[epoch]) for epoch in sorted(by_epoch)]
 
 
 def write_curves(folder: Path, curves: Mapping[str, Sequence[Epoch]]) -> None:
-    """Write `runs.csv`, a row for each run and epoch, and log the mean over the runs that still train."""
-    from dvclive.live import Live  # here, because it costs a second that readers of curves need not pay
+    """Write `runs.csv`, one row per run and epoch, and log the mean over the runs that reach an epoch."""
+    from dvclive.live import Live  # slow to import, and readers do not need it
 
     rows = {run: [_flat(epoch) for epoch in curve] for run, curve in curves.items()}
     with Live(str(folder), report=None, save_dvc_exp=False, dvcyaml=None, monitor_system=False) as live:
-        for some in zip_longest(*rows.values()):
-            there = [row for row in some if row is not None]
-            for name in there[0]:
-                live.log_metric(name, float(np.mean([row[name] for row in there])))
+        for epoch_rows in zip_longest(*rows.values()):
+            reached = [row for row in epoch_rows if row is not None]
+            for name in reached[0]:
+                live.log_metric(name, float(np.mean([row[name] for row in reached])))
             live.next_step()
     text = io.StringIO()
     names = dict.fromkeys(name for run in rows.values() for row in run for name in row)

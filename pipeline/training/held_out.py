@@ -1,4 +1,4 @@
-"""What trained heads say of their test parts: clips that they never saw."""
+"""Predictions of trained heads for their test parts."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -19,32 +19,30 @@ from pipeline.training.runs import FoldRun, Job, as_replicas, group_jobs, train_
 
 
 def test_runs(corpus: Corpus, jobs: Sequence[Job], run: ExecutionConfig) -> Iterator[list[Prediction]]:
-    """Yield what every job's head says of its test part; what was trained before is taken from the memo."""
+    """Train every job and yield the predictions for its test part; results in the memo are not computed again."""
     memo = Memo()
     with Pool(run, device=run.device) as pool:
         data = [pool.hardware, corpus.classes, corpus.version]
 
         def start(group: list[Job]) -> list[Arrays] | Callable[[], list[Trained]]:
-            known = [memo.read("ablate", _key(data, *job)) for job in group]
-            remembered = [arrays for arrays in known if arrays is not None]
-            return (
-                remembered if len(remembered) == len(group) else train_group(corpus, pool, as_replicas(corpus, group))
-            )
+            entries = [memo.read("ablate", _key(data, *job)) for job in group]
+            cached = [arrays for arrays in entries if arrays is not None]
+            return cached if len(cached) == len(group) else train_group(corpus, pool, as_replicas(corpus, group))
 
         for group, started in bounded_map(group_jobs(jobs), start, workers=lambda: pool.workers):
             if callable(started):
                 for job, trained in zip(group, started(), strict=True):
                     answers = predict(trained.head, corpus.part(job[1].split.test))
-                    told = {name: values.numpy() for name, values in answers.items()}
-                    memo.write("ablate", _key(data, *job), told)
-                    yield _predictions(corpus, job[1], told)
+                    probabilities = {name: values.numpy() for name, values in answers.items()}
+                    memo.write("ablate", _key(data, *job), probabilities)
+                    yield _predictions(corpus, job[1], probabilities)
             else:
                 for job, arrays in zip(group, started, strict=True):
                     yield _predictions(corpus, job[1], arrays)
 
 
 def _key(data: Sequence[Any], recipe: Recipe, run: FoldRun) -> str:
-    """Return what names the answers of one run: all that shapes them."""
+    """Return the memo key of one run's answers, a digest of all that shapes them."""
     parts = (run.split.train, run.split.validation, run.split.test)
     clips = [[[clip.clip_id, clip.emotion] for clip in part] for part in parts]
     code = training_code(recipe.head.name, recipe.alignment.name)
@@ -52,7 +50,7 @@ def _key(data: Sequence[Any], recipe: Recipe, run: FoldRun) -> str:
 
 
 def load_run(corpus: Corpus, run: FoldRun, models: Path) -> Head:
-    """Return the saved head of a run, which must have been trained on this corpus's embeddings."""
+    """Return the saved head of a run; raise if it was trained on other embeddings than the corpus's."""
     path = models / "folds" / f"{run.name}.safetensors"
     head, card = load_head(path)
     card.require_match(corpus.classes, corpus.provenance, path)
@@ -60,7 +58,7 @@ def load_run(corpus: Corpus, run: FoldRun, models: Path) -> Head:
 
 
 def predict_runs(corpus: Corpus, runs: Sequence[FoldRun], models: Path) -> list[Prediction]:
-    """Return what every run's saved head says of the clips that it never saw."""
+    """Return the predictions of every run's saved head for its test part."""
     predictions: list[Prediction] = []
     for run in runs:
         answers = predict(load_run(corpus, run, models), corpus.part(run.split.test))
@@ -69,7 +67,7 @@ def predict_runs(corpus: Corpus, runs: Sequence[FoldRun], models: Path) -> list[
 
 
 def _predictions(corpus: Corpus, run: FoldRun, answers: Arrays) -> list[Prediction]:
-    """Return probabilities (n, C) by modality as predictions of the n clips of the run's test part."""
+    """Return probabilities (n, C) by answer as predictions for the n clips of the run's test part."""
     split = run.split
     return [
         Prediction(
@@ -80,11 +78,11 @@ def _predictions(corpus: Corpus, run: FoldRun, answers: Arrays) -> list[Predicti
             clip_id=clip.clip_id,
             speaker=clip.speaker,
             truth=corpus.classes.index(clip.emotion),
-            probabilities={name: _known(values[row].tolist()) for name, values in answers.items()},
+            probabilities={name: _without_nan(values[row].tolist()) for name, values in answers.items()},
         )
         for row, clip in enumerate(split.test)
     ]
 
 
-def _known(probabilities: list[float]) -> list[float] | None:
+def _without_nan(probabilities: list[float]) -> list[float] | None:
     return None if math.isnan(probabilities[0]) else probabilities

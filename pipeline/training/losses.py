@@ -1,4 +1,4 @@
-"""What a training run is made of: its recipe, its losses, what a head says, what comes of it."""
+"""Learning rates and losses of a training step."""
 
 import math
 
@@ -12,15 +12,15 @@ from pipeline.training.recipe import TrainConfig
 
 
 def learning_rates(config: TrainConfig, steps: int) -> Tensor:
-    """Return the learning rate at every step of a training (steps,): it grows linearly, then falls along a cosine."""
+    """Return the learning rate at every step (steps,): a linear warm-up, then a cosine decay."""
     done = torch.arange(steps)
-    warm = max(1, round(config.warmup * steps))
-    fall = 0.5 * (1 + torch.cos(math.pi * (done - warm) / max(1, steps - warm)))
-    return config.learning_rate * torch.where(done < warm, (done + 1) / warm, fall)
+    warmup = max(1, round(config.warmup * steps))
+    decay = 0.5 * (1 + torch.cos(math.pi * (done - warmup) / max(1, steps - warmup)))
+    return config.learning_rate * torch.where(done < warmup, (done + 1) / warmup, decay)
 
 
 def class_weights(config: TrainConfig, labels: Tensor, classes: int) -> Tensor:
-    """Return how much each class counts, (C,), by the labels (n,) of the training part; a class without clips, 1."""
+    """Return the weight of each class (C,) for the labels (n,) of the training part; 1 for a class without clips."""
     counts = torch.bincount(labels, minlength=classes)
     if config.class_weights == "none":
         return torch.ones(classes)
@@ -28,30 +28,32 @@ def class_weights(config: TrainConfig, labels: Tensor, classes: int) -> Tensor:
 
 
 def classification_loss(output: HeadOutput, batch: Examples, *, smoothing: Tensor | float, weights: Tensor) -> Tensor:
-    """Return CE_v + CE_a, each over the clips that have the modality, and that of the fusion where the head has one.
+    """Return the cross-entropy summed over the visual, the acoustic and the fused logits that the head returns.
 
-    `weights` (C,) are the classes'; the mean is weighted by them, as `torch.nn.functional.cross_entropy` does it.
+    Each is the mean over the clips that have the modality, weighted by the weights (C,) of the classes as in
+    `torch.nn.functional.cross_entropy`.
     """
-    seen, heard = batch.visual.present, batch.acoustic.present
-    parts = []
-    for logits, known in ((output.visual, seen), (output.acoustic, heard), (output.fused, seen | heard)):
+    has_visual, has_acoustic = batch.visual.present, batch.acoustic.present
+    pairs = ((output.visual, has_visual), (output.acoustic, has_acoustic), (output.fused, has_visual | has_acoustic))
+    losses = []
+    for logits, present in pairs:
         if logits is not None:
-            surprise = -logits.log_softmax(-1) * weights
-            own = surprise.gather(1, batch.labels[:, None])[:, 0]
-            each = (1 - smoothing) * own + smoothing * surprise.mean(1)
-            present = known.to(each.dtype)
-            total = (weights[batch.labels] * present).sum()
-            parts.append((each * present).sum() / torch.where(total > 0, total, 1))
-    return torch.stack(parts).sum()
+            by_class = -logits.log_softmax(-1) * weights
+            of_label = by_class.gather(1, batch.labels[:, None])[:, 0]
+            loss = (1 - smoothing) * of_label + smoothing * by_class.mean(1)
+            counts = present.to(loss.dtype)
+            total = (weights[batch.labels] * counts).sum()
+            losses.append((loss * counts).sum() / torch.where(total > 0, total, 1))
+    return torch.stack(losses).sum()
 
 
 def alignment_losses(output: HeadOutput, batch: Examples, align: Alignment, config: AlignmentConfig) -> Tensor:
-    """Return for each layer the distance between both modalities, (layers,); a missing one takes no part."""
+    """Return the distance of both modalities at each layer (layers,); clips without a modality are ignored."""
     if output.visual is None or output.acoustic is None or not output.visual_layers:
         return batch.visual.values.new_zeros(0)
     classes = torch.arange(output.visual.shape[1], device=batch.labels.device)
     truth = (batch.labels[:, None] == classes).to(output.visual.dtype)
-    seen, heard = (
+    visual_probs, acoustic_probs = (
         (truth if labels == "given" else logits.detach().softmax(-1)) * tokens.present[:, None]
         for labels, logits, tokens in (
             (config.visual_labels, output.visual, batch.visual),
@@ -59,7 +61,7 @@ def alignment_losses(output: HeadOutput, batch: Examples, align: Alignment, conf
         )
     )
     distances = [
-        align(visual, acoustic, seen, heard)
+        align(visual, acoustic, visual_probs, acoustic_probs)
         for visual, acoustic in zip(output.visual_layers, output.acoustic_layers, strict=True)
     ]
     return torch.stack(distances)

@@ -1,4 +1,4 @@
-"""What a training run is made of: its recipe, its losses, what a head says, what comes of it."""
+"""The recipe of a training run, and its result."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -41,7 +41,7 @@ class TrainConfig(Config):
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that shapes a training run, but for the data and the seed."""
+    """All settings of a training run but the seed."""
 
     head: HeadConfig
     alignment: AlignmentConfig
@@ -50,7 +50,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Trained:
-    """A head at its best epoch, and how it came there."""
+    """A head at its best epoch, and its training curve."""
 
     head: Head
     curve: list[Epoch]
@@ -58,7 +58,7 @@ class Trained:
 
 
 def build_head(config: HeadConfig, examples: Examples, classes: int) -> Head:
-    """Return an untrained head that fits the examples."""
+    """Return an untrained head for the shapes of the examples."""
     shapes = Shapes(examples.visual.values.shape[-1], examples.acoustic.values.shape[-1], classes)
     head: Head = lookup(HEADS, config.name, "head")(config, shapes)
     return head

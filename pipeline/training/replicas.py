@@ -1,8 +1,7 @@
-"""Training many replicas of one architecture as one program, each with its own data, seed and settings.
+"""Training many replicas of one architecture as one program, with different data, seeds and settings.
 
-All that is random is drawn for each replica from its own generator, and nothing of one reaches another: who trains in
-company ends where it would have ended alone, but for the last digits of its sums. Generators are the CPU's whatever
-the device is, so that a GPU, too, changes no more than last digits.
+Every replica has a separate random generator, and replicas do not interact: a replica trains as it would alone, but for
+rounding in the last digits. Generators are on the CPU for any device, so a GPU changes no more than the last digits.
 """
 
 import math
@@ -32,7 +31,7 @@ from pipeline.training.recipe import Recipe, Trained, build_head
 
 @dataclass(frozen=True)
 class Replica:
-    """One training run: a recipe, a seed, and the places (n,) among the examples of what trains and what validates."""
+    """One training run: its recipe and seed, and the positions (n,) of its parts in the examples."""
 
     recipe: Recipe
     training: Tensor
@@ -41,7 +40,7 @@ class Replica:
 
 
 def architecture(recipe: Recipe) -> tuple[Any, ...]:
-    """Return what replicas must have in common to be trained together."""
+    """Return the settings that replicas must share to be trained together."""
     alignment = recipe.alignment.model_dump(exclude={"weight", "gamma"})
     return str(recipe.head), str(alignment), recipe.train.epochs, recipe.train.batch_size
 
@@ -49,36 +48,36 @@ def architecture(recipe: Recipe) -> tuple[Any, ...]:
 def train_together(
     examples: Examples, replicas: Sequence[Replica], *, classes: int, epochs: int = 0, device: str = "cpu"
 ) -> list[Trained]:
-    """Train replicas of one architecture; return each at the epoch of its best UAR on validation, or at its last.
+    """Train replicas of one architecture; return each at the epoch of its best validation UAR, or at its last.
 
-    `epochs` replaces the recipes' number of epochs; the schedules then end there. Examples come, and heads are
-    returned, on the CPU.
+    `epochs` replaces the recipes' number of epochs, and shortens the schedules with it. Examples and returned heads are
+    on the CPU.
     """
-    place = find_device(device)
-    torch.set_num_threads(1)  # the same bits on every machine's number of cores; processes make use of these
+    torch_device = find_device(device)
+    torch.set_num_threads(1)  # the same bits for any number of cores; processes use the other cores
     heads = []
     for it in replicas:
         torch.manual_seed(it.seed)
         heads.append(build_head(it.recipe.head, examples, classes))
         heads[-1].fit(examples.take(it.training))
     if not any(parameter.requires_grad for parameter in heads[0].parameters()):
-        return [Trained(head, [], 0) for head in heads]  # fitting was all
+        return [Trained(head, [], 0) for head in heads]  # `fit` trains them completely
     epochs = epochs or replicas[0].recipe.train.epochs
-    run = ReplicaBatch(examples, replicas, heads, classes=classes, epochs=epochs, device=place)
-    for epoch in range(1, run.epochs + 1):
-        if all(run.stopped):
+    batch = ReplicaBatch(examples, replicas, heads, classes=classes, epochs=epochs, device=torch_device)
+    for epoch in range(1, batch.epochs + 1):
+        if all(batch.stopped):
             break
-        run.train_epoch(epoch)
-    return run.finish()
+        batch.train_epoch(epoch)
+    return batch.finish()
 
 
 def _layer_weights(recipe: Recipe, layers: int) -> Tensor:
-    """Return how much each aligned layer counts (layers,)."""
+    """Return the weight of each aligned layer (layers,)."""
     given = recipe.alignment.layer_weights
     if given and layers and len(given) != layers:
         raise ParameterError(
             f"alignment.layer_weights has {len(given)} numbers, but the head {recipe.head.name} aligns {layers} "
-            "layers; give one number for each, or none at all"
+            "layers; give one number per layer, or none"
         )
     return torch.tensor(given) if given and layers else torch.ones(layers)
 
@@ -103,18 +102,18 @@ class ReplicaBatch:
         self.align: Alignment = lookup(ALIGNMENTS, recipe.alignment.name, "alignment")(recipe.alignment)
         self.generators = [torch.Generator().manual_seed(it.seed) for it in replicas]
         self.stacked = Stacked(heads, device)
-        layers = self.stacked.meet(examples.take(replicas[0].training[:1].expand(self.size)).to(device))
+        layers = self.stacked.dry_run(examples.take(replicas[0].training[:1].expand(self.size)).to(device))
         self.layer_weights = _layer_weights(recipe, layers).to(device)
         self.class_weights = torch.stack(
             [class_weights(it.recipe.train, self.labels[it.training], classes) for it in replicas]
         ).to(device)
-        # They share the memory of the stack.
+        # Views of the stacked rows.
         self.rows = [torch.nn.Parameter(row) for row in self.stacked.rows]
-        own = [
+        groups = [
             {"params": [row], "weight_decay": it.recipe.train.weight_decay}
             for row, it in zip(self.rows, replicas, strict=True)
         ]
-        self.optimiser = torch.optim.AdamW(own, fused=True)
+        self.optimiser = torch.optim.AdamW(groups, fused=True)
         self.gradient_norms = torch.tensor([it.recipe.train.gradient_norm for it in replicas], device=device)
         self.per_epoch = [math.ceil(len(it.training) / self.size) for it in replicas]
         self.curves: list[list[Epoch]] = [[] for _ in replicas]
@@ -128,7 +127,7 @@ class ReplicaBatch:
         self.stopped = [False] * len(replicas)
 
     def train_epoch(self, epoch: int) -> None:
-        """Take every replica once through its clips, then through its validation part."""
+        """Train every replica on each of its clips once, then validate."""
         self.stacked.base.train()
         steps = max(self.per_epoch)
         index = torch.zeros(len(self.replicas), steps * self.size, dtype=torch.int64)
@@ -139,10 +138,9 @@ class ReplicaBatch:
             count = len(it.training)
             index[row, :count] = it.training[torch.randperm(count, generator=generator)]
             valid[row, :count] = True
-        found = []
-        for number, (part, there) in enumerate(zip(index.split(self.size, 1), valid.split(self.size, 1), strict=True)):
-            found.append(self._step(part, there, epoch, number))
-        losses = torch.stack(found).cpu()  # (steps, replicas, 1 + layers)
+        batches = zip(index.split(self.size, 1), valid.split(self.size, 1), strict=True)
+        step_losses = [self._step(*batch, epoch, number) for number, batch in enumerate(batches)]
+        losses = torch.stack(step_losses).cpu()  # (steps, replicas, 1 + layers)
         scores = self._validate()
         for row, (it, score) in enumerate(zip(self.replicas, scores, strict=True)):
             if self.stopped[row]:
@@ -156,11 +154,11 @@ class ReplicaBatch:
             self.stopped[row] = patience is not None and epoch - self.best_epoch[row] >= patience
 
     def _step(self, index: Tensor, valid: Tensor, epoch: int, number: int) -> Tensor:
-        """Take one step with the clips (replicas, B) that are valid; return both losses of each, unweighted."""
+        """Take one step on the valid clips (replicas, B); return the unweighted losses (replicas, 1 + layers)."""
         running = valid.any(1).tolist()
         index, valid = index.to(self.device), valid.to(self.device)
         active = valid.any(1)
-        # Who has no batch left draws nothing: it would draw otherwise than alone.
+        # A replica without a batch must not advance its generator, as it would not alone.
         idle = torch.Generator()
         generators = [it if on else idle for it, on in zip(self.generators, running, strict=True)]
         tokens = [part.batches(index, generators) for part in (self.examples.visual, self.examples.acoustic)]
@@ -168,7 +166,7 @@ class ReplicaBatch:
         buffers = self.stacked.buffers | self.stacked.draw_noise(generators)
         stack = self.stacked.rows.requires_grad_()
         cross_entropy, layers = vmap(self._losses)(
-            self.stacked.named(stack),
+            self.stacked.to_parameters(stack),
             buffers,
             visual,
             acoustic,
@@ -180,7 +178,7 @@ class ReplicaBatch:
         shares = torch.stack([share[at] for share, at in zip(self.shares, done, strict=True)]).to(self.device)
         loss = cross_entropy + shares * (layers @ self.layer_weights)
         if not (torch.isfinite(loss) | ~active).all():
-            self._complain(cross_entropy, layers, epoch, number)
+            self._raise_not_finite(cross_entropy, layers, epoch, number)
         (grads,) = torch.autograd.grad((loss * active).sum(), stack)
         stack.requires_grad_(False)
         grads *= (self.gradient_norms / (grads.norm(dim=1) + 1e-6)).clamp(max=1)[:, None]
@@ -208,7 +206,7 @@ class ReplicaBatch:
             alignment_losses(output, batch, self.align, self.replicas[0].recipe.alignment),
         )
 
-    def _complain(self, cross_entropy: Tensor, layers: Tensor, epoch: int, number: int) -> None:
+    def _raise_not_finite(self, cross_entropy: Tensor, layers: Tensor, epoch: int, number: int) -> None:
         row = int((~torch.isfinite(cross_entropy + layers.sum(1))).nonzero()[0])
         where = [f"layer {it + 1}" for it, value in enumerate(layers[row]) if not torch.isfinite(value)]
         raise TrainingError(
@@ -219,32 +217,33 @@ class ReplicaBatch:
 
     @torch.no_grad()
     def _validate(self) -> list[float]:
-        """Return every replica's UAR on its validation part; nan without one."""
-        places = [it.validation for it in self.replicas if it.validation is not None]
-        if len(places) < len(self.replicas):
+        """Return every replica's UAR on its validation part; NaN without one."""
+        parts = [it.validation for it in self.replicas if it.validation is not None]
+        if len(parts) < len(self.replicas):
             return [math.nan] * len(self.replicas)
         self.stacked.base.eval()
-        index = torch.nn.utils.rnn.pad_sequence(places, batch_first=True).to(self.device)
-        # As many at a time as in training: what is larger has to be fetched from further away.
-        answers = torch.cat([self._answer(part) for part in index.split(self.size, 1)], 1).cpu()
-        return [uar(answer[: len(place)], self.labels[place]) for answer, place in zip(answers, places, strict=True)]
+        index = torch.nn.utils.rnn.pad_sequence(parts, batch_first=True).to(self.device)
+        # The batch size of training: larger batches do not fit into the cache.
+        answers = torch.cat([self._answer(batch) for batch in index.split(self.size, 1)], 1).cpu()
+        return [uar(answer[: len(part)], self.labels[part]) for answer, part in zip(answers, parts, strict=True)]
 
     def _answer(self, index: Tensor) -> Tensor:
-        """Return the fused probabilities of every replica's clips at index (replicas, n): (replicas, n, C)."""
-        params = self.stacked.named(self.stacked.rows)
+        """Return the fused probabilities (replicas, n, C) of every replica's clips `index` (replicas, n)."""
+        params = self.stacked.to_parameters(self.stacked.rows)
         visual, acoustic = (it.batches(index)[:3] for it in (self.examples.visual, self.examples.acoustic))
 
         def answer(params: State, buffers: State, visual: tuple[Tensor, ...], acoustic: tuple[Tensor, ...]) -> Tensor:
-            seen, heard = Tokens(*visual), Tokens(*acoustic)
-            return fused_probabilities(self.stacked.call(params, buffers, seen, heard), seen.present, heard.present)
+            tokens = Tokens(*visual), Tokens(*acoustic)
+            output = self.stacked.call(params, buffers, *tokens)
+            return fused_probabilities(output, tokens[0].present, tokens[1].present)
 
         answers: Tensor = vmap(answer)(params, self.stacked.buffers, visual, acoustic)
         return answers
 
     def finish(self) -> list[Trained]:
-        """Return the heads as they were at their best."""
+        """Return the heads at their best epochs."""
         for row, head in enumerate(self.heads):
-            head.load_state_dict(self.stacked.named(self.best[row]), strict=False)
+            head.load_state_dict(self.stacked.to_parameters(self.best[row]), strict=False)
         return [
             Trained(head, curve, epoch)
             for head, curve, epoch in zip(self.heads, self.curves, self.best_epoch, strict=True)

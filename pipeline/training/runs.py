@@ -1,4 +1,4 @@
-"""A recipe on a protocol: every fold and seed is one run, and runs are spread over processes."""
+"""Runs of a recipe: one for each fold and seed of a protocol, trained in groups on all workers."""
 
 import math
 import platform
@@ -29,11 +29,11 @@ from pipeline.training.corpus import Corpus, open_corpus
 from pipeline.training.recipe import Recipe, TrainConfig, Trained
 from pipeline.training.replicas import Replica, architecture, train_together
 
-TOGETHER = 20  # replicas that are trained as one program, at most: more gain nothing and take memory
+GROUP_SIZE = 20  # replicas that are trained together at most: more are not faster and take more memory
 
 
 def read_recipe() -> Recipe:
-    """Return the recipe that `params.yaml` holds."""
+    """Return the recipe in `params.yaml`."""
     return Recipe(
         read_section("head", HeadConfig),
         read_section("alignment", AlignmentConfig),
@@ -50,18 +50,18 @@ class FoldRun:
 
     @property
     def name(self) -> str:
-        """A name that is unique among runs, and good for a file."""
+        """A unique name that is valid as a file name."""
         return f"{self.split.protocol}-{self.split.fold}-{self.seed}"
 
 
 def plan_runs(clips: Sequence[Clip], protocols: Mapping[str, ProtocolConfig], seeds: Sequence[int]) -> list[FoldRun]:
-    """Return all runs, in a fixed order; every split has been checked."""
+    """Return all runs of all protocols, in a fixed order."""
     splits = [split for name, config in protocols.items() for split in make_splits(clips, name, config)]
     return [FoldRun(split, seed) for split in splits for seed in seeds]
 
 
 def plan_ablation(corpus: Corpus, seeds: Sequence[int]) -> list[FoldRun]:
-    """Return the runs of an ablation: the folds of the first protocol, with these seeds."""
+    """Return the runs of an ablation: the folds of the first protocol with these seeds."""
     protocols = read_section("protocols", dict[str, ProtocolConfig])
     return plan_runs(corpus.clips, dict(islice(protocols.items(), 1)), seeds)
 
@@ -70,7 +70,7 @@ Job = tuple[Recipe, FoldRun]
 
 
 def train_runs(corpus: Corpus, jobs: Sequence[Job], pool: Pool) -> Iterator[Trained]:
-    """Train every job, those of one architecture together, groups on all workers; yield the results in order."""
+    """Train every job, jobs of one architecture together and groups on all workers; yield the results in order."""
 
     def start(group: list[Job]) -> Callable[[], list[Trained]]:
         return train_group(corpus, pool, as_replicas(corpus, group))
@@ -80,55 +80,57 @@ def train_runs(corpus: Corpus, jobs: Sequence[Job], pool: Pool) -> Iterator[Trai
 
 
 def refit(corpus: Corpus, recipe: Recipe, pool: Pool, *, seed: int, epochs: int) -> Trained:
-    """Train one head on all clips, for so many epochs: the one for prediction."""
-    everything = Replica(recipe, torch.arange(len(corpus.clips)), None, seed)
-    return train_group(corpus, pool, [everything], epochs=epochs)()[0]
+    """Train the head for prediction, on all clips, for a number of epochs."""
+    replica = Replica(recipe, torch.arange(len(corpus.clips)), None, seed)
+    return train_group(corpus, pool, [replica], epochs=epochs)()[0]
 
 
 def group_jobs(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Cut the jobs into groups of one architecture and protocol, alike for any number of workers.
+    """Split the jobs into groups of one architecture and protocol, independent of the number of workers.
 
-    In other company, the last digits of a sum are others.
+    The last digits of a result depend on the group.
     """
     groups = []
-    for _, same in groupby(jobs, lambda job: (job[1].split.protocol, architecture(job[0]))):
-        alike = list(same)
-        parts = math.ceil(len(alike) / TOGETHER)
-        groups += [alike[len(alike) * part // parts : len(alike) * (part + 1) // parts] for part in range(parts)]
+    for _, members in groupby(jobs, lambda job: (job[1].split.protocol, architecture(job[0]))):
+        same = list(members)
+        parts = math.ceil(len(same) / GROUP_SIZE)
+        groups += [same[len(same) * part // parts : len(same) * (part + 1) // parts] for part in range(parts)]
     return groups
 
 
 def as_replicas(corpus: Corpus, group: Sequence[Job]) -> list[Replica]:
-    """Return the jobs as they are trained: clips are places among the corpus's examples."""
-    places = {clip.clip_id: place for place, clip in enumerate(corpus.clips)}
+    """Return the jobs as replicas, with clips as positions in the corpus's examples."""
+    position = {clip.clip_id: index for index, clip in enumerate(corpus.clips)}
     replicas = []
-    for recipe, planned in group:
-        parts = (planned.split.train, planned.split.validation)
-        training, validation = (torch.tensor([places[clip.clip_id] for clip in part]) for part in parts)
-        replicas.append(Replica(recipe, training, validation, planned.seed))
+    for recipe, run in group:
+        parts = (run.split.train, run.split.validation)
+        training, validation = (torch.tensor([position[clip.clip_id] for clip in part]) for part in parts)
+        replicas.append(Replica(recipe, training, validation, run.seed))
     return replicas
 
 
 def train_group(
     corpus: Corpus, pool: Pool, replicas: Sequence[Replica], *, epochs: int = 0
 ) -> Callable[[], list[Trained]]:
-    """Have replicas trained together; what is returned gives the heads."""
+    """Start the training of replicas together; return a function that waits for the heads."""
     settings: dict[str, Any] = {"classes": len(corpus.classes), "epochs": epochs, "device": pool.run.device}
     if pool.run.scheduler == "synchronous" or corpus.folder is None:
         return pool.submit(partial(train_together, corpus.examples, **settings), replicas)
     recipe = replicas[0].recipe
     here = partial(training_code, recipe.head.name, recipe.alignment.name)
-    call = partial(_train_there, corpus.folder, corpus.version, settings)
+    call = partial(_train_in_worker, corpus.folder, corpus.version, settings)
     return pool.submit(call, replicas, version=here(), worker_version=here)
 
 
-def _train_there(folder: Path, version: str, settings: dict[str, Any], replicas: Sequence[Replica]) -> list[Trained]:
+def _train_in_worker(
+    folder: Path, version: str, settings: dict[str, Any], replicas: Sequence[Replica]
+) -> list[Trained]:
     return train_together(_read_once(folder, version), replicas, **settings)
 
 
 @cache
 def _read_once(folder: Path, version: str) -> Examples:
-    """Return the examples: a worker reads the stores itself, once, and none of it has to travel with every group."""
+    """Return the examples: a worker reads the stores once, so that groups need not carry them."""
     corpus = open_corpus(folder)
     if corpus.version != version:
         raise StoreError(
@@ -138,16 +140,16 @@ def _read_once(folder: Path, version: str) -> Examples:
     return corpus.examples
 
 
-@cache  # every run of a table asks again; for a head of one's own, to look through all that is installed takes a second
+@cache  # every run asks for it, and for a plugin the search through installed packages takes a second
 def training_code(head: str, alignment: str) -> str:
-    """Return the short name of all code that trains a head with an alignment."""
+    """Return the digest of all code that trains a head with an alignment."""
     builders = lookup(HEADS, head, "head"), lookup(ALIGNMENTS, alignment, "alignment")
     libraries = [library_versions("numpy", "scikit-learn", "torch", *plugin_distributions(it)) for it in builders]
     return digest([libraries, [code_version(it) for it in (train_together, *builders)]])
 
 
 def describe_head(corpus: Corpus, recipe: Recipe, trained: Mapping[str, Any]) -> Card:
-    """Return the card of a head that was trained on this corpus; `trained` says on what part, and how long."""
+    """Return the card of a head that was trained on this corpus; `trained` describes the part and the epochs."""
     examples = corpus.examples
     shapes = Shapes(examples.visual.values.shape[-1], examples.acoustic.values.shape[-1], len(corpus.classes))
     return Card(

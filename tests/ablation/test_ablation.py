@@ -1,4 +1,4 @@
-"""Ablations: rows change what they name, and are compared in pairs by textbook statistics."""
+"""Ablations: rows change the keys that they name, and paired statistics compare them."""
 
 import importlib
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from conftest import make_clip
 
 from data_manifest.manifest.clips import EXCLUSIONS, MANIFEST, Clip, Exclusion, write_rows
 from data_manifest.splits.protocols import SpeakerFolds
-from pipeline.ablation.comparison import compare, holm, smallest_p
-from pipeline.ablation.table import Row, expand_grid, override
+from pipeline.ablation.comparison import compare, holm, minimum_p_value
+from pipeline.ablation.table import RowScores, expand_grid, override
 from pipeline.alignments.contract import AlignmentConfig
 from pipeline.base.errors import ParameterError, StoreError
 from pipeline.base.provenance import code_version, source_files
@@ -26,7 +26,7 @@ from pipeline.store.schemas import EMBEDDINGS
 from pipeline.store.tokens import Tokens
 from pipeline.store.writer import open_writer
 from pipeline.training import held_out
-from pipeline.training import runs as experiments
+from pipeline.training import runs as training_runs
 from pipeline.training.corpus import ACOUSTIC, VISUAL, Corpus, open_corpus
 from pipeline.training.held_out import test_runs as runs_tested
 from pipeline.training.recipe import Recipe, TrainConfig, Trained
@@ -34,38 +34,38 @@ from pipeline.training.replicas import Replica
 from pipeline.training.runs import plan_runs, train_runs
 
 
-def test_comparing_pairs_the_runs() -> None:
-    full, drawn = [0.5, 0.6, 0.7, 0.8, 0.55, 0.65], np.linspace(0.5, 0.7, 41)
+def test_rows_are_compared_run_by_run() -> None:
+    full, bootstrap = [0.5, 0.6, 0.7, 0.8, 0.55, 0.65], np.linspace(0.5, 0.7, 41)
     table = {
-        "full": Row(full, drawn),
-        "worse": Row([it - 0.1 for it in full], drawn - np.linspace(0.0, 0.2, 41)),
-        "same": Row(full, drawn),
+        "full": RowScores(full, bootstrap),
+        "worse": RowScores([it - 0.1 for it in full], bootstrap - np.linspace(0.0, 0.2, 41)),
+        "same": RowScores(full, bootstrap),
     }
-    rows = {row["row"]: row for row in compare(table)}
-    assert rows["worse"]["difference"] == pytest.approx(-0.1)
+    rows = {row.name: row for row in compare(table)}
+    assert rows["worse"].difference == pytest.approx(-0.1)
     # Six pairs, all of one sign: the exact two-sided p is 2 / 2^6, and two comparisons double it.
-    assert rows["worse"]["p"] == pytest.approx(2 / 64)
-    assert rows["worse"]["p_holm"] == pytest.approx(4 / 64)
-    assert rows["worse"]["interval_95"] == pytest.approx([-0.195, -0.005])  # of the differences, draw by draw
-    assert rows["same"]["p_holm"] == 1
-    assert rows["same"]["interval_95"] == [0, 0]
-    assert rows["full"]["p_holm"] is None
+    assert rows["worse"].p == pytest.approx(2 / 64)
+    assert rows["worse"].p_holm == pytest.approx(4 / 64)
+    assert rows["worse"].interval_95 == pytest.approx((-0.195, -0.005))  # of the differences, sample by sample
+    assert rows["same"].p_holm == 1
+    assert rows["same"].interval_95 == (0, 0)
+    assert rows["full"].p_holm is None
 
 
 @pytest.mark.parametrize("runs", [2, 5, 8])
-def test_the_least_p_is_that_of_runs_that_all_agree(runs: int) -> None:
+def test_minimum_p_value_is_reached_if_all_runs_agree(runs: int) -> None:
     full = np.linspace(0.5, 0.6, runs)
     better = full + np.linspace(0.1, 0.2, runs)
-    rows = compare({"full": Row(full.tolist(), full), "better": Row(better.tolist(), better)})
-    assert rows[1]["p"] == pytest.approx(smallest_p(runs))
+    rows = compare({"full": RowScores(full.tolist(), full), "better": RowScores(better.tolist(), better)})
+    assert rows[1].p == pytest.approx(minimum_p_value(runs))
 
 
-def test_holm_multiplies_by_what_is_left_and_never_falls() -> None:
+def test_holm_multiplies_by_the_remaining_comparisons_and_is_monotone() -> None:
     assert holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
 
 
-def test_an_override_changes_what_it_names_and_nothing_else() -> None:
+def test_override_changes_only_the_keys_that_it_names() -> None:
     recipe = Recipe(HeadConfig(), AlignmentConfig(), TrainConfig())
     changed = override(recipe, {"head": {"width": 64}, "alignment": {"name": "none"}}, row="small")
     assert (changed.head.width, changed.alignment.name) == (64, "none")
@@ -81,12 +81,12 @@ def test_an_override_changes_what_it_names_and_nothing_else() -> None:
         ({"train": {"epochs": 0}}, r"ablations.row.train.epochs = 0: .*greater than or equal to 1"),
     ],
 )
-def test_an_override_that_means_nothing_is_refused_in_words(overrides: dict[str, dict[str, int]], words: str) -> None:
+def test_override_with_an_unknown_key_or_value_is_an_error(overrides: dict[str, dict[str, int]], words: str) -> None:
     with pytest.raises(ParameterError, match=words):
         override(Recipe(HeadConfig(), AlignmentConfig(), TrainConfig()), overrides, row="row")
 
 
-def test_a_grid_is_every_combination_named_by_what_it_changes() -> None:
+def test_grid_is_every_combination_named_by_its_keys() -> None:
     rows = expand_grid(["head.width=64,128", "head.dropout=0.1", "alignment.weight=0, 1"])
     assert list(rows) == [
         "head.width=64, head.dropout=0.1, alignment.weight=0",
@@ -101,7 +101,7 @@ def test_a_grid_is_every_combination_named_by_what_it_changes() -> None:
 
 
 def corpus(count: int) -> Corpus:
-    """Five speakers, three emotions, tokens that show them."""
+    """Return a corpus of five speakers and three emotions that the tokens show."""
     generator = torch.Generator().manual_seed(0)
     emotions = ("anger", "fear", "neutral")
     clips = [
@@ -115,23 +115,23 @@ def corpus(count: int) -> Corpus:
         values[:, :, :3] += 2 * torch.nn.functional.one_hot(labels, 3)[:, None]
         return Tokens(values, torch.zeros(count, 2), torch.ones(count, 2, dtype=torch.bool))
 
-    told = {"weights": {"name": "test"}, "failures": {}, "fingerprint": "f", "version": "v"}
-    made = {kind: dict(told) for kind in ("visual", "acoustic")}
-    return Corpus(clips, list(emotions), Examples(modality(), modality(), labels), [], made)
+    origin = {"weights": {"name": "test"}, "failures": {}, "fingerprint": "f", "version": "v"}
+    provenance = {name: dict(origin) for name in ("visual", "acoustic")}
+    return Corpus(clips, list(emotions), Examples(modality(), modality(), labels), [], provenance)
 
 
-def test_what_was_trained_before_is_not_trained_again_and_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memo_replaces_training_and_gives_the_same_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
     data = corpus(90)
     folds = {"folds": SpeakerFolds(kind="speaker_folds", folds=5)}
     runs = plan_runs(data.clips, folds, [0, 1])
     short = TrainConfig(epochs=2, batch_size=16)
     recipes = [Recipe(HeadConfig(name=name, width=8), AlignmentConfig(), short) for name in ("fdan", "majority")]
-    jobs = [(recipe, planned) for recipe in recipes for planned in runs]
+    jobs = [(recipe, run) for recipe in recipes for run in runs]
     config = ExecutionConfig(scheduler="synchronous")
     first = list(runs_tested(data, jobs[:-3], config))
     trained: list[int] = []
 
-    train_group = experiments.train_group
+    train_group = training_runs.train_group
 
     def counting(data: Corpus, pool: Pool, group: list[Replica]) -> Callable[[], list[Trained]]:
         trained.append(len(group))
@@ -143,42 +143,42 @@ def test_what_was_trained_before_is_not_trained_again_and_says_the_same(monkeypa
     assert again[: len(first)] == first
     assert len(again) == 20
     assert [it.clip_id for it in again[0]] == [clip.clip_id for clip in runs[0].split.test]
-    # What one kind of device has computed is no answer of another.
+    # Results of one kind of device are not reused on another.
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(ParameterError, match="torch finds no cuda device here"):
         list(runs_tested(data, jobs, config.model_copy(update={"device": "cuda"})))
     other = replace(jobs[0][0], train=TrainConfig(epochs=3, batch_size=16))
-    new = {kind: made | {"version": "of other media"} for kind, made in data.provenance.items()}
-    for changed, job in ((data, (other, runs[0])), (replace(data, provenance=new), jobs[0])):
+    changed_media = {name: origin | {"version": "of other media"} for name, origin in data.provenance.items()}
+    for changed, job in ((data, (other, runs[0])), (replace(data, provenance=changed_media), jobs[0])):
         trained.clear()
         list(runs_tested(changed, [job], config))
         assert trained == [1]
 
 
-def test_nothing_of_the_test_part_reaches_training_or_the_choice_of_the_epoch() -> None:
-    data, spoilt = corpus(90), corpus(90)
-    planned = plan_runs(data.clips, {"folds": SpeakerFolds(kind="speaker_folds", folds=5)}, [0])[0]
+def test_test_part_affects_neither_training_nor_the_choice_of_the_epoch() -> None:
+    data, corrupted = corpus(90), corpus(90)
+    run = plan_runs(data.clips, {"folds": SpeakerFolds(kind="speaker_folds", folds=5)}, [0])[0]
     recipe = Recipe(HeadConfig(width=8, attention_heads=2), AlignmentConfig(), TrainConfig(epochs=4, batch_size=16))
-    tested = {clip.clip_id for clip in planned.split.test}
+    tested = {clip.clip_id for clip in run.split.test}
     rows = torch.tensor([clip.clip_id in tested for clip in data.clips])
-    spoilt.examples.visual.values[rows] = 1e6
-    spoilt.examples.acoustic.values[rows] = -1e6
-    spoilt.examples.labels[rows] = 0
+    corrupted.examples.visual.values[rows] = 1e6
+    corrupted.examples.acoustic.values[rows] = -1e6
+    corrupted.examples.labels[rows] = 0
     pool = Pool(ExecutionConfig(scheduler="synchronous"))
-    one, other = (next(train_runs(it, [(recipe, planned)], pool)) for it in (data, spoilt))
+    one, other = (next(train_runs(it, [(recipe, run)], pool)) for it in (data, corrupted))
     assert (one.best_epoch, one.curve) == (other.best_epoch, other.curve)
     states = one.head.state_dict(), other.head.state_dict()
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
-def test_a_head_of_ones_own_that_was_edited_is_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_editing_a_plugin_head_changes_the_memo_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
-    source = "from pipeline.heads.majority import Majority\n\ndef build(*made_from): return Majority(*made_from)\n"
+    source = "from pipeline.heads.majority import Majority\n\ndef build(*arguments): return Majority(*arguments)\n"
     data = corpus(90)
     runs = plan_runs(data.clips, {"folds": SpeakerFolds(kind="speaker_folds", folds=5)}, [0])
 
     def keys() -> set[str]:
-        for cached in (source_files, code_version, experiments.training_code):
+        for cached in (source_files, code_version, training_runs.training_code):
             cached.cache_clear()
         importlib.invalidate_caches()
         recipe = Recipe(HeadConfig(name="edited_head:build"), AlignmentConfig(), TrainConfig(epochs=1))
@@ -186,9 +186,9 @@ def test_a_head_of_ones_own_that_was_edited_is_trained_again(tmp_path: Path, mon
 
     (tmp_path / "edited_head.py").write_text(source)
     before = keys()
-    (tmp_path / "edited_head.py").write_text(f"# a word\n{source}")
+    (tmp_path / "edited_head.py").write_text(f"# a comment\n{source}")
     assert keys() == before
-    (tmp_path / "edited_head.py").write_text(source.replace("Majority(*made_from)", "Majority(*made_from).eval()"))
+    (tmp_path / "edited_head.py").write_text(source.replace("Majority(*arguments)", "Majority(*arguments).eval()"))
     assert keys() != before
     (tmp_path / "edited_head.py").write_text(f"import bokeh\n{source}")
     before, real = keys(), metadata.version
@@ -196,24 +196,24 @@ def test_a_head_of_ones_own_that_was_edited_is_trained_again(tmp_path: Path, mon
     assert keys() != before
 
 
-def test_a_worker_never_trains_on_other_embeddings_than_were_meant(tmp_path: Path) -> None:
+def test_worker_refuses_other_embeddings_than_those_of_the_parent(tmp_path: Path) -> None:
     write_rows(tmp_path / MANIFEST, [make_clip("a", emotion="fear", sha256="1")], Clip)
     write_rows(tmp_path / EXCLUSIONS, [], Exclusion)
-    lists: dict[str, Any] = {name: {} for name in ("config", "upstream", "weights", "failures", "excluded")}
-    told = lists | {"schema": EMBEDDINGS.name, "fingerprint": "f"}
+    empty: dict[str, Any] = {name: {} for name in ("config", "upstream", "weights", "failures", "excluded")}
+    attributes = empty | {"schema": EMBEDDINGS.name, "fingerprint": "f"}
     columns = {"tokens": np.ones((2, 3), np.float32), "times": np.zeros(2, np.float32)}
 
-    def write(content: str) -> None:
+    def write(sha256: str) -> None:
         for path in (VISUAL, ACOUSTIC):
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-            with open_writer(tmp_path / path, like=columns, attributes=told) as writer:
-                writer.append("a", columns, media_sha256=content)
+            with open_writer(tmp_path / path, like=columns, attributes=attributes) as writer:
+                writer.append("a", columns, media_sha256=sha256)
 
     write("1")
     version = open_corpus(tmp_path).version
-    assert len(experiments._read_once(tmp_path, version)) == 1
+    assert len(training_runs._read_once(tmp_path, version)) == 1
     with pytest.raises(StoreError, match=r"holds other clips or embeddings on .* than where training was started"):
-        experiments._read_once(tmp_path, "another")
+        training_runs._read_once(tmp_path, "another")
     write("2")  # of media that the manifest does not list
-    with pytest.raises(StoreError, match=r"visual.h5 holds a as it was before; run: dvc repro"):
+    with pytest.raises(StoreError, match=r"visual.h5 holds an earlier version of a; run: dvc repro"):
         open_corpus(tmp_path)

@@ -1,4 +1,4 @@
-"""LMMD against a float64 double loop, and everything that is true of a right one."""
+"""Alignments: LMMD equals a float64 double loop and has its mathematical properties; MMD and CORAL equal formulas."""
 
 import math
 from itertools import pairwise
@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 
 def oracle(source: Array, target: Array, source_probs: Array, target_probs: Array, *, normalise: str) -> float:
-    """The formula of the method, term by term, in double loops."""
+    """Compute the formula of the paper term by term, in double loops."""
     points = np.concatenate([source, target])
     n = len(points)
     bandwidth = sum(np.sum((a - b) ** 2) for a in points for b in points) / (n * n - n)
@@ -37,8 +37,8 @@ def oracle(source: Array, target: Array, source_probs: Array, target_probs: Arra
     total, counted = 0.0, 0
     for c in range(source_probs.shape[1]):
         common = all(c in probs.argmax(1) for probs in (source_probs, target_probs))
-        weighty = all(probs[:, c].sum() > 0 for probs in (source_probs, target_probs))
-        if not (common if normalise == "common" else weighty):
+        has_weight = all(probs[:, c].sum() > 0 for probs in (source_probs, target_probs))
+        if not (common if normalise == "common" else has_weight):
             continue
         ws, wt = source_probs[:, c] / source_probs[:, c].sum(), target_probs[:, c] / target_probs[:, c].sum()
         counted += 1
@@ -88,7 +88,7 @@ def test_identical_data_and_labels_give_zero() -> None:
     assert lmmd(source, source, probs, probs).item() == pytest.approx(0, abs=1e-12)
 
 
-def test_features_that_are_all_the_same_give_exactly_zero_and_a_finite_gradient() -> None:
+def test_equal_features_give_exactly_zero_and_a_finite_gradient() -> None:
     source = torch.ones(4, 3, requires_grad=True)
     probs = one_hot(torch.tensor([0, 1, 2, 0]), CLASSES).float()
     distance = lmmd(source, torch.ones(4, 3), probs, probs)
@@ -98,7 +98,7 @@ def test_features_that_are_all_the_same_give_exactly_zero_and_a_finite_gradient(
     assert torch.isfinite(source.grad).all()
 
 
-def test_features_that_have_collapsed_onto_a_point_give_no_gradient_to_speak_of() -> None:
+def test_collapsed_features_give_a_negligible_gradient() -> None:
     point = torch.randn(1, 64, generator=torch.Generator().manual_seed(0)) * 3
     source = (point + 1e-6 * torch.randn(4, 64)).requires_grad_()
     probs = one_hot(torch.tensor([0, 1, 2, 0]), CLASSES).float()
@@ -109,18 +109,18 @@ def test_features_that_have_collapsed_onto_a_point_give_no_gradient_to_speak_of(
     assert source.grad.abs().max() < 1e-2
 
 
-def test_the_order_of_samples_does_not_matter() -> None:
+def test_lmmd_does_not_depend_on_the_order_of_samples() -> None:
     source, target, source_probs, target_probs = batch(6, 5, seed=2, soft=True)
     order = torch.tensor([3, 0, 5, 1, 4, 2])
     mixed = lmmd(source[order], target, source_probs[order], target_probs)
     assert mixed.item() == pytest.approx(lmmd(source, target, source_probs, target_probs).item(), rel=1e-12)
 
 
-def test_a_class_absent_from_one_side_contributes_nothing_under_common() -> None:
+def test_common_ignores_classes_that_are_absent_from_one_side() -> None:
     source, target, *_ = batch(4, 4, seed=3, soft=False)
     source_labels, target_labels = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 0, 2, 2])
     both = lmmd(source, target, one_hot(source_labels, 4).double(), one_hot(target_labels, 4).double())
-    # By hand: class 0 alone counts, but the bandwidth is that of the whole batches.
+    # Only class 0 counts, but the bandwidth is that of the whole batches.
     expected = oracle(
         source.numpy(),
         target.numpy(),
@@ -142,7 +142,7 @@ def test_no_common_class_gives_zero_with_a_finite_gradient() -> None:
     assert torch.equal(source.grad, torch.zeros_like(source))
 
 
-def test_the_gradient_is_the_derivative_with_the_bandwidth_held() -> None:
+def test_gradient_treats_the_bandwidth_as_constant() -> None:
     source, target, source_probs, target_probs = batch(3, 4, seed=5, soft=True)
     points = torch.cat([source, target])
     bandwidth = (points[:, None] - points[None]).square().sum() / (7 * 6)
@@ -161,7 +161,7 @@ def test_the_gradient_is_the_derivative_with_the_bandwidth_held() -> None:
     torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-12)
 
 
-def test_gradcheck_in_float64_with_the_weights_as_input() -> None:
+def test_gradient_of_the_class_weights_is_correct() -> None:
     source, target, source_probs, target_probs = batch(3, 3, seed=6, soft=True)
     probs = [it.clone().requires_grad_() for it in (source_probs, target_probs)]
     assert torch.autograd.gradcheck(lambda one, two: lmmd(source, target, one, two), probs)
@@ -174,7 +174,7 @@ def test_features_that_are_not_finite_raise() -> None:
         lmmd(source, target, *probs)
 
 
-def test_the_weight_grows_from_nothing_to_one() -> None:
+def test_weight_grows_from_zero_to_one() -> None:
     values = [progress_weight(step / 10, gamma=10) for step in range(11)]
     assert values[0] == 0
     assert values[-1] == pytest.approx(0.99991, abs=5e-6)
@@ -183,14 +183,14 @@ def test_the_weight_grows_from_nothing_to_one() -> None:
 
 
 @pytest.mark.parametrize("change", [{"kernel_mul": 3.0}, {"kernel_num": 3}, {"normalise": "all"}])
-def test_every_argument_of_the_section_does_something(change: dict[str, object]) -> None:
+def test_every_parameter_of_the_section_has_an_effect(change: dict[str, object]) -> None:
     values = batch(2, 6, seed=8, soft=True)  # two samples: under `all` more classes count than under `common`
     changed = ALIGNMENTS["lmmd"](check(change, AlignmentConfig, where="alignment"))
     assert changed(*values).item() != pytest.approx(ALIGNMENTS["lmmd"](AlignmentConfig())(*values).item())
 
 
 @pytest.mark.parametrize(("n", "m"), [(5, 5), (7, 3)])
-def test_mmd_is_the_mean_over_pairs_of_the_kernel(n: int, m: int) -> None:
+def test_mmd_equals_the_mean_kernel_over_pairs(n: int, m: int) -> None:
     source, target, source_probs, target_probs = batch(n, m, seed=3, soft=False)
     together = torch.cat([source, target]).numpy()
     squares = ((together[:, None] - together[None]) ** 2).sum(-1)
@@ -201,7 +201,7 @@ def test_mmd_is_the_mean_over_pairs_of_the_kernel(n: int, m: int) -> None:
     assert value.item() == pytest.approx(expected, rel=1e-9)
 
 
-def test_coral_is_the_distance_of_numpys_covariances_and_zero_for_one_sample() -> None:
+def test_coral_equals_the_distance_of_numpys_covariances() -> None:
     source, target, source_probs, target_probs = batch(7, 4, seed=4, soft=False)
     coral = ALIGNMENTS["coral"](AlignmentConfig(name="coral"))
     difference = np.cov(source.numpy().T) - np.cov(target.numpy().T)
@@ -212,18 +212,18 @@ def test_coral_is_the_distance_of_numpys_covariances_and_zero_for_one_sample() -
 
 
 @pytest.mark.parametrize("name", sorted(ALIGNMENTS))
-def test_a_row_without_class_weight_is_no_sample_for_any_alignment(name: str) -> None:
+def test_every_alignment_ignores_rows_without_class_weight(name: str) -> None:
     align = ALIGNMENTS[name](AlignmentConfig(name=name))
     source, target, source_probs, target_probs = batch(6, 5, seed=5, soft=False)
-    wild = torch.cat([source, 100 + source[:2]]), torch.cat([source_probs, 0 * source_probs[:2]])
+    extended = torch.cat([source, 100 + source[:2]]), torch.cat([source_probs, 0 * source_probs[:2]])
     expected = align(source, target, source_probs, target_probs)
-    torch.testing.assert_close(align(wild[0], target, wild[1], target_probs), expected)
+    torch.testing.assert_close(align(extended[0], target, extended[1], target_probs), expected)
 
 
 def test_no_alignment_is_zero() -> None:
     assert ALIGNMENTS["none"](AlignmentConfig())(*batch(6, 6, seed=8, soft=True)).item() == 0
 
 
-def test_an_unknown_alignment_lists_the_known() -> None:
+def test_unknown_alignment_is_an_error_that_lists_the_valid_ones() -> None:
     with pytest.raises(ParameterError, match=r"lmdd.*did you mean 'lmmd'.*valid: coral, lmmd, mmd, none"):
         check({"name": "lmdd"}, AlignmentConfig, where="alignment")

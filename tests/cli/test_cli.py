@@ -1,6 +1,5 @@
 """The command `fdan`: the table of results, descriptions of files, and one-line errors with exit status 1."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from report_samples import evaluation
 from typer.testing import CliRunner, Result
 
 from pipeline.cli.main import app
 from pipeline.evaluation.predictions import Prediction
-from pipeline.evaluation.scores import evaluate
 from pipeline.store.writer import open_writer
 
 
@@ -61,9 +60,8 @@ def write_results(folder: Path, *, name: str = "folds", **changes: Any) -> None:
         for clip in range(4)
     ]
     left_out = [{"clip_id": "x", "path": "x.mp4", "stage": "corpus", "reason": "is damaged"}]
-    metrics = {"clips": 4, "left_out": left_out, "protocols": evaluate(rows, ["anger", "fear"])}
-    (folder / "results").mkdir()
-    (folder / "results" / "evaluation.json").write_text(json.dumps(metrics | changes))
+    results = evaluation(rows, left_out=left_out, **changes)
+    results.write(folder / "results" / "evaluation.json")
 
 
 def test_without_results_info_names_the_command_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Figures: PNG and SVG of the same bytes each time, drawn of anything that results may be, told apart by all eyes."""
+"""Figures: reproducible PNG and SVG files, and colours that colour-blind readers can distinguish."""
 
 from collections.abc import Callable
 from itertools import combinations
@@ -8,17 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from report_samples import CLASSES, ablation, curves, explored, metrics, predictions, write_stores
+from report_samples import CLASSES, ablation, curves, evaluation, exploration, predictions, write_stores
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from pipeline.ablation.figure import draw_ablation
 from pipeline.drawing.figure import COLOURS, save
-from pipeline.evaluation.figures import draw_confusion, draw_embedding, draw_reliability, draw_spread
-from pipeline.evaluation.predictions import MODALITIES
+from pipeline.evaluation.figures import draw_confusion, draw_projection, draw_reliability, draw_spread
 from pipeline.report.extraction_summary import summarise_extraction
 from pipeline.report.figures import draw_attention, draw_curves, draw_extraction, draw_mistakes
 
-# What colour-blind eyes make of linear red, green and blue. Machado, Oliveira, Fernandes, 2009, severity 1.
+# How colour-blind eyes see linear red, green and blue. Machado, Oliveira, Fernandes, 2009, severity 1.
 EYES = {
     "all cones": np.eye(3),
     "no long": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
@@ -29,39 +28,39 @@ EMOTIONS = 7
 
 
 def drawings(folder: Path) -> dict[str, Callable[[Path], None]]:
-    told = metrics()
-    found = explored(predictions())
+    results = evaluation()
+    details = exploration(predictions())
     thumbnails = write_stores(folder, [f"c{number}" for number in range(4)], without_face="c3")
-    own = told["protocols"]["folds"]
-    lost = metrics(left_out=[{"clip_id": "x", "path": "x", "stage": "corpus", "reason": "is damaged " * 20}])
+    scores = results.protocols["folds"]
+    lost = evaluation(left_out=[{"clip_id": "x", "path": "x", "stage": "corpus", "reason": "is damaged " * 20}])
     return {
-        "ablation": lambda path: draw_ablation(ablation()["rows"], path, title="folds"),
-        "attention": lambda path: draw_attention(found["attention"], path),
+        "ablation": lambda path: draw_ablation(ablation().rows, path, title="folds"),
+        "attention": lambda path: draw_attention(details.attention, path),
         "attention, none": lambda path: draw_attention([], path),
-        "confusion": lambda path: draw_confusion(own, CLASSES, MODALITIES, path, title="folds"),
+        "confusion": lambda path: draw_confusion(scores, CLASSES, path, title="folds"),
         "curves": lambda path: draw_curves(curves(), path),
         "extraction": lambda path: draw_extraction(summarise_extraction(thumbnails.faces, lost), path),
-        "mistakes": lambda path: draw_mistakes(found["mistakes"], thumbnails, path),
+        "mistakes": lambda path: draw_mistakes(details.mistakes, thumbnails, path),
         "mistakes, none": lambda path: draw_mistakes([], thumbnails, path),
-        "reliability": lambda path: draw_reliability(own, path, title="folds"),
-        "spread": lambda path: draw_spread(told["protocols"], path),
-        "tsne": lambda path: draw_embedding(found, CLASSES, path),
+        "reliability": lambda path: draw_reliability(scores, path, title="folds"),
+        "spread": lambda path: draw_spread(results.protocols, path),
+        "tsne": lambda path: draw_projection(details, CLASSES, path),
     }
 
 
-def test_every_figure_is_png_and_svg_with_the_same_bytes_each_time(tmp_path: Path) -> None:
+def test_figures_are_reproducible_png_and_svg_files(tmp_path: Path) -> None:
     for name, draw in drawings(tmp_path).items():
-        made = []
+        files = []
         for turn in ("first", "second"):
             path = tmp_path / turn / f"{name}.png"
             draw(path)
-            made.append((path.read_bytes(), path.with_suffix(".svg").read_bytes()))
-        assert made[0] == made[1], name
-        assert made[0][0].startswith(b"\x89PNG"), name
-        assert b"<svg" in made[0][1][:2000], name
+            files.append((path.read_bytes(), path.with_suffix(".svg").read_bytes()))
+        assert files[0] == files[1], name
+        assert files[0][0].startswith(b"\x89PNG"), name
+        assert b"<svg" in files[0][1][:2000], name
 
 
-def test_a_picture_says_neither_when_it_was_drawn_nor_where(tmp_path: Path) -> None:
+def test_figures_hold_neither_date_nor_path(tmp_path: Path) -> None:
     figure = Figure()
     figure.subplots().plot([0, 1])
     save(figure, tmp_path / "x.png")
@@ -72,21 +71,21 @@ def test_a_picture_says_neither_when_it_was_drawn_nor_where(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("eyes", EYES)
-def test_seven_emotions_are_told_apart_by_colour_blind_eyes(eyes: str) -> None:
-    seen = {colour: _lab(colour, np.asarray(EYES[eyes])) for colour in COLOURS[:EMOTIONS]}
-    distances = {pair: float(deltaE_ciede2000(seen[pair[0]], seen[pair[1]])) for pair in combinations(seen, 2)}
+def test_colour_blind_readers_can_distinguish_seven_emotions(eyes: str) -> None:
+    colours = {colour: _lab(colour, np.asarray(EYES[eyes])) for colour in COLOURS[:EMOTIONS]}
+    distances = {pair: float(deltaE_ciede2000(colours[pair[0]], colours[pair[1]])) for pair in combinations(colours, 2)}
     assert min(distances.values()) > 7, min(distances, key=lambda pair: distances[pair])
 
 
-def test_no_colour_vanishes_on_white_or_on_dark_ground() -> None:
+def test_every_colour_is_visible_on_white_and_on_dark_ground() -> None:
     for colour in COLOURS[:EMOTIONS]:
         lightness = _lab(colour, np.eye(3))[0]
         assert 35 < lightness < 80, colour
 
 
 def _lab(colour: str, eyes: Any) -> Any:
-    """Return how eyes see a colour, in CIELAB."""
-    rgb = np.asarray([int(colour[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+    """Return a colour in CIELAB, as these eyes see it."""
+    rgb = np.asarray([int(colour[start : start + 2], 16) for start in (1, 3, 5)]) / 255
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    seen = np.clip(eyes @ linear, 0, 1)
-    return rgb2lab(np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055))
+    linear = np.clip(eyes @ linear, 0, 1)
+    return rgb2lab(np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))

@@ -1,7 +1,6 @@
-"""What one looks into: points, the surest mistakes and attention are those of the heads and the clips they name."""
+"""The exploration of a run: its points, mistakes and attention match the head and the clips."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +10,10 @@ from conftest import make_clip
 from data_manifest.splits.split import Split
 from pipeline.alignments.contract import AlignmentConfig
 from pipeline.base.selection import evenly_spaced
-from pipeline.evaluation import projections as exploration
+from pipeline.evaluation import projections
 from pipeline.evaluation.predictions import Prediction
-from pipeline.evaluation.projections import attention, explore, project, worst
+from pipeline.evaluation.projections import attention, explore, most_confident_mistakes, project
+from pipeline.evaluation.schemas import Exploration
 from pipeline.heads.contract import HeadConfig, Shapes
 from pipeline.heads.examples import Examples
 from pipeline.heads.fdan import FdanHead
@@ -33,7 +33,7 @@ def answer(clip: str, truth: int, fear: float, *, fold: int = 0) -> Prediction:
 
 
 def tokens(count: int, length: int, width: int, missing: int | None = None) -> Tokens:
-    """Return tokens whose times go up by half a second; one clip may have none."""
+    """Return tokens at steps of half a second; the clip `missing` has none."""
     generator = torch.Generator().manual_seed(length)
     mask = torch.ones(count, length, dtype=torch.bool)
     if missing is not None:
@@ -43,21 +43,21 @@ def tokens(count: int, length: int, width: int, missing: int | None = None) -> T
     )
 
 
-def explored(corpus: Corpus, run: FoldRun, predictions: list[Prediction], models: Path) -> dict[str, Any]:
-    """Return what is found of a run, as the stage asks for it."""
+def explore_run(corpus: Corpus, run: FoldRun, predictions: list[Prediction], models: Path) -> Exploration:
+    """Explore a run as the stage does."""
     of_run = {it.clip_id: it for it in predictions if (it.fold, it.seed) == (run.split.fold, run.seed)}
     answers = [of_run[clip.clip_id] for clip in run.split.test]
     return explore(load_run(corpus, run, models), corpus.part(run.split.test), answers, predictions, corpus.classes)
 
 
-def built(folder: Path, *, name: str = "fdan", count: int = 24) -> tuple[Corpus, FoldRun]:
-    """Return a corpus with a run that tests `count` clips, whose head lies below `folder`; the first has no picture."""
+def save_run(folder: Path, *, name: str = "fdan", count: int = 24) -> tuple[Corpus, FoldRun]:
+    """Return a corpus and a run with `count` test clips, the first without video, and save its head in `folder`."""
     others = [make_clip(f"x{n}", emotion=CLASSES[n % 2], speaker=f"x{n // 2}") for n in range(4)]
     clips = [make_clip(f"c{n:02}", emotion=CLASSES[n % 2], speaker=f"s{n % 4}") for n in range(count)]
     labels = torch.arange(count) % 2
     examples = Examples(tokens(count, 4, 6, missing=0), tokens(count, 3, 5), labels)
-    made = {
-        kind: {
+    provenance = {
+        modality: {
             "weights": {"name": "test"},
             "failures": {},
             "fingerprint": "f",
@@ -65,9 +65,9 @@ def built(folder: Path, *, name: str = "fdan", count: int = 24) -> tuple[Corpus,
             "config": {},
             "upstream": {},
         }
-        for kind in ("visual", "acoustic")
+        for modality in ("visual", "acoustic")
     }
-    corpus = Corpus(clips, CLASSES, examples, [], made)
+    corpus = Corpus(clips, CLASSES, examples, [], provenance)
     run = FoldRun(Split("folds", 0, tuple(others[:2]), tuple(others[2:]), tuple(clips)), 0)
     config = HeadConfig(name=name, width=8)
     torch.manual_seed(0)
@@ -77,12 +77,12 @@ def built(folder: Path, *, name: str = "fdan", count: int = 24) -> tuple[Corpus,
     return corpus, run
 
 
-def test_a_few_of_many_come_from_everywhere() -> None:
+def test_evenly_spaced_items_include_first_and_last() -> None:
     assert evenly_spaced("abc", 5) == ["a", "b", "c"]
     assert evenly_spaced(range(100), 5) == [0, 24, 49, 74, 99]
 
 
-def test_the_surest_mistakes_come_first_and_each_clip_once() -> None:
+def test_most_confident_mistakes_come_first_and_each_clip_once() -> None:
     rows = [
         answer("right", 1, 0.99),
         answer("sure", 0, 0.9),
@@ -90,16 +90,16 @@ def test_the_surest_mistakes_come_first_and_each_clip_once() -> None:
         answer("unsure", 0, 0.6),
         answer("other", 1, 0.2),
     ]
-    found = worst(rows, CLASSES)
-    assert [(it["clip_id"], it["probability"], it["fold"]) for it in found] == [
+    mistakes = most_confident_mistakes(rows, CLASSES)
+    assert [(it.clip_id, it.probability, it.fold) for it in mistakes] == [
         ("sure", 0.95, 1),
         ("other", 0.8, 0),
         ("unsure", 0.6, 0),
     ]
-    assert (found[1]["truth"], found[1]["predicted"], found[1]["truth_probability"]) == ("fear", "anger", 0.2)
+    assert (mistakes[1].truth, mistakes[1].predicted, mistakes[1].truth_probability) == ("fear", "anger", 0.2)
 
 
-def test_points_that_are_alike_lie_together_and_what_is_not_there_lies_nowhere() -> None:
+def test_similar_clips_are_close_and_missing_clips_have_no_point() -> None:
     generator = np.random.default_rng(0)
     groups = np.repeat([0.0, 50.0], 20)[:, None]
     visual = groups + generator.normal(size=(40, 6))
@@ -107,67 +107,67 @@ def test_points_that_are_alike_lie_together_and_what_is_not_there_lies_nowhere()
     points = project({"visual": visual, "acoustic": groups[:, :1] * 3 + generator.normal(size=(40, 3))})
     assert np.isnan(points["visual"][7]).all()
     assert np.isfinite(np.delete(points["visual"], 7, axis=0)).all()
-    own = np.delete(points["visual"], 7, axis=0)
-    near, far = own[:19], own[19:]
-    apart = np.linalg.norm(near.mean(0) - far.mean(0))
-    assert apart > 2 * max(np.linalg.norm(part - part.mean(0), axis=1).mean() for part in (near, far))
+    present = np.delete(points["visual"], 7, axis=0)
+    clusters = present[:19], present[19:]
+    distance = np.linalg.norm(clusters[0].mean(0) - clusters[1].mean(0))
+    assert distance > 2 * max(np.linalg.norm(it - it.mean(0), axis=1).mean() for it in clusters)
 
 
-def test_what_is_explored_is_what_the_head_says(tmp_path: Path) -> None:
-    corpus, run = built(tmp_path)
+def test_exploration_matches_the_predictions_of_the_head(tmp_path: Path) -> None:
+    corpus, run = save_run(tmp_path)
     predictions = predict_runs(corpus, [run], tmp_path)
-    found = explored(corpus, run, predictions, tmp_path)
-    assert [row["clip_id"] for row in found["clips"]] == [clip.clip_id for clip in corpus.clips]
-    told = {it.clip_id: CLASSES[it.choice("fused")] for it in predictions}
-    assert {row["clip_id"]: row["predicted"] for row in found["clips"]} == told
-    assert found["clips"][0]["before"]["visual"] is None
-    assert found["clips"][0]["after"]["acoustic"] is not None
-    assert {row["clip_id"] for row in found["mistakes"]} == {
-        it.clip_id for it in predictions if it.choice("fused") != it.truth
+    result = explore_run(corpus, run, predictions, tmp_path)
+    assert [row.clip_id for row in result.clips] == [clip.clip_id for clip in corpus.clips]
+    expected = {it.clip_id: CLASSES[it.predicted_class("fused")] for it in predictions}
+    assert {row.clip_id: row.predicted for row in result.clips} == expected
+    assert result.clips[0].before.visual is None
+    assert result.clips[0].after.acoustic is not None
+    assert {row.clip_id for row in result.mistakes} == {
+        it.clip_id for it in predictions if it.predicted_class("fused") != it.truth
     }
-    assert found == explored(corpus, run, predictions, tmp_path)
+    assert result == explore_run(corpus, run, predictions, tmp_path)
 
 
-def test_many_clips_are_thinned_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    corpus, run = built(tmp_path)
-    monkeypatch.setattr(exploration, "SHOWN", 10)
-    monkeypatch.setattr(exploration, "ATTENDED", 6)
-    found = explored(corpus, run, predict_runs(corpus, [run], tmp_path), tmp_path)
-    assert (len(found["clips"]), found["tested"]) == (10, 24)
-    assert len(found["attention"]) == 6
+def test_long_test_parts_are_subsampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus, run = save_run(tmp_path)
+    monkeypatch.setattr(projections, "PROJECTED_CLIPS", 10)
+    monkeypatch.setattr(projections, "ATTENTION_CLIPS", 6)
+    result = explore_run(corpus, run, predict_runs(corpus, [run], tmp_path), tmp_path)
+    assert (len(result.clips), result.test_clips) == (10, 24)
+    assert len(result.attention) == 6
 
 
-def test_attention_is_the_heads_own_frames_in_rows_windows_in_columns(tmp_path: Path) -> None:
-    corpus, run = built(tmp_path)
+def test_attention_equals_that_of_the_head_with_frames_in_rows(tmp_path: Path) -> None:
+    corpus, run = save_run(tmp_path)
     head = FdanHead(HeadConfig(width=8), Shapes(6, 5, 2)).eval()
     predictions = predict_runs(corpus, [run], tmp_path)
-    found = {row["clip_id"]: row for row in attention(head, corpus.examples, predictions, CLASSES)}
-    assert "c00" not in found  # it has no picture
-    row = found["c03"]
-    one = corpus.examples.take(torch.tensor([3]))
-    own = head.attention(one.visual, one.acoustic)
-    np.testing.assert_allclose(row["frames_to_windows"], own["visual"][0, :, 1:], atol=1e-4)
-    np.testing.assert_allclose(row["windows_to_frames"], own["acoustic"][0, :, 1:].T, atol=1e-4)
-    assert (row["frames_s"], row["windows_s"]) == ([0, 0.5, 1, 1.5], [0, 0.5, 1])
+    by_clip = {row.clip_id: row for row in attention(head, corpus.examples, predictions, CLASSES)}
+    assert "c00" not in by_clip  # it has no video
+    row = by_clip["c03"]
+    clip = corpus.examples.take(torch.tensor([3]))
+    shares = head.attention(clip.visual, clip.acoustic)
+    np.testing.assert_allclose(row.frames_to_windows, shares["visual"][0, :, 1:], atol=1e-4)
+    np.testing.assert_allclose(row.windows_to_frames, shares["acoustic"][0, :, 1:].T, atol=1e-4)
+    assert (row.frames_s, row.windows_s) == ([0, 0.5, 1, 1.5], [0, 0.5, 1])
 
 
-def test_tokens_of_one_picture_are_one_row_and_long_clips_are_drawn_together() -> None:
+def test_tokens_of_one_picture_share_a_row_and_long_clips_are_binned() -> None:
     # Two frames of three tokens each; each token gives its windows 0.1, 0.2, 0.3 and 0.4 is the sink's.
     shares = torch.tensor([0.4, 0.1, 0.2, 0.3]).expand(6, 4)
     frames = np.repeat(np.asarray([0.0, 1.0], np.float32), 3)
-    values, times = exploration._by_picture(shares, frames, np.asarray([0.0, 0.0, 1.0], np.float32))
+    values, times = projections._by_picture(shares, frames, np.asarray([0.0, 0.0, 1.0], np.float32))
     np.testing.assert_allclose(values, [[0.3, 0.3], [0.3, 0.3]], atol=1e-6)  # windows 1 and 2 are of one picture
     assert times.tolist() == [0, 1]
     long = np.arange(100, dtype=np.float32)
-    values, times = exploration._by_picture(torch.full((100, 101), 1 / 101), long, long)
-    assert values.shape == (exploration.PLACES, exploration.PLACES)
+    values, times = projections._by_picture(torch.full((100, 101), 1 / 101), long, long)
+    assert values.shape == (projections.MATRIX_SIDE, projections.MATRIX_SIDE)
     np.testing.assert_allclose(values.sum(1), 100 / 101)
     assert (np.diff(times) > 0).all()
 
 
 @pytest.mark.parametrize("name", ["concat", "visual", "majority"])
-def test_any_head_can_be_explored(tmp_path: Path, name: str) -> None:
-    corpus, run = built(tmp_path, name=name)
-    found = explored(corpus, run, predict_runs(corpus, [run], tmp_path), tmp_path)
-    assert found["attention"] == []
-    assert all(row["after"]["acoustic"] for row in found["clips"])
+def test_explore_accepts_any_head(tmp_path: Path, name: str) -> None:
+    corpus, run = save_run(tmp_path, name=name)
+    result = explore_run(corpus, run, predict_runs(corpus, [run], tmp_path), tmp_path)
+    assert result.attention == []
+    assert all(row.after.acoustic for row in result.clips)

@@ -1,4 +1,4 @@
-"""Heads: a clip's answer depends on that clip alone, padding never counts, and a missing modality is a mask."""
+"""Heads: an answer depends on its clip alone, padding has no effect, and modalities may be missing."""
 
 import math
 
@@ -38,7 +38,7 @@ def tokens(lengths: list[int], width: int, *, seed: int, padding: int = 0, fille
 
 
 def randomised(head: Head) -> Head:
-    """Return the head with random numbers everywhere: what starts at 0 would hide mistakes."""
+    """Return the head with random parameters, because zeros would hide mistakes."""
     torch.manual_seed(0)
     for value in head.state_dict().values():
         torch.nn.init.normal_(value, std=0.3)
@@ -58,13 +58,13 @@ def fdan() -> Head:
 
 
 def logits(head: Head, visual: Tokens, acoustic: Tokens) -> Tensor:
-    """Return all answers of the head side by side (B, up to 3·C)."""
+    """Return all logits of the head, concatenated (B, up to 3·C)."""
     with torch.inference_mode():
         output = head(visual, acoustic)
     return torch.cat([it for it in (output.visual, output.acoustic, output.fused) if it is not None], 1)
 
 
-def test_every_head_keeps_the_contract(head: Head) -> None:
+def test_every_head_meets_the_contract(head: Head) -> None:
     output = head(tokens([3, 4], 6, seed=1), tokens([2, 1], 6, seed=2))
     answers = [it for it in (output.visual, output.acoustic, output.fused) if it is not None]
     assert answers
@@ -73,12 +73,12 @@ def test_every_head_keeps_the_contract(head: Head) -> None:
     assert {layer.shape[0] for layer in output.visual_layers + output.acoustic_layers} <= {2}
 
 
-def test_the_layers_of_our_head_are_as_many_and_as_wide_as_asked_for(fdan: Head) -> None:
+def test_fdan_has_as_many_layers_and_the_width_of_its_configuration(fdan: Head) -> None:
     output = fdan(tokens([3, 4], 6, seed=1), tokens([2, 1], 6, seed=2))
     assert [layer.shape for layer in output.visual_layers + output.acoustic_layers] == [(2, 16)] * 6
 
 
-def test_padding_changes_nothing_whatever_it_holds(head: Head) -> None:
+def test_padding_has_no_effect(head: Head) -> None:
     plain = logits(head, tokens([3, 4], 6, seed=1), tokens([2, 1], 6, seed=2))
     padded = logits(
         head, tokens([3, 4], 6, seed=1, padding=5, filler=9.0), tokens([2, 1], 6, seed=2, padding=3, filler=9.0)
@@ -86,14 +86,14 @@ def test_padding_changes_nothing_whatever_it_holds(head: Head) -> None:
     torch.testing.assert_close(padded, plain)
 
 
-def test_a_clips_answer_does_not_depend_on_its_batch(head: Head) -> None:
+def test_answer_does_not_depend_on_the_batch(head: Head) -> None:
     visual, acoustic = tokens([3, 4, 2], 6, seed=1), tokens([2, 1, 3], 6, seed=2)
     together = logits(head, visual, acoustic)
     order = torch.tensor([2, 0])
     torch.testing.assert_close(logits(head, visual.take(order), acoustic.take(order)), together[order])
 
 
-def test_each_modality_listens_to_the_other_of_its_own_clip(fdan: Head) -> None:
+def test_modalities_attend_to_each_other_within_the_clip(fdan: Head) -> None:
     visual, acoustic = tokens([3, 4], 6, seed=1), tokens([2, 2], 6, seed=2)
     before = logits(fdan, visual, acoustic)
     changed = acoustic._replace(values=acoustic.values + torch.tensor([0.0, 1.0])[:, None, None])
@@ -102,21 +102,21 @@ def test_each_modality_listens_to_the_other_of_its_own_clip(fdan: Head) -> None:
     assert (after[1, :3] - before[1, :3]).abs().max() > 1e-4  # the visual answer of the clip whose sound changed
 
 
-def test_without_attention_the_modalities_are_independent() -> None:
-    built = FdanHead(CONFIG.model_copy(update={"attention_depth": 0}), SHAPES).eval()
+def test_modalities_are_independent_without_attention() -> None:
+    independent = FdanHead(CONFIG.model_copy(update={"attention_depth": 0}), SHAPES).eval()
     visual = tokens([3], 6, seed=1)
-    answers = [logits(built, visual, tokens([2], 6, seed=seed))[:, :3] for seed in (2, 3)]
+    answers = [logits(independent, visual, tokens([2], 6, seed=seed))[:, :3] for seed in (2, 3)]
     torch.testing.assert_close(answers[0], answers[1])
 
 
-def test_a_missing_modality_gives_finite_answers_that_its_padding_cannot_change(head: Head) -> None:
+def test_missing_modality_gives_finite_answers_regardless_of_padding(head: Head) -> None:
     visual = tokens([3, 3], 6, seed=1)
     answers = [logits(head, visual, tokens([2, 0], 6, seed=2, filler=filler)) for filler in (0.0, 7.0)]
     assert torch.isfinite(answers[0]).all()
     torch.testing.assert_close(answers[0], answers[1])
 
 
-def test_the_gradient_is_finite_when_a_modality_is_missing(head: Head) -> None:
+def test_gradient_is_finite_if_a_modality_is_missing(head: Head) -> None:
     output = head(tokens([3, 0], 6, seed=1), tokens([0, 2], 6, seed=2))
     loss = sum(it.sum() for it in (output.visual, output.acoustic, output.fused) if it is not None)
     assert isinstance(loss, Tensor)
@@ -125,43 +125,44 @@ def test_the_gradient_is_finite_when_a_modality_is_missing(head: Head) -> None:
     assert all(torch.isfinite(it.grad).all() for it in head.parameters() if it.grad is not None)
 
 
-def test_cross_attention_is_the_textbook_formula() -> None:
+def test_cross_attention_equals_the_textbook_formula() -> None:
     torch.manual_seed(0)
     config = HeadConfig(width=4, attention_heads=2)
     block, others = CrossAttention(config).double().eval(), CrossAttention(config).double().eval()
     torch.nn.init.normal_(block.sink)
-    own, other = torch.randn(1, 3, 4, dtype=torch.float64), torch.randn(1, 2, 4, dtype=torch.float64)
+    queries, keys = torch.randn(1, 3, 4, dtype=torch.float64), torch.randn(1, 2, 4, dtype=torch.float64)
 
-    def normed(values: Tensor) -> Tensor:
+    def normalise(values: Tensor) -> Tensor:
         return (values - values.mean(-1, keepdim=True)) / (values.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
 
-    query = (normed(own[0]) @ block.query_key_value.weight.T)[:, :4]
-    _, key, value = (normed(other[0]) @ others.query_key_value.weight.T).chunk(3, -1)
-    expected, counts = torch.zeros(3, 4, dtype=torch.float64), torch.zeros(2, 3, 3, dtype=torch.float64)
+    query = (normalise(queries[0]) @ block.query_key_value.weight.T)[:, :4]
+    _, key, value = (normalise(keys[0]) @ others.query_key_value.weight.T).chunk(3, -1)
+    expected, shares = torch.zeros(3, 4, dtype=torch.float64), torch.zeros(2, 3, 3, dtype=torch.float64)
     for head, part in enumerate((slice(0, 2), slice(2, 4))):
         for row in range(3):
             scores = [block.sink[head], *((query[row, part] @ key[column, part]) / 2**0.5 for column in range(2))]
             weights = torch.stack(scores).exp()
-            counts[head, :, row] = weights / weights.sum()
-            expected[row, part] = sum(w * value[column, part] for column, w in enumerate(counts[head, 1:, row]))
-    shares = block.shares(block.parts(own)[0], others.parts(other)[1], torch.ones(1, 2, dtype=torch.bool))
-    torch.testing.assert_close(shares[0], counts)
-    found = block(own, shares, others.parts(other)[2])
-    torch.testing.assert_close(found[0], own[0] + expected @ block.out.weight.T)
+            shares[head, :, row] = weights / weights.sum()
+            expected[row, part] = sum(w * value[column, part] for column, w in enumerate(shares[head, 1:, row]))
+    _, other_key, other_value = others.project(keys)
+    weights = block.attention_weights(block.project(queries)[0], other_key, torch.ones(1, 2, dtype=torch.bool))
+    torch.testing.assert_close(weights[0], shares)
+    result = block(queries, weights, other_value)
+    torch.testing.assert_close(result[0], queries[0] + expected @ block.out.weight.T)
 
 
-def test_standardising_measures_only_the_tokens_that_are_there() -> None:
-    measured = Standardise(2)
+def test_standardise_measures_unmasked_tokens_only() -> None:
+    standardise = Standardise(2)
     values = torch.tensor([[[1.0, 5.0], [3.0, 5.0]], [[8.0, 5.0], [99.0, 99.0]]])
     mask = torch.tensor([[True, True], [True, False]])
-    measured.fit(Tokens(values, torch.zeros(2, 2), mask))
-    scaled = measured(values)[mask]
+    standardise.fit(Tokens(values, torch.zeros(2, 2), mask))
+    scaled = standardise(values)[mask]
     torch.testing.assert_close(scaled.mean(0), torch.zeros(2))
     torch.testing.assert_close(scaled[:, 0].std(correction=0), torch.tensor(1.0))
-    assert (scaled[:, 1] == 0).all()  # a dimension that never varies says nothing, and is no division by zero
+    assert (scaled[:, 1] == 0).all()  # no division by zero for a dimension without variance
 
 
-def test_dropout_sets_its_share_to_0_and_keeps_the_mean_whoever_else_draws() -> None:
+def test_dropout_zeroes_its_share_and_keeps_the_mean_for_every_replica() -> None:
     dropout, values = Dropout(0.3), torch.ones(200, 501)
     dropout(values)
     one, other = dropout.draw_noise([torch.Generator().manual_seed(seed) for seed in (0, 1)])
@@ -174,7 +175,7 @@ def test_dropout_sets_its_share_to_0_and_keeps_the_mean_whoever_else_draws() -> 
     assert torch.equal(dropout.draw_noise([torch.Generator().manual_seed(1)])[0], other)
 
 
-def test_fusing_is_the_mean_of_log_probabilities_of_what_is_there() -> None:
+def test_fusion_is_the_mean_log_probability_of_present_modalities() -> None:
     visual, acoustic = (
         torch.tensor([[2.0, 0.0], [2.0, 0.0], [5.0, 5.0]]),
         torch.tensor([[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]),
@@ -189,7 +190,7 @@ def test_fusing_is_the_mean_of_log_probabilities_of_what_is_there() -> None:
 
 
 def learnable(count: int, *, seed: int) -> Examples:
-    """Return clips whose class 0 shows in the picture, class 1 in the sound, and class 2 in neither."""
+    """Return clips whose class 0 shows in the visual tokens, class 1 in the acoustic ones, and class 2 in neither."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 3
     parts = []
@@ -200,7 +201,7 @@ def learnable(count: int, *, seed: int) -> Examples:
     return Examples(parts[0], parts[1], labels)
 
 
-def test_the_linear_head_is_scikit_learns_pipeline_on_the_means_of_the_tokens() -> None:
+def test_linear_head_equals_scikit_learns_regression_on_mean_tokens() -> None:
     training, test = learnable(90, seed=0), learnable(60, seed=1)
     head = HEADS["linear"](CONFIG, SHAPES)
     head.fit(training)
@@ -214,10 +215,10 @@ def test_the_linear_head_is_scikit_learns_pipeline_on_the_means_of_the_tokens() 
     torch.testing.assert_close(output.fused.softmax(-1), expected, atol=2e-3, rtol=0)
     assert output.visual is not None
     confusable = output.visual[test.labels != 0].argmax(1)
-    assert 0.3 < (confusable == 1).double().mean() < 0.7  # by the picture alone, classes 1 and 2 are one
+    assert 0.3 < (confusable == 1).double().mean() < 0.7  # the visual tokens do not separate classes 1 and 2
 
 
-def test_of_two_classes_the_linear_head_tells_the_right_one_and_never_answers_the_third() -> None:
+def test_linear_head_never_predicts_a_class_without_clips() -> None:
     training = learnable(90, seed=0)
     training = training.take((training.labels != 1).nonzero().ravel())
     head = HEADS["linear"](CONFIG, SHAPES)
@@ -228,7 +229,7 @@ def test_of_two_classes_the_linear_head_tells_the_right_one_and_never_answers_th
     assert (output.fused.argmax(1) == training.labels).double().mean() > 0.9
 
 
-def test_the_majority_head_answers_with_the_frequencies_of_the_training_part() -> None:
+def test_majority_head_returns_the_frequencies_of_the_training_part() -> None:
     training = learnable(10, seed=0)  # classes 0, 1, 2 occur 4, 3, 3 times
     head = HEADS["majority"](CONFIG, SHAPES)
     head.fit(training)
@@ -237,35 +238,35 @@ def test_the_majority_head_answers_with_the_frequencies_of_the_training_part() -
     torch.testing.assert_close(fused.softmax(-1), torch.tensor([0.4, 0.3, 0.3]).expand(10, 3))
 
 
-def test_the_official_head_attends_over_the_batch_as_its_authors_code_does_and_not_at_prediction() -> None:
+def test_official_head_attends_over_the_batch_in_training_as_the_authors_code() -> None:
     torch.manual_seed(0)
     head = OfficialHead(CONFIG, SHAPES).double()
-    seen, heard = torch.randn(4, 256, dtype=torch.float64), torch.randn(4, 256, dtype=torch.float64)
-    new_seen, new_heard = head.attend(seen, heard)
-    assert torch.equal(new_seen[1:], seen[1:])
-    assert torch.equal(new_heard[1:], heard[1:])
+    visual, acoustic = torch.randn(4, 256, dtype=torch.float64), torch.randn(4, 256, dtype=torch.float64)
+    new_visual, new_acoustic = head.attend(visual, acoustic)
+    assert torch.equal(new_visual[1:], visual[1:])
+    assert torch.equal(new_acoustic[1:], acoustic[1:])
     state = head.state_dict()
 
-    def attention(own: Tensor, others: Tensor, into: int, fn: int, out: int) -> Tensor:
-        """The same by hand, head by head, from the state dict of the authors' names."""
+    def attention(first: Tensor, others: Tensor, into: int, fn: int, out: int) -> Tensor:
+        """Compute the same head by head, from the state dict with the authors' names."""
 
         def get(name: str) -> Tensor:
             return state[f"cross_attn_layers.0.{name}"]
 
-        query = own @ get(f"{into}.weight").T + get(f"{into}.bias")
+        query = first @ get(f"{into}.weight").T + get(f"{into}.bias")
         rows = torch.cat([query, others])
         normal = (rows - rows.mean(1, keepdim=True)) / (rows.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
         normal = normal * get(f"{fn}.norm.weight") + get(f"{fn}.norm.bias")
         q, k, v = (normal @ get(f"{fn}.fn.to_{name}.weight").T for name in "qkv")
-        mixed = []
+        by_head = []
         for part in (slice(0, 32), slice(32, 64)):
             weights = torch.softmax(k[:, part] @ q[0, part] / 32**0.5, 0)
-            mixed.append(weights @ v[:, part])
-        answer = torch.cat(mixed) @ get(f"{fn}.fn.to_out.0.weight").T + get(f"{fn}.fn.to_out.0.bias")
+            by_head.append(weights @ v[:, part])
+        answer = torch.cat(by_head) @ get(f"{fn}.fn.to_out.0.weight").T + get(f"{fn}.fn.to_out.0.bias")
         return (query[0] + answer) @ get(f"{out}.weight").T + get(f"{out}.bias")
 
-    torch.testing.assert_close(new_heard[0], attention(heard[:1], seen[1:], 3, 5, 4))
-    torch.testing.assert_close(new_seen[0], attention(seen[:1], heard[1:], 0, 2, 1))
+    torch.testing.assert_close(new_acoustic[0], attention(acoustic[:1], visual[1:], 3, 5, 4))
+    torch.testing.assert_close(new_visual[0], attention(visual[:1], acoustic[1:], 0, 2, 1))
     batch = tokens([3, 4, 2], 6, seed=1), tokens([2, 2, 2], 6, seed=2)
     head = head.float().eval()
     means = torch.stack([it[mask].mean(0) for it, mask in zip(batch[0].values, batch[0].mask, strict=True)])
@@ -273,35 +274,35 @@ def test_the_official_head_attends_over_the_batch_as_its_authors_code_does_and_n
     torch.testing.assert_close(head(*batch).visual, plain)
 
 
-def test_the_official_head_wants_tokens_of_one_width() -> None:
+def test_official_head_requires_tokens_of_one_width() -> None:
     with pytest.raises(ParameterError, match="whose tokens are 6 and 5 wide; use one backbone"):
         OfficialHead(CONFIG, Shapes(6, 5, 3))
 
 
-def test_one_classifier_may_serve_both_modalities_or_each_have_its_own() -> None:
+def test_classifier_is_shared_or_separate() -> None:
     shared, separate = (FdanHead(CONFIG.model_copy(update={"shared_classifier": it}), SHAPES) for it in (True, False))
     assert sum(it.numel() for it in separate.parameters()) - sum(it.numel() for it in shared.parameters()) == 16 * 3 + 3
 
 
-def test_a_head_that_attention_cannot_divide_says_what_would_do() -> None:
+def test_width_that_attention_cannot_divide_is_an_error_with_a_suggestion() -> None:
     with pytest.raises(ParameterError, match=r"width 10 cannot be shared by 4 attention_heads.*such as 12"):
         check({"width": 10}, HeadConfig, where="params.yaml: head")
 
 
-def test_attention_is_shares_of_what_is_there() -> None:
+def test_attention_weights_sum_to_one_over_present_tokens() -> None:
     head = FdanHead(CONFIG, SHAPES).eval()
     visual, acoustic = tokens([3, 1], 6, seed=0), tokens([2, 0], 6, seed=1)
-    found = head.attention(visual, acoustic)
-    assert found["visual"].shape == (2, 3, 3)
-    assert found["acoustic"].shape == (2, 2, 4)
-    torch.testing.assert_close(found["visual"].sum(-1), torch.ones(2, 3))
-    assert found["visual"][1, 0].tolist() == [1, 0, 0]  # there is no sound: all goes to the key that is always there
-    assert (found["acoustic"][0, :, 1:] > 0).all()
-    assert (found["acoustic"][1, :, 2:] == 0).all()  # padding
+    weights = head.attention(visual, acoustic)
+    assert weights["visual"].shape == (2, 3, 3)
+    assert weights["acoustic"].shape == (2, 2, 4)
+    torch.testing.assert_close(weights["visual"].sum(-1), torch.ones(2, 3))
+    assert weights["visual"][1, 0].tolist() == [1, 0, 0]  # without sound all weight is on the sink
+    assert (weights["acoustic"][0, :, 1:] > 0).all()
+    assert (weights["acoustic"][1, :, 2:] == 0).all()  # padding
     assert FdanHead(HeadConfig(width=16, attention_depth=0), SHAPES).attention(visual, acoustic) == {}
 
 
-def test_learned_fusion_weighs_the_modalities_and_gives_one_alone_its_due() -> None:
+def test_learned_fusion_weights_the_modalities_that_are_present() -> None:
     torch.manual_seed(0)
     logits = {"visual": torch.randn(3, 4), "acoustic": torch.randn(3, 4)}
     present = {"visual": torch.tensor([True, True, False]), "acoustic": torch.tensor([True, False, True])}
@@ -312,13 +313,13 @@ def test_learned_fusion_weighs_the_modalities_and_gives_one_alone_its_due() -> N
     torch.testing.assert_close(fuse(logits, present, balance), expected)
 
 
-def test_learned_fusion_trusts_the_modality_that_knows() -> None:
+def test_learned_fusion_prefers_the_informative_modality() -> None:
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(60) % 3
     noise = torch.randn(60, 2, 8, generator=generator)
-    telling = noise + 3 * torch.nn.functional.one_hot(labels, 8)[:, None]
+    informative = noise + 3 * torch.nn.functional.one_hot(labels, 8)[:, None]
     visual, acoustic = (
-        Tokens(values, torch.zeros(60, 2), torch.ones(60, 2) > 0) for values in (telling, noise.flip(0))
+        Tokens(values, torch.zeros(60, 2), torch.ones(60, 2) > 0) for values in (informative, noise.flip(0))
     )
     recipe = Recipe(
         HeadConfig(width=16, attention_depth=0, dropout=0, fusion="learned"),

@@ -168,7 +168,7 @@ def test_json_on_the_terminal_is_nothing_but_json(model: Path, clips: Path) -> N
 def test_a_model_that_is_not_there_is_one_line(clips: Path, tmp_path: Path) -> None:
     result = run(clips, "--model", tmp_path / "none.safetensors")
     assert result.exit_code == 1
-    assert "none.safetensors is not there; run: dvc repro train" in str(result.exception.args[0])
+    assert "none.safetensors does not exist; run: dvc repro train" in str(result.exception.args[0])
 
 
 def test_explaining_draws_a_picture_for_each_answer(model: Path, clips: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The report in a real browser: Debian's Chromium, without a screen and without a network."""
+"""The report in a real browser: Chromium, headless and offline."""
 
 import base64
 import io
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from report_samples import explored, metrics, predictions, render, write_stores
+from report_samples import evaluation, exploration, predictions, render, write_stores
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
@@ -18,26 +18,26 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
-from pipeline.training.corpus import RANDOM_WEIGHTS
+from pipeline.training.data_summary import RANDOM_WEIGHTS
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 EVIL = "<img src=x onerror='window.hacked=1'>"
 GROUND = "backgroundColor"
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
 
-# The elements below a node, those in shadow roots too, that a selector finds.
+# The elements that match a selector, in shadow roots too.
 DEEP = """
 const found = [];
-const look = (node) => {
+const search = (node) => {
   for (const child of node.querySelectorAll("*")) {
     if (child.matches(arguments[0])) found.push(child);
-    if (child.shadowRoot) look(child.shadowRoot);
+    if (child.shadowRoot) search(child.shadowRoot);
   }
 };
-look(document);
+search(document);
 return found;
 """
-# Where the mark of a clip is on the screen, brought into its middle.
+# The position of a clip's mark on the screen, after scrolling to it.
 MARK = """
 for (const document_ of Bokeh.documents) {
   const renderer = document_.get_model_by_name(arguments[0]);
@@ -70,13 +70,13 @@ class Browser:
         self.driver = driver
 
     def open(self, page: Path, *, width: str = "desktop", dark: bool = False, media: str = "") -> None:
-        """Open a file, and wait until every figure is drawn."""
+        """Open a file, and wait until every figure has rendered."""
         across, down = WIDTHS[width]
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.command("Emulation.setEmulatedMedia", media=media, features=[scheme])
         size = {"width": across, "height": down, "deviceScaleFactor": 1}
         self.command("Emulation.setDeviceMetricsOverride", **size, mobile=width == "phone")
-        self.driver.get_log("browser")  # forget what others have said
+        self.driver.get_log("browser")  # discard earlier entries
         self.driver.get(page.as_uri())
         WebDriverWait(self.driver, 60).until(
             lambda driver: driver.execute_script(
@@ -86,7 +86,7 @@ class Browser:
         )
 
     def command(self, name: str, **values: Any) -> Any:
-        """Send a command of Chromium's own."""
+        """Send a DevTools command."""
         return self.driver.execute_cdp_cmd(name, values)
 
     def run(self, script: str, *arguments: Any) -> Any:
@@ -94,17 +94,17 @@ class Browser:
         return self.driver.execute_script(script, *arguments)
 
     def models(self, condition: str, *names: str) -> list[dict[str, Any]]:
-        """Return some properties of Bokeh's models that fulfil a condition."""
+        """Return the named properties of Bokeh's models that meet a condition."""
         everything = "Bokeh.documents.flatMap((it) => [...it._all_models.values()])"
-        taken = ", ".join(f"{name}: it.{name}" for name in names)
-        return list(self.run(f"return {everything}.filter((it) => {condition}).map((it) => ({{{taken}}}))"))
+        properties = ", ".join(f"{name}: it.{name}" for name in names)
+        return list(self.run(f"return {everything}.filter((it) => {condition}).map((it) => ({{{properties}}}))"))
 
     def deep(self, selector: str) -> list[Any]:
-        """Return elements, those in shadow roots too."""
+        """Return elements, in shadow roots too."""
         return list(self.run(DEEP, selector))
 
     def point_at(self, name: str, clip: int) -> list[str]:
-        """Point at the mark of a clip; return the texts of the tooltips that appear within a second."""
+        """Point at the mark of a clip; return the texts of the tooltips that appear."""
         self.move(2, 2)
         x, y = self.run(MARK, name, clip)
         self.move(x - 1, y)
@@ -117,12 +117,12 @@ class Browser:
         self.command("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
     def picture(self, target: Path) -> np.ndarray:
-        """Keep a picture of the whole page as a file, and return it."""
+        """Save a screenshot of the whole page, and return it in grey."""
         height = self.run("return document.documentElement.scrollHeight")
         width = self.run("return innerWidth")
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
-        taken = self.command("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
-        data = base64.b64decode(taken["data"])
+        screenshot = self.command("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
+        data = base64.b64decode(screenshot["data"])
         target.write_bytes(data)
         return np.asarray(Image.open(io.BytesIO(data)).convert("L"))
 
@@ -139,41 +139,43 @@ def browser() -> Iterator[Browser]:
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     opened = webdriver.Chrome(options=options, service=Service(driver))
-    made = Browser(opened)
-    made.command("Network.enable")
-    made.command("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=0, uploadThroughput=0)
-    yield made
+    chromium = Browser(opened)
+    chromium.command("Network.enable")
+    chromium.command(
+        "Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=0, uploadThroughput=0
+    )
+    yield chromium
     opened.quit()
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of twelve clips whose names are made to do harm."""
+    """A report of twelve clips with malicious names."""
     folder = tmp_path_factory.mktemp("report")
-    told = predictions(12, EVIL)
-    clip_ids = [it.clip_id for it in told[:12]]
+    tested = predictions(12, EVIL)
+    clip_ids = [it.clip_id for it in tested[:12]]
     thumbnails = write_stores(folder, clip_ids, without_face=clip_ids[-1])
     left_out = [{"clip_id": EVIL, "path": EVIL, "stage": "corpus", "reason": EVIL}]
     target = folder / "report.html"
-    values = metrics(told, clips=12, left_out=left_out, warning=RANDOM_WEIGHTS)
-    target.write_text(render(thumbnails, values, explored(told, attended=4, places=8)), encoding="utf-8")
+    results = evaluation(tested, clips=12, left_out=left_out, warning=RANDOM_WEIGHTS)
+    target.write_text(render(thumbnails, results, exploration(tested, attended=4, side=8)), encoding="utf-8")
     return target
 
 
-def test_it_opens_from_disk_without_a_complaint_and_runs_nothing_of_the_data(browser: Browser, page: Path) -> None:
+def test_page_opens_from_disk_without_warnings_and_executes_no_data(browser: Browser, page: Path) -> None:
     browser.open(page)
-    complaints = [line for line in browser.driver.get_log("browser") if line["level"] in ("SEVERE", "WARNING")]
-    assert complaints == []
+    warnings = [line for line in browser.driver.get_log("browser") if line["level"] in ("SEVERE", "WARNING")]
+    assert warnings == []
     assert len([it for it in browser.deep("canvas") if it.size["width"] > 200]) >= 10
     assert browser.run("return window.hacked") is None
 
 
-def test_pointing_at_a_mark_shows_the_clip_with_face_and_spectrogram(browser: Browser, page: Path) -> None:
+def test_tooltip_shows_the_clip_with_face_and_spectrogram(browser: Browser, page: Path) -> None:
     browser.open(page)
-    (told,) = browser.point_at("before visual anger", 0)
-    assert f"{EVIL}0" in told  # as text
-    assert "truth: anger" in told
-    assert "answer: anger (90%)" in " ".join(told.split())
+    (tooltip,) = browser.point_at("before visual anger", 0)
+    assert f"{EVIL}0" in tooltip  # as text
+    assert "truth: anger" in tooltip
+    assert "predicted: anger (90%)" in " ".join(tooltip.split())
     pictures = browser.deep('img[alt="face"], img[alt="spectrogram"]')
     assert [it.get_attribute("alt") for it in pictures if it.is_displayed()] == ["face", "spectrogram"]
     assert all(browser.run("return arguments[0].naturalWidth", it) == 48 for it in pictures)
@@ -182,7 +184,7 @@ def test_pointing_at_a_mark_shows_the_clip_with_face_and_spectrogram(browser: Br
     assert "truth: fear" in after
 
 
-def test_a_click_takes_an_emotion_away_and_brings_it_back(browser: Browser, page: Path) -> None:
+def test_click_hides_and_shows_an_emotion(browser: Browser, page: Path) -> None:
     browser.open(page)
     anger, *others = browser.deep('input[type="checkbox"]')
     assert len(others) == 1
@@ -194,7 +196,7 @@ def test_a_click_takes_an_emotion_away_and_brings_it_back(browser: Browser, page
     assert browser.point_at("before visual anger", 0)
 
 
-def test_a_clip_is_chosen_by_the_keyboard_and_its_attention_shown(browser: Browser, page: Path) -> None:
+def test_keyboard_chooses_the_clip_whose_attention_is_shown(browser: Browser, page: Path) -> None:
     browser.open(page)
     (select,) = browser.deep("select")
     assert len(browser.run("return [...arguments[0].options]", select)) == 4
@@ -206,11 +208,11 @@ def test_a_clip_is_chosen_by_the_keyboard_and_its_attention_shown(browser: Brows
     assert [it["group"] for it in browser.models(chosen, "group")] == ["1"]
 
 
-def test_the_keyboard_reaches_everything_and_sees_where_it_is(browser: Browser, page: Path) -> None:
+def test_keyboard_reaches_everything_with_visible_focus(browser: Browser, page: Path) -> None:
     browser.open(page)
     ActionChains(browser.driver).send_keys(Keys.TAB).perform()
     focused = browser.driver.switch_to.active_element
-    assert focused.text == "To the results"
+    assert focused.text == "Skip to the results"
     assert focused.location["x"] >= 0
     assert browser.run("return getComputedStyle(arguments[0]).outlineStyle", focused) == "solid"
     focused.send_keys(Keys.ENTER)
@@ -224,14 +226,14 @@ def test_the_keyboard_reaches_everything_and_sees_where_it_is(browser: Browser, 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_it_fits_the_screen_in_light_and_dark(
+def test_page_fits_the_screen_in_light_and_dark(
     browser: Browser, page: Path, tmp_path: Path, width: str, dark: bool
 ) -> None:
     browser.open(page, width=width, dark=dark)
     assert browser.run("return innerWidth") == WIDTHS[width][0]
     assert browser.run("const it = document.documentElement; return it.scrollWidth - it.clientWidth") == 0
-    taken = browser.picture(tmp_path / f"{width}-{'dark' if dark else 'light'}.png")
-    ground = np.bincount(taken.ravel()).argmax()
+    screenshot = browser.picture(tmp_path / f"{width}-{'dark' if dark else 'light'}.png")
+    ground = np.bincount(screenshot.ravel()).argmax()
     assert (ground < 60) if dark else (ground > 240)
     outside = browser.run(
         "return [...document.querySelectorAll('main *')].filter((it) => !it.closest('.scroll, pre, svg')"
@@ -240,7 +242,7 @@ def test_it_fits_the_screen_in_light_and_dark(
     assert outside == 0
 
 
-def test_texts_of_figures_are_legible_in_the_dark(browser: Browser, page: Path) -> None:
+def test_texts_of_figures_are_legible_in_dark_mode(browser: Browser, page: Path) -> None:
     browser.open(page, dark=True)
     for selector in (".bk-label", "select", "label"):
         elements = [it for it in browser.deep(selector) if it.is_displayed() and it.text]
@@ -248,22 +250,22 @@ def test_texts_of_figures_are_legible_in_the_dark(browser: Browser, page: Path) 
         for it in elements:
             colours = (browser.run(f"return getComputedStyle(arguments[0]).{name}", it) for name in ("color", GROUND))
             text, ground = map(_rgb, colours)
-            assert min(text) > 150 > 60 > max(ground), selector  # no ground of its own is transparent black
+            assert min(text) > 150 > 60 > max(ground), selector  # no background is transparent black
     assert min(_rgb(browser.run(AXIS_COLOUR))) > 150
 
 
 def _rgb(text: str) -> list[int]:
     if text.startswith("#"):
-        return [int(text[place : place + 2], 16) for place in (1, 3, 5)]
+        return [int(text[start : start + 2], 16) for start in (1, 3, 5)]
     return [int(float(it)) for it in text[text.index("(") + 1 : -1].replace(",", " ").split()[:3]]
 
 
-def test_on_paper_the_still_figures_stand_for_those_that_move(browser: Browser, page: Path) -> None:
+def test_print_shows_static_figures_instead_of_interactive_ones(browser: Browser, page: Path) -> None:
     browser.open(page)
     plots = len(browser.driver.find_elements("css selector", ".plot"))
     browser.command("Emulation.setEmulatedMedia", media="print")
     assert not [it for it in browser.driver.find_elements("css selector", ".plot, nav") if it.is_displayed()]
-    still = [it for it in browser.driver.find_elements("css selector", ".printed") if it.is_displayed()]
-    assert len(still) == plots == 7
+    static = [it for it in browser.driver.find_elements("css selector", ".printed") if it.is_displayed()]
+    assert len(static) == plots == 7
     printed = base64.b64decode(browser.command("Page.printToPDF", printBackground=True)["data"])
     assert printed.startswith(b"%PDF")

@@ -1,4 +1,4 @@
-"""Replicas that train together: each as if it were alone, by the textbook's optimiser."""
+"""Replicas that train together: each as it would alone, with AdamW as in PyTorch."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ RECIPE = Recipe(
 
 
 def examples(count: int, *, views: int = 0) -> Examples:
-    """Three classes that both modalities show, padded tokens, some clips that lack a modality."""
+    """Return clips of three classes that both modalities show, with padding; some clips lack a modality."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(count) % 3
 
@@ -44,17 +44,17 @@ def examples(count: int, *, views: int = 0) -> Examples:
 
 
 def replicas(recipes: list[Recipe], count: int) -> list[Replica]:
-    """Replicas with other data, other numbers of clips and batches, and other seeds."""
-    made = []
+    """Return replicas that differ in data, numbers of clips and batches, and seeds."""
+    members = []
     for number, recipe in enumerate(recipes):
         order = torch.randperm(count, generator=torch.Generator().manual_seed(number))
-        trained = count - 20 - 9 * number  # the last batch is never full, and not always there
-        made.append(Replica(recipe, order[:trained], order[trained : trained + 12 + number], seed=number))
-    return made
+        trained = count - 20 - 9 * number  # the last batch is never full, and some replicas lack it
+        members.append(Replica(recipe, order[:trained], order[trained : trained + 12 + number], seed=number))
+    return members
 
 
 def variants(recipe: Recipe) -> list[Recipe]:
-    """Recipes of one architecture that differ in all that replicas of one program may differ in."""
+    """Return recipes of one architecture that differ in every other setting."""
     other = TrainConfig(
         epochs=6,
         batch_size=8,
@@ -69,7 +69,7 @@ def variants(recipe: Recipe) -> list[Recipe]:
     return [recipe, replace(recipe, alignment=AlignmentConfig(weight=0.0)), replace(recipe, train=other)]
 
 
-def assert_alike(together: Trained, alone: Trained, data: Examples, replica: Replica) -> None:
+def assert_same_result(together: Trained, alone: Trained, data: Examples, replica: Replica) -> None:
     assert together.curve[0].cross_entropy == pytest.approx(alone.curve[0].cross_entropy, abs=1e-5)
     assert together.curve[0].alignment == pytest.approx(alone.curve[0].alignment, abs=1e-5)
     assert replica.validation is not None
@@ -83,7 +83,7 @@ def assert_alike(together: Trained, alone: Trained, data: Examples, replica: Rep
 
 
 @pytest.mark.parametrize("name", sorted(HEADS))
-def test_a_replica_in_company_ends_where_it_ends_alone(name: str) -> None:
+def test_replica_in_a_group_trains_as_it_does_alone(name: str) -> None:
     data = examples(80, views=2 if name == "fdan" else 0)
     recipe = replace(RECIPE, head=RECIPE.head.model_copy(update={"name": name}))
     members = replicas(variants(recipe), 80)
@@ -92,16 +92,16 @@ def test_a_replica_in_company_ends_where_it_ends_alone(name: str) -> None:
         (alone,) = train_together(data, [member], classes=3)
         assert (result.curve == []) == (name in ("linear", "majority"))
         if result.curve:
-            assert_alike(result, alone, data, member)
+            assert_same_result(result, alone, data, member)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
 @pytest.mark.parametrize("name", sorted(HEADS))
-def test_a_gpu_changes_last_digits_only(name: str) -> None:
+def test_gpu_changes_last_digits_only(name: str) -> None:
     data = examples(80, views=2 if name == "fdan" else 0)
     members = replicas(variants(replace(RECIPE, head=RECIPE.head.model_copy(update={"name": name}))), 80)
-    there, here = (train_together(data, members, classes=3, device=device) for device in ("cuda", "cpu"))
-    for result, expected in zip(there, here, strict=True):
+    on_gpu, on_cpu = (train_together(data, members, classes=3, device=device) for device in ("cuda", "cpu"))
+    for result, expected in zip(on_gpu, on_cpu, strict=True):
         for epoch, same in zip(result.curve[:1], expected.curve[:1], strict=True):
             assert epoch.cross_entropy == pytest.approx(same.cross_entropy, abs=1e-4)
             assert epoch.alignment == pytest.approx(same.alignment, abs=1e-4)
@@ -110,43 +110,43 @@ def test_a_gpu_changes_last_digits_only(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ALIGNMENTS))
-def test_every_alignment_can_be_computed_for_many_at_once(name: str) -> None:
+def test_every_alignment_can_be_mapped_over_replicas(name: str) -> None:
     data = examples(60)
     recipe = replace(RECIPE, alignment=AlignmentConfig(name=name, weight=0.5))
     members = replicas([recipe, recipe], 60)
     together = train_together(data, members, classes=3)
     for result, member in zip(together, members, strict=True):
-        assert_alike(result, train_together(data, [member], classes=3)[0], data, member)
+        assert_same_result(result, train_together(data, [member], classes=3)[0], data, member)
         assert (min(result.curve[-1].alignment) > 0) == (name != "none")
 
 
 class Scaled(FdanHead):
-    """A head of one's own with a number and a cube among its parameters."""
+    """A head with a scalar and a three-dimensional parameter."""
 
     def __init__(self, config: HeadConfig, shapes: Shapes) -> None:
-        """Start both at other values than 0 and 1, which would hide mistakes."""
+        """Start with values other than 0 and 1, which would hide mistakes."""
         super().__init__(config, shapes)
         self.number = torch.nn.Parameter(torch.tensor(0.7))
         self.cube = torch.nn.Parameter(torch.rand(2, 1, shapes.classes))
 
     def forward(self, visual: Tokens, acoustic: Tokens) -> HeadOutput:
-        """Move the visual answer by both."""
+        """Scale and shift the visual logits."""
         output = super().forward(visual, acoustic)
         assert output.visual is not None
         return output._replace(visual=output.visual * self.number + self.cube.sum((0, 1)))
 
 
-def test_parameters_of_any_shape_are_trained_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parameters_of_any_shape_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(HEADS, "scaled", Scaled)
     data = examples(60)
     recipe = replace(RECIPE, head=RECIPE.head.model_copy(update={"name": "scaled"}))
     members = replicas([recipe, recipe], 60)
     for result, member in zip(train_together(data, members, classes=3), members, strict=True):
-        assert_alike(result, train_together(data, [member], classes=3)[0], data, member)
+        assert_same_result(result, train_together(data, [member], classes=3)[0], data, member)
         assert result.head.state_dict()["number"] != 0.7
 
 
-def test_a_training_is_torchs_own_adamw_on_clipped_gradients() -> None:
+def test_training_equals_adamw_of_torch_on_clipped_gradients() -> None:
     data = examples(40)
     settings = TrainConfig(epochs=4, batch_size=64, learning_rate=0.01, weight_decay=0.3, gradient_norm=3)
     recipe = replace(RECIPE, head=RECIPE.head.model_copy(update={"dropout": 0}), train=settings)
@@ -174,8 +174,8 @@ def test_a_training_is_torchs_own_adamw_on_clipped_gradients() -> None:
 
 def test_replicas_learn() -> None:
     data = examples(240)
-    gentle = AlignmentConfig(weight=0.1)
-    longer = replace(RECIPE, alignment=gentle, train=RECIPE.train.model_copy(update={"epochs": 25}))
+    weak = AlignmentConfig(weight=0.1)
+    longer = replace(RECIPE, alignment=weak, train=RECIPE.train.model_copy(update={"epochs": 25}))
     members = replicas([longer] * 3, 240)
     for result, member in zip(train_together(data, members, classes=3), members, strict=True):
         assert member.validation is not None
@@ -184,16 +184,16 @@ def test_replicas_learn() -> None:
         assert result.curve[-1].cross_entropy < 0.7 * result.curve[0].cross_entropy
 
 
-def test_a_loss_that_is_not_finite_names_epoch_batch_and_layer() -> None:
+def test_loss_that_is_not_finite_is_an_error_with_epoch_batch_and_layer() -> None:
     data = examples(60)
-    hot = replace(RECIPE, train=RECIPE.train.model_copy(update={"learning_rate": 1e30}))
+    diverging = replace(RECIPE, train=RECIPE.train.model_copy(update={"learning_rate": 1e30}))
     with pytest.raises(TrainingError, match=r"not finite at epoch 1, batch 1: .* in layer 1, layer 2; lower train"):
-        train_together(data, replicas([RECIPE, hot], 60), classes=3)
+        train_together(data, replicas([RECIPE, diverging], 60), classes=3)
 
 
-def test_what_shapes_the_program_is_the_architecture_and_what_does_not_is_not() -> None:
-    alike = {architecture(it) for it in variants(RECIPE)}
-    assert len(alike) == 1
+def test_architecture_holds_the_settings_that_replicas_must_share() -> None:
+    shared = {architecture(it) for it in variants(RECIPE)}
+    assert len(shared) == 1
     others = [
         replace(RECIPE, head=RECIPE.head.model_copy(update={"width": 32})),
         replace(RECIPE, alignment=AlignmentConfig(name="coral")),
@@ -201,4 +201,4 @@ def test_what_shapes_the_program_is_the_architecture_and_what_does_not_is_not() 
         replace(RECIPE, train=RECIPE.train.model_copy(update={"batch_size": 16})),
         replace(RECIPE, train=RECIPE.train.model_copy(update={"epochs": 7})),
     ]
-    assert not alike & {architecture(it) for it in others}
+    assert not shared & {architecture(it) for it in others}

@@ -1,4 +1,4 @@
-"""Training: it learns what is there, alike from alike seeds, and stops in words when it cannot go on."""
+"""Training: it learns, depends on the seed alone, and stops with a message if it cannot continue."""
 
 import math
 from dataclasses import replace
@@ -29,7 +29,7 @@ RECIPE = Recipe(
 
 
 def examples(count: int, *, seed: int, shift: float = 1.5, noise: float = 1.0) -> Examples:
-    """Three classes; each modality tells one pair of them apart, so that only both together tell all three."""
+    """Return clips of three classes; each modality separates one class, so only both together separate all."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 3
 
@@ -49,15 +49,15 @@ def without(tokens: Tokens, rows: slice) -> Tokens:
     return tokens._replace(mask=mask)
 
 
-def test_fusion_learns_what_neither_modality_knows_alone() -> None:
+def test_fusion_learns_what_neither_modality_shows_alone() -> None:
     trained = train(RECIPE, examples(90, seed=0), examples(45, seed=1), classes=3, seed=0)
     test = examples(300, seed=2)
     figures = {name: uar(values, test.labels) for name, values in predict(trained.head, test).items()}
-    assert figures["fused"] > 0.75  # who knows one modality only cannot tell two classes apart: 2/3 at the very best
+    assert figures["fused"] > 0.75  # one modality alone cannot exceed 2/3
     assert trained.curve[-1].cross_entropy < trained.curve[0].cross_entropy
 
 
-def test_a_seed_fixes_every_number_and_another_changes_them() -> None:
+def test_result_is_reproducible_for_a_seed() -> None:
     runs = [train(RECIPE, examples(30, seed=0), examples(15, seed=1), classes=3, seed=seed) for seed in (3, 3, 4)]
     states = [torch.cat([value.flatten() for value in run.head.state_dict().values()]) for run in runs]
     assert torch.equal(states[0], states[1])
@@ -65,7 +65,7 @@ def test_a_seed_fixes_every_number_and_another_changes_them() -> None:
     assert runs[0].curve == runs[1].curve
 
 
-def test_the_head_is_that_of_the_best_epoch_on_validation() -> None:
+def test_head_is_that_of_the_best_validation_epoch() -> None:
     validation = examples(45, seed=1)
     trained = train(RECIPE, examples(30, seed=0), validation, classes=3, seed=0)
     best = max(row.validation_uar for row in trained.curve)
@@ -73,22 +73,22 @@ def test_the_head_is_that_of_the_best_epoch_on_validation() -> None:
     assert uar(predict(trained.head, validation)["fused"], validation.labels) == pytest.approx(best)
 
 
-def test_without_validation_the_last_of_the_epochs_asked_for_is_taken() -> None:
+def test_last_epoch_is_taken_without_validation() -> None:
     trained = train(RECIPE, examples(30, seed=0), None, classes=3, seed=0, epochs=4)
     assert (trained.best_epoch, len(trained.curve)) == (4, 4)
     assert math.isnan(trained.curve[-1].validation_uar)
 
 
-def test_the_scale_of_the_tokens_is_measured_on_the_training_part_alone() -> None:
+def test_tokens_are_standardised_by_the_training_part_alone() -> None:
     training, validation = examples(30, seed=0), examples(15, seed=1)
-    loud = replace(validation, visual=validation.visual._replace(values=validation.visual.values * 1000))
-    heads = [train(RECIPE, training, it, classes=3, seed=0, epochs=1).head for it in (validation, loud)]
+    scaled = replace(validation, visual=validation.visual._replace(values=validation.visual.values * 1000))
+    heads = [train(RECIPE, training, it, classes=3, seed=0, epochs=1).head for it in (validation, scaled)]
     means = [head.state_dict()["encode_visual.standardise.mean"] for head in heads]
     assert torch.equal(means[0], means[1])
     torch.testing.assert_close(means[0], training.visual.values.mean((0, 1)))
 
 
-def test_training_survives_clips_that_lack_a_modality_and_predicts_them() -> None:
+def test_clips_that_lack_a_modality_are_trained_on_and_predicted() -> None:
     whole = examples(60, seed=0)
     partial = replace(
         whole, visual=without(whole.visual, slice(0, 10)), acoustic=without(whole.acoustic, slice(10, 20))
@@ -101,14 +101,14 @@ def test_training_survives_clips_that_lack_a_modality_and_predicts_them() -> Non
     torch.testing.assert_close(probabilities["fused"][:10], probabilities["acoustic"][:10])
 
 
-def test_a_missing_modality_takes_no_part_in_the_losses() -> None:
+def test_losses_ignore_a_missing_modality() -> None:
     generator = torch.Generator().manual_seed(0)
     layers = [torch.randn(4, 5, generator=generator) for _ in range(2)]
     logits = torch.randn(4, 3, generator=generator)
     output = HeadOutput(logits, torch.randn(4, 3, generator=generator), layers[:1], layers[1:])
     batch = examples(4, seed=0)
     batch = replace(batch, visual=without(batch.visual, slice(0, 1)))
-    wild = output._replace(
+    changed = output._replace(
         visual=logits.index_fill(0, torch.tensor([0]), 50.0),
         visual_layers=[layers[0].index_fill(0, torch.tensor([0]), 50.0)],
     )
@@ -120,12 +120,12 @@ def test_a_missing_modality_takes_no_part_in_the_losses() -> None:
         lambda it: classification_loss(it, batch, smoothing=0.1, weights=torch.tensor([1.0, 2.0, 3.0])),
         lambda it: alignment_losses(it, batch, distance, AlignmentConfig()),
     ):
-        torch.testing.assert_close(loss(output), loss(wild))
+        torch.testing.assert_close(loss(output), loss(changed))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("weights", [torch.ones(3), torch.tensor([0.5, 1.0, 4.0])])
-def test_cross_entropy_is_torchs_summed_over_modalities(weights: torch.Tensor, smoothing: float) -> None:
+def test_loss_is_the_cross_entropy_of_torch_summed_over_modalities(weights: torch.Tensor, smoothing: float) -> None:
     batch = examples(6, seed=0)
     logits = [torch.randn(6, 3) for _ in range(3)]
     each = [
@@ -139,7 +139,7 @@ def test_cross_entropy_is_torchs_summed_over_modalities(weights: torch.Tensor, s
         torch.testing.assert_close(loss, torch.stack(parts).sum())
 
 
-def test_the_learning_rate_grows_linearly_and_falls_along_a_cosine() -> None:
+def test_learning_rate_warms_up_linearly_and_decays_along_a_cosine() -> None:
     rates = learning_rates(TrainConfig(learning_rate=0.1, warmup=0.2), 20)
     assert rates[:4].tolist() == pytest.approx([0.025, 0.05, 0.075, 0.1])
     assert [float(rates[step]) for step in (4, 12)] == pytest.approx([0.1, 0.05])
@@ -147,7 +147,7 @@ def test_the_learning_rate_grows_linearly_and_falls_along_a_cosine() -> None:
     assert learning_rates(TrainConfig(learning_rate=0.1, warmup=0), 3)[0] == pytest.approx(0.1)
 
 
-def test_balanced_classes_weigh_as_scikit_learn_weighs_them() -> None:
+def test_balanced_class_weights_equal_those_of_scikit_learn() -> None:
     labels = torch.tensor([0, 0, 0, 0, 0, 2, 2, 3])
     balanced = class_weights(TrainConfig(class_weights="balanced"), labels, 4)
     expected = compute_class_weight("balanced", classes=np.array([0, 2, 3]), y=labels.numpy())
@@ -155,7 +155,7 @@ def test_balanced_classes_weigh_as_scikit_learn_weighs_them() -> None:
     assert class_weights(TrainConfig(), labels, 4).tolist() == [1, 1, 1, 1]
 
 
-def test_patience_stops_after_so_many_epochs_without_a_better_one() -> None:
+def test_training_stops_when_patience_is_exhausted() -> None:
     data = examples(30, seed=0), examples(15, seed=1)
     longest = train(RECIPE, *data, classes=3, seed=0)
     patient = replace(RECIPE, train=RECIPE.train.model_copy(update={"patience": 3}))
@@ -166,20 +166,20 @@ def test_patience_stops_after_so_many_epochs_without_a_better_one() -> None:
     assert uar(predict(stopped.head, data[1])["fused"], data[1].labels) == pytest.approx(best)
 
 
-def test_predicted_labels_are_the_probabilities_that_the_head_gives() -> None:
+def test_predicted_labels_are_the_probabilities_of_the_head() -> None:
     batch = examples(6, seed=0)
     output = HeadOutput(torch.randn(6, 3), torch.randn(6, 3), [torch.randn(6, 4)], [torch.randn(6, 4)])
     config = AlignmentConfig(visual_labels="given", acoustic_labels="predicted")
     truth = torch.nn.functional.one_hot(batch.labels, 3).float()
     assert output.visual_layers and output.acoustic is not None
     expected = lmmd(output.visual_layers[0], output.acoustic_layers[0], truth, output.acoustic.softmax(1))
-    found = alignment_losses(output, batch, ALIGNMENTS["lmmd"](config), config)
-    torch.testing.assert_close(found, expected[None])
+    result = alignment_losses(output, batch, ALIGNMENTS["lmmd"](config), config)
+    torch.testing.assert_close(result, expected[None])
     given = alignment_losses(output, batch, ALIGNMENTS["lmmd"](config), AlignmentConfig())
-    assert not torch.isclose(found, given)
+    assert not torch.isclose(result, given)
 
 
-def test_each_layer_counts_as_much_as_its_weight() -> None:
+def test_layer_weights_scale_the_alignment_of_each_layer() -> None:
     data = examples(30, seed=0), examples(15, seed=1)
 
     def end(**alignment: Any) -> torch.Tensor:
@@ -193,19 +193,19 @@ def test_each_layer_counts_as_much_as_its_weight() -> None:
         end(layer_weights=(1.0, 1.0, 1.0))
 
 
-def test_one_modality_alone_is_the_answer_as_if_the_other_were_not_there() -> None:
+def test_answer_of_one_modality_is_that_of_clips_without_the_other() -> None:
     trained = train(RECIPE, examples(60, seed=0), examples(15, seed=1), classes=3, seed=0)
     test = examples(9, seed=2)
-    deaf = replace(test, acoustic=without(test.acoustic, slice(None)))
-    told, expected = predict(trained.head, test), predict(trained.head, deaf)
-    torch.testing.assert_close(told["video_only"], expected["fused"])
+    silent = replace(test, acoustic=without(test.acoustic, slice(None)))
+    answers, expected = predict(trained.head, test), predict(trained.head, silent)
+    torch.testing.assert_close(answers["video_only"], expected["fused"])
     assert torch.isnan(expected["audio_only"]).all()
-    assert not torch.allclose(told["video_only"], told["visual"])  # which has attended to the sound
+    assert not torch.allclose(answers["video_only"], answers["visual"])  # which has attended to the sound
     visual = build_head(HeadConfig(name="visual"), test, 3)
     assert torch.isnan(predict(visual, test)["audio_only"]).all()
 
 
-def test_a_loss_that_is_not_finite_stops_with_its_place() -> None:
+def test_loss_that_is_not_finite_stops_training_with_its_epoch() -> None:
     broken = examples(30, seed=0)
     broken.visual.values[0, 0, 0] = float("inf")
     recipe = replace(RECIPE, alignment=AlignmentConfig(name="none"))

@@ -1,8 +1,8 @@
 """Compare variants of the head."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -11,6 +11,9 @@ from rich.table import Table
 from pipeline.base.errors import ParameterError, exit_with_message
 from pipeline.base.registry import suggest
 from pipeline.cli.console import console
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.schemas import AblationRow
 
 
 def ablate(
@@ -24,13 +27,14 @@ def ablate(
     By default, all rows are trained. Runs that were trained before come from the memo.
     """
     with exit_with_message():
-        from pipeline.ablation.comparison import REFERENCE, compare, smallest_p
+        from pipeline.ablation.comparison import REFERENCE, compare, minimum_p_value
         from pipeline.ablation.table import expand_grid, override, run_table, write_runs
         from pipeline.base.params import read_section
-        from pipeline.evaluation.intervals import SIGNIFICANT
+        from pipeline.evaluation.intervals import SIGNIFICANCE_LEVEL
         from pipeline.parallel.pool import ExecutionConfig
         from pipeline.parallel.progress import progress_bar
         from pipeline.training.corpus import open_corpus
+        from pipeline.training.data_summary import summarise_data
         from pipeline.training.runs import plan_ablation, read_recipe
 
         recipe = read_recipe()
@@ -52,23 +56,23 @@ def ablate(
             tracked = bar.track(results, total=total, task_id=bar.add_task("ablate", total=total, summary=""))
             scores = write_runs(csv or Path("results/ablate.csv"), tracked, corpus.classes)
         _show_comparison(compare(scores), f"{len(runs)} runs per row: folds and seeds of {runs[0].split.protocol}")
-        if (minimum := smallest_p(len(runs))) >= SIGNIFICANT:
+        if (minimum := minimum_p_value(len(runs))) >= SIGNIFICANCE_LEVEL:
             console.print(
                 f"With {len(runs)} runs, p cannot be less than {minimum:.3f}: use more --seeds.", highlight=False
             )
-        if warning := corpus.summary().get("warning"):
+        if warning := summarise_data(corpus).warning:
             console.print(f"Warning: {warning}.", style="bold yellow", highlight=False)
 
 
-def _show_comparison(rows: Sequence[Mapping[str, Any]], title: str) -> None:
+def _show_comparison(rows: "Sequence[AblationRow]", title: str) -> None:
     table = Table("row", title=f"UAR of the fused prediction, in %; {title}", title_justify="left")
     for column in ("mean ± sd", "difference to full", "95 % interval", "p", "p, Holm"):
         table.add_column(column, justify="right")
     for row in rows:
-        spread = "" if row["sd"] is None else f" ± {100 * row['sd']:.1f}"
-        tests = ["" if row[name] is None else f"{row[name]:.3f}" for name in ("p", "p_holm")]
-        low, high = row["interval_95"]
-        interval = f"{100 * low:+.1f} to {100 * high:+.1f}" if row["p"] is not None else ""
-        cells = [f"{100 * row['mean']:.1f}{spread}", f"{100 * row['difference']:+.1f}", interval]
-        table.add_row(escape(row["row"]), *cells, *tests)
+        spread = "" if row.sd is None else f" ± {100 * row.sd:.1f}"
+        tests = ["" if value is None else f"{value:.3f}" for value in (row.p, row.p_holm)]
+        low, high = row.interval_95
+        interval = f"{100 * low:+.1f} to {100 * high:+.1f}" if row.p is not None else ""
+        cells = [f"{100 * row.mean:.1f}{spread}", f"{100 * row.difference:+.1f}", interval]
+        table.add_row(escape(row.name), *cells, *tests)
     console.print(table)

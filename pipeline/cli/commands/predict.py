@@ -86,9 +86,9 @@ def _show_answers(predictor: "Predictor", answers: "Sequence[ClipPrediction]") -
         for note in answer.notes:
             console.print(f"{answer.path}: {note}", markup=False, highlight=False, soft_wrap=True)
     for row in predictor.expected_results:
-        if row["modality"] == "fused":
-            low, high = row["uar_interval"]
-            expected = f"UAR {100 * row['uar']:.1f} % (95 %: {100 * low:.1f} to {100 * high:.1f}), {row['protocol']}"
+        if row.modality == "fused":
+            low, high = row.uar_interval
+            expected = f"UAR {100 * row.uar:.1f} % (95 %: {100 * low:.1f} to {100 * high:.1f}), {row.protocol}"
             console.print(f"Expected performance of this head: {expected}", highlight=False, soft_wrap=True)
     if predictor.has_random_weights:
         console.print("Warning: random backbone weights: these predictions mean nothing.", style="bold yellow")

@@ -1,0 +1,290 @@
+"""The JSON files of results, as typed models: one stage writes them, the report and `fdan info` read them."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import ConfigDict, Field, RootModel, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from pipeline.base.files import write_text
+from pipeline.evaluation.predictions import ANSWERS
+from pipeline.evaluation.result_file import Result, ResultFile
+
+Interval = tuple[float, float]  # the lower and the upper bound
+Point = tuple[float, float]  # x and y
+COUNTS = ("clips", "left_out")  # the keys of `metrics.json` that are no protocols
+
+
+class LeftOutClip(Result):
+    """A clip that no result covers, with the stage that left it out and the reason."""
+
+    clip_id: str
+    path: str
+    stage: str
+    reason: str
+
+
+class Int8Fidelity(Result):
+    """How close a backbone in int8 comes to fp32, on held-out tokens."""
+
+    tokens: int  # that were compared
+    share: float  # of the tokens, with a cosine that is high enough
+    lowest: float  # cosine of all tokens
+
+
+class BackboneWeights(Result):
+    """The weights that made embeddings."""
+
+    name: str
+    sha256: str  # of every number in the backbone as it ran
+    int8: Int8Fidelity | None = None
+
+
+class EmbeddingsOrigin(Result):
+    """What made the embeddings of one modality."""
+
+    weights: BackboneWeights
+    config: dict[str, Any]  # the section `embed_faces` or `embed_mels`
+    upstream: dict[str, Any]  # `config`, `fingerprint` and `version` of the file of faces or spectrograms
+    fingerprint: str
+
+
+class DataSummary(Result):
+    """The data behind a result: how much there is, what was left out, whose weights."""
+
+    warning: str | None = None  # if a backbone has random weights
+    clips: int
+    left_out: list[LeftOutClip]
+    lost_modalities: dict[str, dict[str, str]]  # modality: clip id: reason
+    classes: list[str]  # the emotions, in the order of all matrices
+    weights: dict[str, str]  # modality: name of the backbone's weights
+    embeddings: dict[str, EmbeddingsOrigin]  # by modality
+
+
+class Scores(Result):
+    """Scores of answers against the truth. Classes without a test clip count neither in UAR nor in macro-F1."""
+
+    war: float
+    uar: float
+    macro_f1: float
+    weighted_f1: float
+    recall: dict[str, float]  # by emotion
+    confusion: list[list[int]]  # counts; truth in rows, prediction in columns
+
+
+class RunScores(Result):
+    """WAR and UAR of one fold and seed."""
+
+    fold: int
+    seed: int
+    war: float
+    uar: float
+
+
+class ScoreIntervals(Result):
+    """95 % intervals of WAR and UAR, from a bootstrap over speakers."""
+
+    war: Interval
+    uar: Interval
+
+
+class ReliabilityBin(Result):
+    """The answers of one bin of confidence."""
+
+    clips: int
+    confidence: float  # mean over the clips
+    accuracy: float
+
+
+class Calibration(Result):
+    """How far confidence is from accuracy, over all bins that hold a clip."""
+
+    expected_error: float
+    reliability: list[ReliabilityBin]
+
+
+class AnswerScores(Scores):
+    """Scores of one answer, pooled over all runs of a protocol, and how they spread."""
+
+    war_mean: float  # over runs
+    war_sd: float | None  # null for a single run
+    uar_mean: float
+    uar_sd: float | None
+    interval_95: ScoreIntervals
+    runs: list[RunScores]
+    calibration: Calibration
+
+
+class MajorityBaseline(Result):
+    """Scores of a classifier that always answers the most frequent emotion of the test parts."""
+
+    war: float
+    uar: float
+    emotion: str
+
+
+class ProtocolScores(Result):
+    """Scores of one protocol. An answer that no clip has is left out of the file."""
+
+    speakers_shared: bool  # between training and test
+    clips: int
+    visual: AnswerScores | None = None
+    acoustic: AnswerScores | None = None
+    fused: AnswerScores | None = None
+    video_only: AnswerScores | None = None
+    audio_only: AnswerScores | None = None
+    majority_baseline: MajorityBaseline
+
+    @property
+    def answers(self) -> dict[str, AnswerScores]:
+        """The scores by answer."""
+        scores = {name: getattr(self, name) for name in ANSWERS}
+        return {name: it for name, it in scores.items() if it is not None}
+
+    @model_serializer(mode="wrap")
+    def _without_missing_answers(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in serialise(self).items() if value is not None}
+
+
+class Evaluation(DataSummary, ResultFile):
+    """`results/evaluation.json`: the scores of every protocol on its test parts."""
+
+    stage = "evaluate"
+    schema_id: Literal["fdan.evaluation/1"] = Field("fdan.evaluation/1", alias="schema")
+    code_version: str  # of the evaluation
+    protocols: dict[str, ProtocolScores]
+
+
+class ProtocolMetrics(Result):
+    """The numbers of a protocol that fit into a line of `dvc exp show`: all for the first, else UAR alone."""
+
+    uar: float
+    uar_low: float | None = None
+    uar_high: float | None = None
+    baseline_uar: float | None = None
+    war: float | None = None
+
+
+class Metrics(RootModel[dict[str, ProtocolMetrics | int]]):
+    """`results/metrics.json`: the scores of the fusion by protocol, and the counts `clips` and `left_out`.
+
+    DVC reads the file and shows every key, so it has no `schema`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="after")
+    def _check_layout(self) -> Self:
+        for name in {*self.root, *COUNTS}:
+            if (name in COUNTS) != isinstance(self.root.get(name), int):
+                raise ValueError(f"{name}: {' and '.join(COUNTS)} are counts, all other keys are protocols")
+        return self
+
+    def write(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        write_text(path, json.dumps(self.model_dump(mode="json", exclude_unset=True), indent=2) + "\n")
+
+
+class HeadlineRow(Result):
+    """One row of the table of results: a protocol and an answer."""
+
+    protocol: str  # with a note where speakers are shared
+    modality: str
+    war: float
+    uar: float
+    macro_f1: float
+    uar_mean: float  # over runs
+    uar_sd: float | None
+    uar_interval: Interval
+    baseline_uar: float
+
+
+class ClipAnswer(Result):
+    """The fused answer for one clip."""
+
+    clip_id: str
+    truth: str
+    predicted: str
+    probability: float  # of the predicted emotion
+
+
+class ModalityPoints(Result):
+    """The points of one clip in a projection; null for a missing modality."""
+
+    visual: Point | None
+    acoustic: Point | None
+
+
+class ProjectedClip(ClipAnswer):
+    """A test clip in the t-SNE of both modalities."""
+
+    before: ModalityPoints  # alignment
+    after: ModalityPoints
+
+    def point(self, when: str, modality: str) -> Point | None:
+        """Return the point of one modality `before` or `after` alignment."""
+        points = self.before if when == "before" else self.after
+        return points.visual if modality == "visual" else points.acoustic
+
+
+class Mistake(ClipAnswer):
+    """A wrong answer."""
+
+    truth_probability: float
+    fold: int
+    seed: int
+
+
+class ClipAttention(ClipAnswer):
+    """The cross-attention of one clip: matrices (frames, windows), the mean over the heads of the last block."""
+
+    frames_s: list[float]  # times of the rows
+    windows_s: list[float]  # times of the columns
+    frames_to_windows: list[list[float]]  # rows sum to 1 at most; the rest is the sink's
+    windows_to_frames: list[list[float]]  # columns sum to 1 at most
+
+    def matrix(self, direction: str) -> list[list[float]]:
+        """Return the matrix `frames_to_windows` or `windows_to_frames`."""
+        return self.frames_to_windows if direction == "frames_to_windows" else self.windows_to_frames
+
+
+class Exploration(ResultFile):
+    """`results/explore.json`: one run's test part in detail, and the most confident mistakes of its protocol."""
+
+    stage = "evaluate"
+    schema_id: Literal["fdan.explore/1"] = Field("fdan.explore/1", alias="schema")
+    protocol: str  # with a note where speakers are shared
+    fold: int
+    seed: int
+    test_clips: int  # of the run; `clips` may be a selection of them
+    clips: list[ProjectedClip]
+    mistakes: list[Mistake]
+    attention: list[ClipAttention]
+
+
+class AblationRow(Result):
+    """One row of the ablation table: UAR of the fusion, and the difference to the first row."""
+
+    name: str
+    runs: int
+    mean: float  # over runs
+    sd: float | None  # null for a single run
+    difference: float  # mean over runs
+    interval_95: Interval  # of the difference, from a bootstrap over speakers
+    p: float | None  # Wilcoxon's signed-rank test over runs; null for the first row
+    p_holm: float | None  # corrected for the number of comparisons
+
+    def is_significant(self, level: float) -> bool:
+        """Return whether the corrected p-value is below a level."""
+        return self.p_holm is not None and self.p_holm < level
+
+
+class Ablation(DataSummary, ResultFile):
+    """`results/ablation.json`: the rows of the ablation table, compared in pairs with the first."""
+
+    stage = "ablate"
+    schema_id: Literal["fdan.ablation/1"] = Field("fdan.ablation/1", alias="schema")
+    protocol: str  # with a note where speakers are shared
+    metric: Literal["uar"] = "uar"
+    rows: list[AblationRow]
+    minimum_p: float  # the smallest p that so many runs can give, before correction
