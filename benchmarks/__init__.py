@@ -1,1 +1,1 @@
-"""What `make bench` measures: the whole build in seconds, everything else as a ratio of two things timed in turn."""
+"""The benchmarks of `make bench`: the whole build in seconds, other figures as ratios of two alternating runs."""

@@ -1,4 +1,4 @@
-"""Measure, print a table, write `benchmarks/results.json`: everything, or the rooms that are named."""
+"""Run all benchmarks, or the given ones; print a table and write `benchmarks/results.json`."""
 
 import json
 import platform
@@ -13,24 +13,25 @@ from rich.table import Table
 from pipeline.base.files import write_text
 
 RESULTS = Path(__file__).parent / "results.json"
-# The manifest is first, and each is imported in its turn: it asks how much memory this process ever held.
-ROOMS = ("manifest", "steps", "layout", "detectors", "memory", "training", "build")
+# The manifest comes first and each module is imported late, because it measures the peak memory of this process.
+BENCHMARKS = ("manifest", "steps", "layout", "detectors", "memory", "training", "build")
 
 
 def main() -> None:
-    """Run the benchmarks; of rooms that are not named the figures of the last run stay."""
-    wanted = sys.argv[1:] or list(ROOMS)
-    if unknown := sorted({*wanted} - {*ROOMS}):
-        raise SystemExit(f"error: no room {', '.join(unknown)}; there are {', '.join(ROOMS)}")
-    kept = json.loads(RESULTS.read_text(encoding="utf-8"))["figures"] if len(wanted) < len(ROOMS) else []
+    """Run the benchmarks; figures of the others are kept from the last run."""
+    wanted = sys.argv[1:] or list(BENCHMARKS)
+    if unknown := sorted({*wanted} - {*BENCHMARKS}):
+        raise SystemExit(f"error: unknown benchmark {', '.join(unknown)}; valid: {', '.join(BENCHMARKS)}")
+    kept = json.loads(RESULTS.read_text(encoding="utf-8"))["figures"] if len(wanted) < len(BENCHMARKS) else []
     table = Table("figure", "value", "against", "runs", "spread", "target")
     figures = []
-    for room in ROOMS:
-        figures += [it for it in kept if it["room"] == room and room not in wanted]
-        for it in import_module(f"benchmarks.{room}").measure() if room in wanted else ():
-            spread = f"{it.spread[0]:.2f} to {it.spread[1]:.2f}" if it.runs > 1 else ""
-            table.add_row(it.name, f"{it.value:.2f} {it.unit}", it.against, str(it.runs), spread, it.target)
-            figures.append({"room": room} | it.as_json())
+    for name in BENCHMARKS:
+        figures += [row for row in kept if row["room"] == name and name not in wanted]
+        for figure in import_module(f"benchmarks.{name}").measure() if name in wanted else ():
+            spread = f"{figure.spread[0]:.2f} to {figure.spread[1]:.2f}" if figure.runs > 1 else ""
+            value = f"{figure.value:.2f} {figure.unit}"
+            table.add_row(figure.name, value, figure.against, str(figure.runs), spread, figure.target)
+            figures.append({"room": name} | figure.as_json())
     Console().print(table)
     from pipeline.parallel.devices import hardware
 

@@ -1,4 +1,4 @@
-"""The whole build on the sample corpus, as a user runs it: seconds, memory, and what a second run costs."""
+"""The whole build on the sample corpus, as a user runs it: seconds, memory, and the cost of a second run."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ EXTRACTION = ("faces", "spectrograms", "embed_faces", "embed_mels")
 
 
 def measure() -> list[Figure]:
-    """Clone the last commit into an empty folder, and build it there with an empty memo."""
+    """Clone the last commit into an empty folder, and build it with an empty memo."""
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "fdan"
         subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
@@ -52,7 +52,7 @@ def measure() -> list[Figure]:
 
 
 def _run(folder: Path, environment: dict[str, str]) -> tuple[dict[str, float], float]:
-    """Run `dvc repro`; return the seconds of each stage, and of what is before the first, and the peak memory in GB."""
+    """Run `dvc repro`; return the seconds of each stage ('' is the time before the first), the peak memory in GB."""
     process = subprocess.Popen(
         ["dvc", "repro"], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )

@@ -1,4 +1,4 @@
-"""Detectors on clips of full size against face-alignment's own call, frame by frame; same weights, one thread each."""
+"""Detectors on full-size clips against face-alignment, frame by frame, with the same weights on one thread."""
 
 import importlib
 import os
@@ -18,8 +18,8 @@ from pipeline.faces.networks import single_thread_session
 from pipeline.faces.tracks import overlap
 from pipeline.media.frames import read_frames
 
-SHARED = Path(os.environ.get("FDAN_SHARED") or ROOT.parent / "shared")  # real clips and weights, where they are
-WEIGHTS = {  # the names that the files have there
+SHARED = Path(os.environ.get("FDAN_SHARED") or ROOT.parent / "shared")  # real clips and weights, if available
+WEIGHTS = {  # the names of the files in that folder
     "blazeface": "blazeface.pth",
     "blazeface_back": "blazefaceback.pth",
     "retinaface": "retinaface_mobilenet0.25_Final_orig.pth",
@@ -27,24 +27,24 @@ WEIGHTS = {  # the names that the files have there
     "yunet": "face_detection_yunet_2023mar.onnx",
 }
 MODULES = {"blazeface_back": ("blazeface", {"back_model": True})}
-SIZE_PX = (1280, 720)  # as a camera gives it: the clips are 480 x 360, so they are doubled, and get margins
+SIZE_PX = (1280, 720)  # the size of camera frames: the clips of 480 x 360 are doubled and padded
 RUNS = 3
 
 
 def face_alignment(name: str, weights: str) -> Any:
-    """Return face-alignment's detector, as a user of it would build it."""
+    """Return a detector of face-alignment, built as its users would."""
     module, options = MODULES.get(name, (name, {}))
     anchors = Path(weights).with_name("anchorsback.npy" if options else "anchors.npy")
     more = {"path_to_anchor": str(anchors)} if module == "blazeface" else {}
-    own = importlib.import_module(f"face_alignment.detection.{module}")
-    detector = own.FaceDetector(device="cpu", path_to_detector=weights, **options, **more)
+    detection = importlib.import_module(f"face_alignment.detection.{module}")
+    detector = detection.FaceDetector(device="cpu", path_to_detector=weights, **options, **more)
     if name == "scrfd":  # on one thread, like the others
         detector.session = single_thread_session(weights)
     return detector
 
 
 def boxes_of(detector: Any, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return what face-alignment says of one frame, (n, 5)."""
+    """Return the boxes of face-alignment for one frame, (n, 5)."""
     rows = [np.asarray(row) for row in detector.detect_from_image(frame) if len(row)]
     return np.asarray(rows, np.float32).reshape(-1, 5)
 
@@ -59,8 +59,8 @@ def measure() -> list[Figure]:
             continue
         config = FacesConfig(detector=name, weights=str(weights))
         detector = face_alignment(name, str(weights))
-        films = [_enlarged(path, config.frames_per_clip) for path in clips]
-        figures += [_speed(name, films, config, detector), _agreement(name, films, config, detector)]
+        videos = [_enlarged(path, config.frames_per_clip) for path in clips]
+        figures += [_speed(name, videos, config, detector), _agreement(name, videos, config, detector)]
     return figures
 
 
@@ -72,24 +72,25 @@ def _enlarged(path: Path, count: int) -> Frames:
     return np.asarray([cv2.copyMakeBorder(it, 0, 0, margin, margin, cv2.BORDER_REPLICATE) for it in large], np.uint8)
 
 
-def _speed(name: str, films: list[Frames], config: FacesConfig, detector: Any) -> Figure:
+def _speed(name: str, videos: list[Frames], config: FacesConfig, detector: Any) -> Figure:
     return ratio(
         f"{name}, clips of {SIZE_PX[0]} x {SIZE_PX[1]}",
-        lambda: [boxes_of(detector, frame) for film in films for frame in film],
-        lambda: [detect(film, config) for film in films],
+        lambda: [boxes_of(detector, frame) for video in videos for frame in video],
+        lambda: [detect(video, config) for video in videos],
         against="face-alignment, frame by frame",
         target=">= 1.5",
         runs=RUNS,
     )
 
 
-def _agreement(name: str, films: list[Frames], config: FacesConfig, detector: Any) -> Figure:
-    near = []
-    for film in films:
-        for frame, own in zip(film, detect(film, config), strict=True):
+def _agreement(name: str, videos: list[Frames], config: FacesConfig, detector: Any) -> Figure:
+    agreements = []
+    for video in videos:
+        for frame, ours in zip(video, detect(video, config), strict=True):
             theirs = boxes_of(detector, frame)
-            if len(own) and len(theirs):
-                best = max(theirs, key=partial(overlap, own[own[:, 4].argmax()]))
-                near.append(overlap(own[own[:, 4].argmax()], best) >= 0.9)
-    value = 100 * float(np.mean(near)) if near else 0.0
-    return single(f"{name}, boxes that agree (IoU >= 0.9)", value, "%", against=f"{len(near)} frames", target=">= 95 %")
+            if len(ours) and len(theirs):
+                best = ours[ours[:, 4].argmax()]
+                agreements.append(overlap(best, max(theirs, key=partial(overlap, best))) >= 0.9)
+    value = 100 * float(np.mean(agreements)) if agreements else 0.0
+    against = f"{len(agreements)} frames"
+    return single(f"{name}, boxes that agree (IoU >= 0.9)", value, "%", against=against, target=">= 95 %")

@@ -1,4 +1,4 @@
-"""A figure, and how a ratio is measured so that it holds on another machine."""
+"""Figures of benchmarks, and the measurement of ratios that hold on other machines."""
 
 import statistics
 import time
@@ -32,22 +32,24 @@ def single(name: str, value: float, unit: str, *, against: str = "", target: str
 def ratio(
     name: str, slow: Callable[[], object], fast: Callable[[], object], *, against: str, target: str, runs: int = 5
 ) -> Figure:
-    """Return how many times faster `fast` is than `slow`: the median over pairs that are run in turn.
+    """Return how many times faster `fast` is than `slow`: the median over pairs of alternating runs.
 
-    A machine that slows down half-way slows both of a pair, and the ratio holds.
+    A machine that slows down in between slows both runs of a pair, so the ratio holds.
     """
-    slow(), fast()  # the first calls load and compile
+    slow(), fast()  # warm up
     ratios = sorted(_seconds(slow) / _seconds(fast) for _ in range(runs))
     return Figure(name, statistics.median(ratios), "times", against, runs, (ratios[0], ratios[-1]), target)
 
 
-def slower(name: str, own: Callable[[], object], other: Callable[[], object], *, against: str, target: str) -> Figure:
-    """Return how many times as long as `other` our `own` takes; measured as `ratio` is."""
-    return replace(ratio(name, own, other, against=against, target=target), unit="times as long")
+def slowdown(
+    name: str, ours: Callable[[], object], other: Callable[[], object], *, against: str, target: str
+) -> Figure:
+    """Return how many times as long as `other` `ours` takes, measured like `ratio`."""
+    return replace(ratio(name, ours, other, against=against, target=target), unit="times as long")
 
 
 def times(figure: Figure, factor: float) -> Figure:
-    """Return a ratio of calls that do different amounts of work as one of equal amounts."""
+    """Return a ratio multiplied by a factor, for calls that do different amounts of work."""
     low, high = figure.spread
     return replace(figure, value=figure.value * factor, spread=(low * factor, high * factor))
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cosine_similarity
 
-from benchmarks.figures import Figure, ratio, single, slower
+from benchmarks.figures import Figure, ratio, single, slowdown
 from benchmarks.steps import sample
 from pipeline.embeddings.backbones import BackboneConfig
 from pipeline.embeddings.tokens import SOURCES, embed_clip
@@ -67,7 +67,7 @@ def _packed(path: Path, tokens: NDArray[np.float32]) -> list[Figure]:
         plain = file.create_dataset("plain", data=many, chunks=(2048, WIDTH))
         packed = file.create_dataset("packed", data=many, chunks=(2048, WIDTH), compression="gzip", shuffle=True)
         share = 100 * packed.id.get_storage_size() / many.nbytes
-        longer = slower(
+        longer = slowdown(
             "reading tokens, were they packed", lambda: packed[:], lambda: plain[:], against="unpacked", target=""
         )
     return [single("tokens, were they packed", share, "% of the bytes", against="gzip, shuffled", target=""), longer]

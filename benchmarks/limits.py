@@ -1,4 +1,4 @@
-"""What the parts of extraction cost by themselves, on the same clips with the same number of cores."""
+"""The cost of the parts of extraction alone, on the same clips with the same number of cores."""
 
 import multiprocessing
 import os
@@ -23,7 +23,7 @@ from pipeline.media.sound import read_audio
 from pipeline.spectrograms.kinds import SPECTROGRAMS, SpectrogramsConfig
 from pipeline.spectrograms.windows import window_spans
 
-CHANNELS = {"faces": 3, "mels": 1}  # of the pictures that the two embedding stages read
+CHANNELS = {"faces": 3, "mels": 1}  # of the images of the two embedding stages
 
 
 def seconds(paths: Sequence[Path]) -> float:
@@ -32,7 +32,7 @@ def seconds(paths: Sequence[Path]) -> float:
     os.environ.update(ONE_THREAD)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(cores, mp_context=context, initializer=_load) as pool:
-        return sum(pool.map(_alone, paths)) / cores
+        return sum(pool.map(_clip_seconds, paths)) / cores
 
 
 def _load() -> None:
@@ -47,7 +47,7 @@ def _faces() -> FacesConfig:
 
 
 def _embed(images: int, source: str, channels: int) -> float:
-    """Return the seconds of so many images, ready-made, through the backbone of a stage."""
+    """Return the seconds that a stage's backbone takes for this number of images."""
     config = read_section(f"embed_{source}", BackboneConfig, path=ROOT / "params.yaml")
     ready = torch.rand(images, channels, config.size_px, config.size_px)
     start = time.perf_counter()
@@ -56,13 +56,13 @@ def _embed(images: int, source: str, channels: int) -> float:
     return time.perf_counter() - start
 
 
-def _alone(path: Path) -> float:
-    """Return the seconds of one clip: decoded, looked through, heard, and as many images embedded."""
+def _clip_seconds(path: Path) -> float:
+    """Return the seconds of one clip: decoding, detection, spectrogram, and the embedding of as many images."""
     sounds = read_section("spectrograms", SpectrogramsConfig, path=ROOT / "params.yaml")
     start = time.perf_counter()
     frames, _ = read_frames(path, count=_faces().frames_per_clip)
-    found = detect(frames, _faces())
-    images = sum(len(boxes) > 0 for boxes in found)
+    detections = detect(frames, _faces())
+    images = sum(len(boxes) > 0 for boxes in detections)
     try:
         sound = read_audio(path, rate_hz=sounds.rate_hz)
         values = lookup(SPECTROGRAMS, sounds.kind, "spectrogram")(sounds)(sound, sounds.rate_hz)

@@ -1,4 +1,4 @@
-"""A manifest of 100,000 clips: files of no cost, probes from the memo; and its splits."""
+"""A manifest of 100,000 tiny files, with probes from the memo, and its splits."""
 
 import os
 import resource
@@ -17,7 +17,7 @@ from pipeline.parallel.pool import ExecutionConfig
 
 CLIPS = 100_000
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
-KIB = 1024  # in which Linux counts a process's memory
+KIB = 1024  # the unit of ru_maxrss on Linux
 INFO = MediaInfo(3.0, 75, 25.0, 256, 256, 48000, 16000, 1)
 
 
@@ -29,7 +29,7 @@ def measure() -> list[Figure]:
         for number in range(CLIPS):
             path = root / EMOTIONS[number % 7] / f"speaker{number % 500}_{number}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{number:2000}")  # more than a git-lfs pointer
+            path.write_text(f"{number:2000}")  # longer than a git-lfs pointer
             os.utime(path, (0, 0))
         with patch.dict(os.environ, FDAN_CACHE=str(Path(folder) / "cache")):
             with patch("data_manifest.corpora.probing.probe_arrays", lambda path: INFO.as_arrays()):
@@ -51,12 +51,12 @@ def measure() -> list[Figure]:
 
 
 def _manifest(root: Path, folder: Path) -> list[Clip]:
-    """Do what the stages corpus and manifest do; return the clips."""
+    """Run the work of the stages corpus and manifest; return the clips."""
     config = CorpusConfig(adapter="folder", root=str(root))
-    found = probe_corpus("many", config, ExecutionConfig(scheduler="synchronous"))
-    write_rows(folder / "clips.csv", found.clips, Clip)
-    write_media(folder / "media.csv", found.media)
-    kept, left_out = assemble(read_rows(folder / "clips.csv", Clip), found.exclusions, ManifestConfig())
-    write_rows(folder / "manifest.csv", kept, Clip)
-    write_rows(folder / "exclusions.csv", left_out, Exclusion)
-    return kept
+    corpus = probe_corpus("many", config, ExecutionConfig(scheduler="synchronous"))
+    write_rows(folder / "clips.csv", corpus.clips, Clip)
+    write_media(folder / "media.csv", corpus.media)
+    clips, exclusions = assemble(read_rows(folder / "clips.csv", Clip), corpus.exclusions, ManifestConfig())
+    write_rows(folder / "manifest.csv", clips, Clip)
+    write_rows(folder / "exclusions.csv", exclusions, Exclusion)
+    return clips

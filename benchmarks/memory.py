@@ -1,4 +1,4 @@
-"""Memory of a long run against that of a short one: work is streamed, so it should not grow."""
+"""Memory of a long run against a short one: results are streamed, so it should not grow."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ RUN = "import sys; from benchmarks.memory import run; run(int(sys.argv[1]), sys.
 
 
 def measure() -> list[Figure]:
-    """Run both; results are as large as the crops of 16 faces."""
+    """Run both; a result is as large as 16 face crops."""
     peaks = []
     for clips in CLIPS:
         with tempfile.TemporaryDirectory() as folder:
@@ -40,7 +40,7 @@ def measure() -> list[Figure]:
 
 
 def run(clips: int, folder: str) -> None:
-    """Fill one file with the results of some clips."""
+    """Write the results of this number of clips to one file."""
     jobs = [ClipJob(f"clip{number:05}", str(number), partial(int, number)) for number in range(clips)]
     like = {"crops": np.empty((0, 10_000), np.uint8)}
     attributes = {"schema": "fdan.test/1"}

@@ -1,4 +1,4 @@
-"""Single steps against the plain way to do the same, on a few clips of the sample corpus."""
+"""Single steps against simple alternatives, on a few clips of the sample corpus."""
 
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import embedding
-from benchmarks.figures import Figure, ratio, slower
+from benchmarks.figures import Figure, ratio, slowdown
 from data_manifest.sample import SampleConfig, plan, render
 from pipeline.base.files import file_sha256
 from pipeline.base.provenance import digest
@@ -38,7 +38,7 @@ def measure() -> list[Figure]:
 
 @contextmanager
 def sample() -> Iterator[list[Path]]:
-    """Give the films of a few clips of the sample corpus."""
+    """Yield the videos of a few clips of the sample corpus."""
     with tempfile.TemporaryDirectory() as folder:
         utterances = plan(SampleConfig(speakers=2, utterances=1))[:CLIPS]
         for utterance in utterances:
@@ -47,7 +47,7 @@ def sample() -> Iterator[list[Path]]:
 
 
 def _memo(paths: list[Path]) -> Figure:
-    """Time faces found and cropped against the same results read from the memo, hashing the media included."""
+    """Time the extraction of faces against reading them from the memo, hashing of the media included."""
     compute = partial(compute_columns, partial(extract_faces, config=FacesConfig()))
     with tempfile.TemporaryDirectory() as folder:
         memo = Memo(Path(folder))
@@ -77,7 +77,7 @@ def _store(name: str, lengths: Iterable[int]) -> Figure:
                 part = tokens[start:end]
                 writer.append(clip_id, {"tokens": part, "times": np.arange(len(part), dtype=np.float32)})
         del tokens
-        return slower(
+        return slowdown(
             f"loading 10,000 clips {name} from HDF5",
             lambda: FeatureStore(path).load(list(clips)),
             lambda: np.load(flat),

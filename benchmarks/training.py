@@ -1,4 +1,4 @@
-"""Training on cached tokens: against the networks themselves, a plain loop, and the machine's matrix product."""
+"""Training on cached tokens, against training end to end, a plain loop, and the machine's matrix product."""
 
 import os
 import tempfile
@@ -38,8 +38,8 @@ from pipeline.training.runs import TOGETHER, plan_runs, read_recipe
 # A corpus of SAVEE's size: 4 speakers, 16 faces and 4 spectrogram windows a clip, embedded by a ResNet-34.
 CLIPS, SPEAKERS, CLASSES, FACES, WINDOWS, WIDTH = 480, 4, 7, 16, 4, 512
 SEEDS, EPOCHS = 5, 50  # of the table
-MEASURED = 10  # epochs: enough that making the heads does not count
-PRODUCT = 4096  # rows of the square matrices whose product is the machine's rate
+MEASURED = 10  # epochs, enough to make the time to build heads negligible
+PRODUCT = 4096  # rows of the square matrices whose product gives the machine's rate
 
 
 def measure() -> list[Figure]:
@@ -52,7 +52,7 @@ def measure() -> list[Figure]:
 
 
 def _epochs(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
-    """Time an epoch on cached tokens against one of the networks."""
+    """Time an epoch on cached tokens against an epoch of the networks."""
     steps = MEASURED * CLIPS / recipe.train.batch_size
     end_to_end = partial(
         ratio,
@@ -65,12 +65,12 @@ def _epochs(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
         fast=partial(_together, recipe, [0], validated=False),
         target="",
     )
-    company = end_to_end(
+    together = end_to_end(
         f"an epoch of the head on cached tokens, as folds train: {TOGETHER} together on each core",
         fast=partial(_spread, pool, recipe, cores, validated=False),
         target=">= 500",
     )
-    return [times(alone, steps), times(company, steps * cores * TOGETHER)]
+    return [times(alone, steps), times(together, steps * cores * TOGETHER)]
 
 
 def _batched(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
@@ -98,7 +98,7 @@ def _batched(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
 
 
 def _accelerated(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
-    """Time replicas on a GPU against the plain loop on all cores; nothing where there is none."""
+    """Time replicas on a GPU against the plain loop on all cores; return nothing without a GPU."""
     if not torch.cuda.is_available():
         return []
     figure = ratio(
@@ -116,9 +116,9 @@ def _accelerated(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
 def _table() -> Figure:
     """Train the whole default table as `fdan ablate` does, with an empty memo."""
     recipe = read_recipe()
-    longer = replace(recipe, train=recipe.train.model_copy(update={"epochs": EPOCHS}))
+    recipe = replace(recipe, train=recipe.train.model_copy(update={"epochs": EPOCHS}))
     rows = read_section("ablations", dict[str, dict[str, dict[str, Any]]])
-    recipes = {row: override(longer, overrides, row=row) for row, overrides in rows.items()}
+    recipes = {row: override(recipe, overrides, row=row) for row, overrides in rows.items()}
     protocols = {"speakers": SpeakerFolds(kind="speaker_folds", groups="each_speaker")}
     with tempfile.TemporaryDirectory() as empty, patch.dict(os.environ, {"FDAN_CACHE": empty}):
         _write_corpus(Path(empty))
@@ -132,7 +132,7 @@ def _table() -> Figure:
 
 
 def _write_corpus(folder: Path) -> None:
-    """Write a manifest and both stores of random tokens, as the stages would."""
+    """Write a manifest and both stores with random tokens, like the stages."""
     rng = np.random.default_rng(0)
     clips = [
         Clip(f"c{n:03}", "made", "", "", f"made/{n % SPEAKERS}", f"e{n % CLASSES}", "", "", "both", 1.0, str(n))
@@ -159,7 +159,7 @@ def _examples() -> Examples:
 
 
 def _together(recipe: Recipe, seeds: list[int], *, validated: bool = True, device: str = "cpu") -> None:
-    """Train a replica for each seed: on all clips, or on four in five, validated on the fifth."""
+    """Train a replica for each seed, on all clips or, if validated, on four fifths of them."""
     order = torch.arange(CLIPS)
     training, validation = (order[CLIPS // 5 :], order[: CLIPS // 5]) if validated else (order, None)
     members = [Replica(recipe, training, validation, seed) for seed in seeds]
@@ -173,9 +173,9 @@ def _spread(pool: Pool, recipe: Recipe, cores: int, *, validated: bool = True, d
 
 
 def _each(pool: Pool, function: Callable[[Any], Any], arguments: Iterable[Any]) -> None:
-    """Call the function once for each argument, by the workers that users have."""
-    for answer in [pool.submit(function, argument) for argument in arguments]:
-        answer()
+    """Call the function once for each argument, on the workers that users have."""
+    for fetch in [pool.submit(function, argument) for argument in arguments]:
+        fetch()
 
 
 def _multiply(_: int) -> None:
@@ -192,7 +192,7 @@ def _operations(recipe: Recipe) -> int:
 
 
 def _plain(recipe: Recipe, cores: int) -> None:
-    """Train one replica as `_together` does, written as one writes it first: a module, an optimiser, a loop."""
+    """Train one replica like `_together`, as a first draft would: a module, an optimiser, a loop."""
     torch.set_num_threads(cores)
     order = torch.arange(CLIPS)
     examples, validation = _examples().take(order[CLIPS // 5 :]), _examples().take(order[: CLIPS // 5])
@@ -200,7 +200,7 @@ def _plain(recipe: Recipe, cores: int) -> None:
     head.fit(examples)
     for module in list(head.modules()):
         for name, child in module.named_children():
-            if isinstance(child, Dropout):  # which leaves it to others to draw
+            if isinstance(child, Dropout):  # which expects its noise from outside
                 setattr(module, name, torch.nn.Dropout(child.share))
     align = ALIGNMENTS[recipe.alignment.name](recipe.alignment)
     optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.train.learning_rate)
@@ -218,16 +218,16 @@ def _plain(recipe: Recipe, cores: int) -> None:
         head.eval()
         with torch.inference_mode():
             output = head(validation.visual, validation.acoustic)
-            answers = fused_probabilities(output, validation.visual.present, validation.acoustic.present)
-            uar(answers, validation.labels)
+            probabilities = fused_probabilities(output, validation.visual.present, validation.acoustic.present)
+            uar(probabilities, validation.labels)
 
 
 def _networks(batch: int, cores: int) -> None:
-    """Take one step of both networks."""
+    """Take one training step of both networks."""
     torch.set_num_threads(cores)
-    networks, optimiser = _built()
-    pictures = [torch.ones(batch, 3, 224, 224) for _ in networks]
-    logits = sum(network(some) for network, some in zip(networks, pictures, strict=True))
+    networks, optimiser = _build_networks()
+    images = [torch.ones(batch, 3, 224, 224) for _ in networks]
+    logits = sum(network(part) for network, part in zip(networks, images, strict=True))
     assert isinstance(logits, torch.Tensor)
     optimiser.zero_grad()
     functional.cross_entropy(logits, torch.arange(batch) % CLASSES).backward()
@@ -235,6 +235,6 @@ def _networks(batch: int, cores: int) -> None:
 
 
 @cache
-def _built() -> tuple[list[torch.nn.Module], torch.optim.Optimizer]:
+def _build_networks() -> tuple[list[torch.nn.Module], torch.optim.Optimizer]:
     networks: list[torch.nn.Module] = [resnet34(num_classes=CLASSES).train() for _ in range(2)]
     return networks, torch.optim.AdamW([weight for network in networks for weight in network.parameters()])

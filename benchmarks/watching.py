@@ -1,4 +1,4 @@
-"""How much memory a process and its children hold together."""
+"""The peak memory of a process and its children."""
 
 import threading
 import time
@@ -8,18 +8,18 @@ from typing import Self
 import psutil
 
 SAMPLING_S = 0.3
-LOOK_AGAIN_S = 5
-GROWN = 1.02  # how much more than ever is worth a look before that
+MEASURE_AGAIN_S = 5
+GROWTH = 1.02  # resident memory that grows by this factor is measured before that
 
 
 class PeakMemory:
-    """Watches a process and its family in a thread, for the length of a block; shared pages count once."""
+    """Watches a process and its children in a thread during a block; shared pages count once."""
 
     def __init__(self, pid: int) -> None:
         """Watch the process `pid`."""
         self.peak_gb = 0.0
         self._process = psutil.Process(pid)
-        self._over = threading.Event()
+        self._finished = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Self:
@@ -31,21 +31,21 @@ class PeakMemory:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop watching."""
-        self._over.set()
+        self._finished.set()
         self._thread.join()
 
     def _watch(self) -> None:
-        most, looked_s = 0, 0.0
-        while not self._over.wait(SAMPLING_S):
+        most, measured_s = 0, 0.0
+        while not self._finished.wait(SAMPLING_S):
             try:
-                family = [self._process, *self._process.children(recursive=True)]
+                processes = [self._process, *self._process.children(recursive=True)]
             except psutil.NoSuchProcess:
                 return
-            # To learn which pages are shared, the kernel goes through all, at the cost of those who are watched.
-            resident = sum(_resident(process) for process in family)
-            if resident > GROWN * most or time.monotonic() - looked_s > LOOK_AGAIN_S:
-                most, looked_s = max(most, resident), time.monotonic()
-                self.peak_gb = max(self.peak_gb, sum(_shared_once(process) for process in family) / 1e9)
+            # Counting shared pages is slow and delays the watched processes, so resident memory decides when to do it.
+            resident = sum(_resident(process) for process in processes)
+            if resident > GROWTH * most or time.monotonic() - measured_s > MEASURE_AGAIN_S:
+                most, measured_s = max(most, resident), time.monotonic()
+                self.peak_gb = max(self.peak_gb, sum(_shared_once(process) for process in processes) / 1e9)
 
 
 def _resident(process: psutil.Process) -> int:
@@ -57,7 +57,7 @@ def _resident(process: psutil.Process) -> int:
 
 def _shared_once(process: psutil.Process) -> int:
     try:
-        held = process.memory_full_info()
+        memory = process.memory_full_info()
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return 0
-    return int(getattr(held, "pss", held.uss))
+    return int(getattr(memory, "pss", memory.uss))

@@ -1,4 +1,4 @@
-"""Small pictures of clips, read from the stores of faces and spectrograms: what a page and a gallery show."""
+"""Small images of clips, from the files of faces and spectrograms, for the report's page."""
 
 import base64
 import io
@@ -16,29 +16,29 @@ QUALITY = 60  # of WebP: a face of 48 px takes less than a kilobyte
 
 
 class Thumbnails:
-    """Faces and spectrogram windows of clips, as pictures (px, px, 3) RGB; None where a clip has none."""
+    """Face crops and spectrogram windows of clips, as RGB images (px, px, 3) uint8."""
 
     def __init__(self, faces: Reader[ClipFaces], spectrograms: Reader[ClipWindows]) -> None:
-        """Remember both files."""
+        """Remember the files of faces and spectrograms."""
         self.faces, self.spectrograms = faces, spectrograms
 
     def face(self, clip_id: str, px: int) -> Picture | None:
-        """Return the face in the middle of the clip."""
+        """Return the face in the middle of the clip, None without one."""
         crops = self.faces[clip_id].crops if clip_id in self.faces else ()
         return _face(crops[len(crops) // 2], px) if len(crops) else None
 
     def spectrogram(self, clip_id: str, px: int) -> Picture | None:
-        """Return the window in the middle of the clip, low bands below."""
+        """Return the window in the middle of the clip, low bands at the bottom; None without one."""
         windows = self.spectrograms[clip_id].windows if clip_id in self.spectrograms else ()
         return _window(windows[len(windows) // 2], px) if len(windows) else None
 
     def faces_at(self, clip_id: str, times: list[float], px: int) -> list[Picture]:
-        """Return the faces that are nearest to some times in seconds, of a clip that has any."""
+        """Return the face nearest to each time in seconds, of a clip with faces."""
         clip = self.faces[clip_id]
         return [_face(clip.crops[int(np.abs(clip.times - time).argmin())], px) for time in times]
 
     def windows_at(self, clip_id: str, times: list[float], px: int) -> list[Picture]:
-        """Return the windows that are nearest to some times in seconds, of a clip that has any."""
+        """Return the window nearest to each time in seconds, of a clip with windows."""
         clip = self.spectrograms[clip_id]
         return [_window(clip.windows[int(np.abs(clip.times - time).argmin())], px) for time in times]
 
@@ -49,27 +49,27 @@ def _face(jpeg: NDArray[np.uint8], px: int) -> Picture:
 
 
 def _window(values: NDArray[np.float32], px: int) -> Picture:
-    """Return a window (frames, bands) in 0..1 as a picture, coloured as on the contact sheet."""
+    """Return a window (frames, bands) in 0..1 as an image, with the colours of the contact sheet."""
     coloured = colormaps["magma"](values.T[::-1], bytes=True)[..., :3]
     return np.asarray(Image.fromarray(coloured).resize((px, px), Image.Resampling.BOX))
 
 
 def data_uri(picture: Picture | None) -> str:
-    """Return a picture as an address that holds it; without one, that of a single grey point."""
+    """Return an image as a data URI; for None, a single grey pixel."""
     if picture is None:
         picture = np.full((1, 1, 3), 128, np.uint8)
     return webp_uri(Image.fromarray(picture))
 
 
 def webp_uri(image: Image.Image) -> str:
-    """Return an image as an address that holds it."""
+    """Return an image as a data URI, WebP."""
     file = io.BytesIO()
     image.save(file, "WEBP", quality=QUALITY, method=6)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def figure_uri(png: bytes, width_px: int = 1600) -> str:
-    """Return a picture of a figure, no wider than that, as an address that holds it; photographs lose little."""
+    """Return a figure's PNG as a data URI, WebP, no wider than `width_px`."""
     with Image.open(io.BytesIO(png)) as image:
         plain = image.convert("RGB")
     plain.thumbnail((width_px, 10 * width_px))
