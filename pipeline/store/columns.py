@@ -90,8 +90,8 @@ def _value(field: Field[Any], columns: Arrays) -> Any:
 
 def numbered_columns(field: str, columns: Iterable[str]) -> list[str]:
     """Return which of the columns hold the arrays of a tuple, in order: `view_1`, `view_2` … for `views`."""
-    known = set(columns)
-    return list(takewhile(known.__contains__, _numbered(field)))
+    names = set(columns)
+    return list(takewhile(names.__contains__, _numbered(field)))
 
 
 def _numbered(field: str) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""Views: other pictures of the same clip, its own and the same each time, seen in training and nowhere else."""
+"""Views: reproducible augmented copies of a clip, used in training only."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from pipeline.training.corpus import load_examples
 CONFIG = BackboneConfig(weights="random", size_px=64, views=3)
 
 
-def test_faces_are_varied_alike_within_a_clip_and_stay_pictures() -> None:
+def test_faces_of_a_clip_are_augmented_in_the_same_way() -> None:
     picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     batch = torch.cat([picture, picture])
     different = 0
@@ -33,7 +33,7 @@ def test_faces_are_varied_alike_within_a_clip_and_stay_pictures() -> None:
     assert different == 8
 
 
-def test_masks_silence_some_neighbouring_bands_and_frames_and_touch_nothing_else() -> None:
+def test_masks_cover_one_range_of_bands_and_one_of_frames() -> None:
     batch = torch.rand(5, 1, 40, 60, generator=torch.Generator().manual_seed(0)) + 0.1
     varied = augment(batch, vary_spectrograms, seed=4)
     silent = varied == 0
@@ -44,8 +44,8 @@ def test_masks_silence_some_neighbouring_bands_and_frames_and_touch_nothing_else
         assert bands.sum() <= 6
         assert frames.sum() <= 9
         for line in (bands, frames):
-            places = line.nonzero().ravel().tolist()
-            assert places == list(range(places[0], places[0] + len(places))) if places else True
+            masked = line.nonzero().ravel().tolist()
+            assert masked == list(range(masked[0], masked[0] + len(masked))) if masked else True
     assert silent.any()
     assert not torch.equal(silent[0], silent[1])
 
@@ -56,7 +56,7 @@ def two_windows(level: float) -> ClipWindows:
     return ClipWindows(times, np.ones(2, np.float32), Ragged.join([ramp, ramp[::-1]]))
 
 
-def test_a_clips_views_lie_beside_its_tokens_and_are_the_same_whenever_they_are_made() -> None:
+def test_views_are_reproducible_and_leave_the_tokens_unchanged() -> None:
     torch.manual_seed(1)
     first = embed_clip(two_windows(0.9), source=SOURCES["mels"], config=CONFIG)
     torch.manual_seed(2)
@@ -73,7 +73,7 @@ def test_a_clips_views_lie_beside_its_tokens_and_are_the_same_whenever_they_are_
 
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
-    """Clip c of 20 has the token c, and as its views c + 100 and c + 200."""
+    """Clip c of 20 has the token c, and the views c + 100 and c + 200."""
     like = to_columns(ClipTokens.empty(1, views=2))
     with open_writer(tmp_path / "a.h5", like=like, attributes={"schema": EMBEDDINGS.name}) as writer:
         for clip in range(20):
@@ -82,7 +82,7 @@ def store(tmp_path: Path) -> FeatureStore:
     return FeatureStore(tmp_path / "a.h5")
 
 
-def test_training_draws_each_view_as_often_and_whatever_is_tested_is_the_clip_itself(store: FeatureStore) -> None:
+def test_training_uses_all_views_equally_often_and_testing_none(store: FeatureStore) -> None:
     clips = [make_clip(clip_id) for clip_id in store]
     examples = load_examples(clips, ["anger"], store, store).take(torch.arange(19, -1, -1))
     assert examples.visual.values.ravel().tolist() == list(range(19, -1, -1))
@@ -93,7 +93,7 @@ def test_training_draws_each_view_as_often_and_whatever_is_tested_is_the_clip_it
     shares = [(draws // 100 == number).double().mean().item() for number in range(3)]
     assert shares == pytest.approx([1 / 3] * 3, abs=0.03)
     again = examples.visual.batches(index[:1], [torch.Generator().manual_seed(0)]).values[..., 0, 0]
-    assert torch.equal(again[0], draws[0])  # whoever else draws
+    assert torch.equal(again[0], draws[0])  # whatever the other replicas are
     both = examples.acoustic.batches(index, generators).values[..., 0, 0]
-    assert not torch.equal(both, draws)  # the modalities draw by themselves
+    assert not torch.equal(both, draws)  # the modalities are independent
     assert store["clip07"].tokens.tolist() == [[7.0]]

@@ -1,4 +1,4 @@
-"""Backbones: frozen, honest about their weights, and equal to the plain network of torchvision."""
+"""Backbones: frozen, described by the sha256 of their weights, and equal to the networks of torchvision."""
 
 import re
 import threading
@@ -33,7 +33,7 @@ def images() -> torch.Tensor:
 
 
 def reference(images: torch.Tensor, state: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The last feature map (B, D, h, w) of torchvision's own network, unfolded, with its own normalisation."""
+    """Return the last feature map (B, D, h, w) of torchvision's network, without folding, with its normalisation."""
     network = plain_resnet34(weights=None).eval()
     network.load_state_dict(state)
     preset = ResNet34_Weights.IMAGENET1K_V1.transforms()
@@ -45,7 +45,7 @@ def reference(images: torch.Tensor, state: dict[str, torch.Tensor]) -> torch.Ten
 
 @pytest.fixture(scope="module")
 def state_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state dict of the right shape, its batch norms not the identity, so that folding them can go wrong."""
+    """A state dict whose batch norms are not the identity, so that a mistake in folding them shows."""
     torch.manual_seed(1)
     network = plain_resnet34(weights=None)
     with torch.no_grad():
@@ -76,7 +76,7 @@ FAMILIES = (  # one small network of each
     "vgg11_bn",
     "vit_b_32",
 )
-# Where torchvision's classifier is one matrix behind the pooled map, that matrix turns our token into its answer.
+# Networks whose classifier is one matrix: applied to our pooled token, it must give the logits of torchvision.
 LAST_LAYER = {
     "densenet121": "classifier",
     "efficientnet_b0": "classifier.1",
@@ -88,7 +88,7 @@ LAST_LAYER = {
 }
 
 
-def test_every_network_of_torchvision_that_has_weights_of_imagenet_is_there_with_its_checksum() -> None:
+def test_every_network_of_torchvision_with_imagenet_weights_has_a_checksum() -> None:
     assert len(BACKBONES) > 70
     assert {re.sub(r"[0-9a-f]{8,10}", "", file.sha256) for file in published_weights().values()} == {""}
 
@@ -120,7 +120,7 @@ def test_every_family_of_networks_keeps_the_contract(name: str) -> None:
     release_models()
 
 
-def test_a_network_is_built_once_for_its_description_and_its_tokens() -> None:
+def test_a_network_is_built_once_per_process() -> None:
     config = BackboneConfig(weights="random", size_px=64)
     release_models()
     describe_weights(config)
@@ -128,18 +128,18 @@ def test_a_network_is_built_once_for_its_description_and_its_tokens() -> None:
     assert load_backbone.cache_info().misses == 1
 
 
-def test_a_size_that_the_network_cannot_take_is_said_in_one_line() -> None:
+def test_an_unsuitable_image_size_is_one_line() -> None:
     with pytest.raises(ParameterError, match=r"inception_v3 cannot take images of size_px = 32; it was made for 299"):
         load_backbone(BackboneConfig(backbone="inception_v3", weights="random", size_px=32), "cpu")
 
 
-def test_tokens_are_the_pooled_features_of_the_plain_network(images: torch.Tensor, state_file: Path) -> None:
+def test_tokens_are_the_pooled_features_of_torchvisions_network(images: torch.Tensor, state_file: Path) -> None:
     config = BackboneConfig(weights=str(state_file), size_px=64)
     expected = reference(images, torch.load(state_file, weights_only=True)).mean((2, 3))
     torch.testing.assert_close(embed(images, config)[:, 0], expected, rtol=1e-3, atol=1e-3)
 
 
-def test_a_grid_holds_the_map_row_by_row(images: torch.Tensor, state_file: Path) -> None:
+def test_grid_tokens_are_in_row_order(images: torch.Tensor, state_file: Path) -> None:
     config = BackboneConfig(weights=str(state_file), size_px=64, tokens="grid", grid=2)
     expected = reference(images, torch.load(state_file, weights_only=True))  # (3, 512, 2, 2)
     tokens = embed(images, config)
@@ -147,7 +147,7 @@ def test_a_grid_holds_the_map_row_by_row(images: torch.Tensor, state_file: Path)
     torch.testing.assert_close(tokens[:, 1], expected[:, :, 0, 1], rtol=1e-3, atol=1e-3)
 
 
-def test_random_weights_follow_their_seed_and_leave_the_global_generator_alone() -> None:
+def test_random_weights_depend_on_the_seed_and_not_on_the_global_generator() -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
@@ -178,7 +178,7 @@ def test_published_weights_are_fetched_and_verified(
     torch.testing.assert_close(tokens, embed(images, BackboneConfig(weights=str(state_file), size_px=64)))
 
 
-def test_weights_that_are_no_state_dict_are_named(tmp_path: Path) -> None:
+def test_unreadable_weights_are_named(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     path.write_bytes(b"not weights")
     with pytest.raises(WeightsError, match=r"weights.pth is not a readable state dict"):
@@ -195,10 +195,10 @@ def test_a_mistyped_backbone_lists_the_names() -> None:
         check({"backbone": "resnet43"}, BackboneConfig, where="params.yaml: embed_faces")
 
 
-@pytest.mark.parametrize(("there", "said"), [(0, "no cuda device here"), (1, "1 cuda device here")])
-def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, there: int, said: str) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
-    with pytest.raises(ParameterError, match=rf"run\.device = 'cuda:1': torch finds {said}; use cpu"):
+@pytest.mark.parametrize(("devices", "words"), [(0, "no cuda device here"), (1, "1 cuda device here")])
+def test_a_missing_device_is_refused(monkeypatch: pytest.MonkeyPatch, devices: int, words: str) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
+    with pytest.raises(ParameterError, match=rf"run\.device = 'cuda:1': torch finds {words}; use cpu"):
         load_backbone(SMALL, "cuda:1")
 
 
@@ -220,7 +220,7 @@ def one_window(window: NDArray[np.float32], time: float = 0) -> ClipWindows:
     return ClipWindows(np.asarray([time], np.float32), np.ones(1, np.float32), Ragged.join([window]))
 
 
-def test_a_clips_tokens_lie_image_by_image_with_their_times() -> None:
+def test_tokens_of_a_clip_are_in_the_order_of_its_images() -> None:
     config = SMALL.model_copy(update={"tokens": "grid", "grid": 2})
     files = [encode_jpeg(np.full((64, 64, 3), level, np.uint8)) for level in (0, 120, 255)]
     times = np.asarray([0.1, 0.2, 0.3], np.float32)
@@ -232,16 +232,14 @@ def test_a_clips_tokens_lie_image_by_image_with_their_times() -> None:
 
 
 @pytest.mark.parametrize(("source", "clip"), [("faces", ClipFaces.empty()), ("mels", ClipWindows.empty(128))])
-def test_a_clip_without_images_has_no_tokens_of_the_right_width(source: str, clip: ClipFaces | ClipWindows) -> None:
+def test_a_clip_without_images_has_no_tokens_but_their_width(source: str, clip: ClipFaces | ClipWindows) -> None:
     result = embed_clip(clip, source=SOURCES[source], config=SMALL.model_copy(update={"views": 2}))
     shapes = {name: value.shape for name, value in to_columns(result).items()}
     assert shapes == {"tokens": (0, 512), "times": (0,), "view_1": (0, 512)}
     assert result.tokens.dtype == np.float32
 
 
-def test_a_backbone_of_ones_own_is_one_word_and_sees_three_channels(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_users_backbone_receives_three_channels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_backbone.py").write_text(
         "import torch\n"
         "class Mean(torch.nn.Module):\n"
@@ -256,10 +254,10 @@ def test_a_backbone_of_ones_own_is_one_word_and_sees_three_channels(
     assert embed_clip(clip, source=SOURCES["mels"], config=config).tokens.tolist() == [[0.25] * 3]
 
 
-def test_columns_of_a_window_are_tokens_that_know_their_time(state_file: Path) -> None:
+def test_columns_of_a_window_are_tokens_with_times(state_file: Path) -> None:
     config = BackboneConfig(weights=str(state_file), size_px=64, tokens="columns")  # a map of 2 x 2
     window = np.zeros((64, 64), np.float32)
-    window[32:] = 0.7  # it sounds in the second half
+    window[32:] = 0.7  # sound in the second half
     result = embed_clip(one_window(window, time=3.0), source=SOURCES["mels"], config=config)
     np.testing.assert_allclose(result.times, [2.75, 3.25])
     image = torch.from_numpy(window[:, ::-1].T.copy()).expand(1, 3, -1, -1)
@@ -267,7 +265,7 @@ def test_columns_of_a_window_are_tokens_that_know_their_time(state_file: Path) -
     np.testing.assert_allclose(result.tokens, expected, rtol=1e-3, atol=1e-3)
 
 
-def test_spectrogram_images_have_low_bands_below_and_time_rightwards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spectrogram_images_have_low_bands_at_the_bottom(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
 
     def embed(images: torch.Tensor, _: BackboneConfig, **__: str) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Engines: other arithmetic, the same tokens; and int8 only after it has proved itself."""
+"""Engines: the same tokens from other arithmetic, and int8 only if it is close enough to fp32."""
 
 import sys
 from pathlib import Path
@@ -25,8 +25,8 @@ OPENVINO = SMALL.model_copy(update={"engine": "openvino"})
 INT8 = OPENVINO.model_copy(update={"precision": "int8"})
 
 
-def pictures(count: int, seed: int, channels: int = 3) -> torch.Tensor:
-    """Smooth noise (count, channels, 64, 64) in 0..1."""
+def noise_images(count: int, seed: int, channels: int = 3) -> torch.Tensor:
+    """Return smooth noise (count, channels, 64, 64) in 0..1."""
     noise = torch.rand(count, channels, 8, 8, generator=torch.Generator().manual_seed(seed))
     return torch.nn.functional.interpolate(noise, (64, 64), mode="bilinear")
 
@@ -35,22 +35,22 @@ def pictures(count: int, seed: int, channels: int = 3) -> torch.Tensor:
 def test_openvino_gives_the_tokens_of_torch_for_any_number_of_images(channels: int) -> None:
     pytest.importorskip("openvino")
     for count in (1, 5):
-        images = pictures(count, count, channels)
+        images = noise_images(count, count, channels)
         exact = embed(images, SMALL)
         assert (embed(images, OPENVINO) - exact).abs().max() < 1e-4 * exact.abs().max()
 
 
-def test_half_precision_stays_near_and_is_not_the_same() -> None:
-    images = pictures(4, 0)
+def test_bf16_is_close_to_fp32_and_not_equal() -> None:
+    images = noise_images(4, 0)
     exact, near = embed(images, SMALL), embed(images, SMALL.model_copy(update={"precision": "bf16"}))
     assert near.dtype == torch.float32
     fidelity = measure_fidelity(exact, near)
     assert 0.99 < fidelity.lowest < 1 - 1e-9
 
 
-def test_int8_is_measured_on_images_that_it_has_not_seen_and_kept() -> None:
+def test_int8_is_measured_on_held_out_images_and_cached() -> None:
     pytest.importorskip("nncf")
-    images, held_out = pictures(32, 1), pictures(16, 2)
+    images, held_out = noise_images(32, 1), noise_images(16, 2)
     made = quantise(INT8, images, held_out)
     assert made.fidelity.tokens == 16
     assert made.fidelity.share >= 0.99
@@ -61,17 +61,17 @@ def test_int8_is_measured_on_images_that_it_has_not_seen_and_kept() -> None:
     times = {path: path.stat().st_mtime_ns for path in Path(made.model).parent.iterdir()}
     assert quantise(INT8, images, held_out) == made
     assert {path: path.stat().st_mtime_ns for path in Path(made.model).parent.iterdir()} == times
-    assert quantise(INT8, pictures(32, 3), held_out).model != made.model
+    assert quantise(INT8, noise_images(32, 3), held_out).model != made.model
 
 
-def test_int8_that_is_too_far_off_stops_with_the_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_that_is_too_far_from_fp32_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("nncf")
     monkeypatch.setattr("pipeline.embeddings.int8.COSINE", 0.9999999)
     with pytest.raises(PipelineError, match=r"resnet34 in int8: .* of 16 held-out tokens .* so set precision: fp32"):
-        quantise(INT8, pictures(16, 1), pictures(16, 2))
+        quantise(INT8, noise_images(16, 1), noise_images(16, 2))
 
 
-def test_fidelity_counts_the_tokens_that_are_near_enough() -> None:
+def test_fidelity_counts_the_tokens_that_are_close_enough() -> None:
     exact = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 2.0]], [[0.0, 1.0]]])
     near = torch.tensor([[[2.0, 0.0]], [[1.0, 0.1]], [[0.0, 2.0]], [[1.0, 1.0]]])
     fidelity = measure_fidelity(exact, near)
@@ -80,14 +80,14 @@ def test_fidelity_counts_the_tokens_that_are_near_enough() -> None:
     assert fidelity.lowest == pytest.approx(np.sqrt(0.5))
 
 
-def test_the_corpus_calibrates_and_other_clips_of_it_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: dict[str, Any] = {}
+def test_int8_is_quantised_and_measured_on_different_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples: dict[str, Any] = {}
 
-    def note(config: BackboneConfig, images: torch.Tensor, held_out: torch.Tensor) -> Any:
-        seen.update(images=images, held_out=held_out)
+    def record(config: BackboneConfig, images: torch.Tensor, held_out: torch.Tensor) -> Any:
+        samples.update(images=images, held_out=held_out)
         raise InterruptedError
 
-    monkeypatch.setattr("pipeline.embeddings.int8.quantise", note)
+    monkeypatch.setattr("pipeline.embeddings.int8.quantise", record)
     source = SOURCES["mels"]
     like = to_columns(ClipWindows.empty(8))
     with open_writer(tmp_path / "s.h5", like=like, attributes={"schema": WINDOWS.name}) as writer:
@@ -96,7 +96,7 @@ def test_the_corpus_calibrates_and_other_clips_of_it_measure(tmp_path: Path, mon
             writer.append(f"clip{number}", to_columns(ClipWindows(zeros, zeros, Ragged(level, np.full(number, 4)))))
     with pytest.raises(InterruptedError):
         prepare(Reader(tmp_path / "s.h5", schema=WINDOWS), source, INT8)
-    levels = {name: sorted(np.round(images.mean((1, 2, 3)).numpy() * 10).tolist()) for name, images in seen.items()}
+    levels = {name: sorted(np.round(images.mean((1, 2, 3)).numpy() * 10).tolist()) for name, images in samples.items()}
     assert levels["images"] == [1] * 1 + [3] * 3 + [5] * 5
     assert levels["held_out"] == [2] * 2 + [4] * 4
 
@@ -109,13 +109,13 @@ def test_the_corpus_calibrates_and_other_clips_of_it_measure(tmp_path: Path, mon
         ("onnx", "fp32", "'torch' or 'openvino'"),
     ],
 )
-def test_what_an_engine_cannot_do_is_said_before_anything_is_computed(engine: str, precision: str, words: str) -> None:
+def test_an_engine_refuses_a_precision_it_does_not_support(engine: str, precision: str, words: str) -> None:
     with pytest.raises(ParameterError, match=words):
         check({"engine": engine, "precision": precision}, BackboneConfig, where="embed_faces")
 
 
-def test_an_engine_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_engine_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     load_engine.cache_clear()
     with pytest.raises(ParameterError, match=r"engine: openvino cannot be loaded .*pip install '\.\[openvino\]'"):
-        embed(pictures(1, 0), OPENVINO)
+        embed(noise_images(1, 0), OPENVINO)

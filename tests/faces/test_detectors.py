@@ -1,4 +1,4 @@
-"""Detectors: the contract, real weights on real pictures, and agreement with face-alignment's own single-image call."""
+"""Detectors: the contract, real weights on real images, and agreement with face-alignment's single-image call."""
 
 import importlib
 from pathlib import Path
@@ -22,24 +22,29 @@ from pipeline.faces.networks import WEIGHT_FILES
 from pipeline.faces.tracks import overlap
 from pipeline.media.frames import read_frames
 
-# Where the astronaut's face lies in the picture of 512 x 512, measured by hand: eyes and mouth, with some skin.
+# The astronaut's face in the image of 512 x 512, measured by hand: eyes and mouth, with a margin.
 FACE = (180, 70, 270, 180)
-EYES = ("blazeface", "blazeface_back", "retinaface", "yunet")  # those that see them, and where they lie in `portrait`
-EYES_AT = ((202.5 - 96, 101), (246.5 - 96, 103.5))
+EYES = (
+    "blazeface",
+    "blazeface_back",
+    "retinaface",
+    "yunet",
+)  # detectors that find the eyes
+EYES_AT = ((202.5 - 96, 101), (246.5 - 96, 103.5))  # in `portrait`
 
 
 def weights_of(name: str, folder: Path) -> str:
-    """Return a weights file for the detector; skip where there is none."""
+    """Return a weights file for the detector; skip the test without one."""
     if name == "cascade":
         return ""
-    if name == "sfd":  # no copy of the real weights can be had: a network of the right shape, with random numbers
+    if name == "sfd":  # its real weights are not available: a network of the right shape with random weights
         torch.manual_seed(0)
         net = importlib.import_module("face_alignment.detection.sfd.net_s3fd").s3fd()
         torch.save(net.state_dict(), folder / "sfd.pth")
         return str(folder / "sfd.pth")
     path = SHARED / "weights" / WEIGHTS[name]
     if not path.exists():
-        pytest.skip(f"{path} is not there")
+        pytest.skip(f"{path} does not exist")
     return str(path)
 
 
@@ -61,40 +66,40 @@ def test_every_detector_finds_the_face_and_keeps_the_contract(
     config = DetectorConfig(detector=name, weights=weights_of(name, tmp_path))
     detector = load_detector(config)
     assert not isinstance(detector, Lookup)
-    found = detector(np.stack([portrait, blank, portrait, blank, portrait]))
-    assert [len(boxes) > 0 for boxes in found] == [True, False, True, False, True]
-    assert {boxes.dtype for boxes in found} == {np.dtype(np.float32)}
-    assert {boxes.shape[1] for boxes in found} == {9 if name in EYES else 5}
+    detections = detector(np.stack([portrait, blank, portrait, blank, portrait]))
+    assert [len(boxes) > 0 for boxes in detections] == [True, False, True, False, True]
+    assert {boxes.dtype for boxes in detections} == {np.dtype(np.float32)}
+    assert {boxes.shape[1] for boxes in detections} == {9 if name in EYES else 5}
     if name in EYES:
-        eyes = found[0][0, 5:].reshape(2, 2)
+        eyes = detections[0][0, 5:].reshape(2, 2)
         np.testing.assert_allclose(eyes, EYES_AT, atol=5)
-    np.testing.assert_allclose(found[0], found[4], atol=1e-3)
-    best = max(found[0], key=lambda box: float(box[4] * (box[2] - box[0])))
+    np.testing.assert_allclose(detections[0], detections[4], atol=1e-3)
+    best = max(detections[0], key=lambda box: float(box[4] * (box[2] - box[0])))
     face = np.asarray([*(value - shift for value, shift in zip(FACE, (96, 0, 96, 0), strict=True)), 1], np.float32)
     assert overlap(best, face) > 0.45
     assert 0.5 <= best[4] <= 1
 
 
 @pytest.mark.parametrize("name", sorted(WEIGHTS))
-def test_boxes_agree_with_face_alignments_own_on_full_size_frames(name: str, tmp_path: Path) -> None:
+def test_boxes_agree_with_face_alignment_on_full_size_frames(name: str, tmp_path: Path) -> None:
     config = faces_config(name, tmp_path)
     clips = sorted((SHARED / "clips").glob("*.flv"))
     if not clips:
-        pytest.skip(f"{SHARED / 'clips'} is not there")
+        pytest.skip(f"{SHARED / 'clips'} does not exist")
     batches = [read_frames(path, count=8)[0] for path in clips]
-    shares = []
+    overlaps = []
     reference = face_alignment(name, config.weights)
     for frames in [*batches, np.asarray(astronaut(), np.uint8)[None]]:
-        for frame, own in zip(frames, detect(frames, config), strict=True):
-            other = boxes_of(reference, frame)
-            assert (len(own) > 0) == (len(other) > 0)
-            if len(own):
-                shares.append(max(overlap(box, it) for box in own for it in other))
-    assert len(shares) >= 12
-    assert np.mean(np.asarray(shares) >= 0.9) >= 0.95
+        for frame, boxes in zip(frames, detect(frames, config), strict=True):
+            expected = boxes_of(reference, frame)
+            assert (len(boxes) > 0) == (len(expected) > 0)
+            if len(boxes):
+                overlaps.append(max(overlap(box, it) for box in boxes for it in expected))
+    assert len(overlaps) >= 12
+    assert np.mean(np.asarray(overlaps) >= 0.9) >= 0.95
 
 
-def test_sfd_in_batches_gives_what_face_alignment_gives_frame_by_frame(
+def test_sfd_on_batches_agrees_with_face_alignment_on_single_frames(
     tmp_path: Path, portrait: NDArray[np.uint8]
 ) -> None:
     weights = weights_of("sfd", tmp_path)
@@ -104,22 +109,20 @@ def test_sfd_in_batches_gives_what_face_alignment_gives_frame_by_frame(
     best = [reference.detect_from_image(frame)[0] for frame in frames]
     detector = load_detector(DetectorConfig(detector="sfd", weights=weights))
     assert not isinstance(detector, Lookup)
-    own = detector(frames)
-    for rows, row in zip(own, best, strict=True):
+    detections = detector(frames)
+    for rows, row in zip(detections, best, strict=True):
         np.testing.assert_allclose(rows[0], row, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["cascade", "yunet"])
-def test_boxes_are_in_pixels_of_the_frame_however_small_the_copy(
-    name: str, tmp_path: Path, portrait: NDArray[np.uint8]
-) -> None:
+def test_boxes_are_in_pixels_of_the_full_size_frame(name: str, tmp_path: Path, portrait: NDArray[np.uint8]) -> None:
     whole, small = (
         detect(portrait[None], faces_config(name, tmp_path, detect_max_side_px=side))[0][0] for side in (256, 160)
     )
     assert overlap(whole, small) > 0.7
 
 
-def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_missing_weights_are_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"faces\.weights: .*mine\.onnx does not exist"):
         load_detector(DetectorConfig(detector="yunet", weights=str(tmp_path / "mine.onnx")))
     (tmp_path / "blaze.pth").touch()
@@ -127,7 +130,7 @@ def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
         load_detector(DetectorConfig(detector="blazeface", weights=str(tmp_path / "blaze.pth")))
 
 
-def test_other_weights_are_another_digest(tmp_path: Path) -> None:
+def test_other_weights_have_another_digest(tmp_path: Path) -> None:
     assert weights_digest(DetectorConfig()) == ""
     for content in (b"one", b"two"):
         (tmp_path / f"{content.decode()}.onnx").write_bytes(content)
@@ -135,7 +138,7 @@ def test_other_weights_are_another_digest(tmp_path: Path) -> None:
     assert len(digests) == 2
 
 
-def test_published_files_are_the_ones_beside_the_repository() -> None:
+def test_checksums_of_published_weights_are_right() -> None:
     for name, local in WEIGHTS.items():
         path = SHARED / "weights" / local
         if name in ("retinaface", "scrfd") or not path.exists():  # no checksum of these is published

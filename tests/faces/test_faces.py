@@ -22,10 +22,10 @@ def portrait() -> NDArray[np.uint8]:
     return np.asarray(astronaut()[0:256, 96:352], np.uint8)
 
 
-def test_a_crop_shows_what_lies_in_the_box_with_its_margin() -> None:
+def test_a_crop_shows_the_box_with_its_margin() -> None:
     y, x = np.mgrid[0:100, 0:200]
     frame = np.stack([x, y, 0 * x], -1).astype(np.uint8)
-    # A box of 40 with a margin of a quarter is 60 wide: 20..80 by 10..70, drawn at 120, two pixels a pixel.
+    # A box of 40 with a margin of a quarter is 60 wide: 20..80 by 10..70, shown at 120, two pixels for each pixel.
     image = crop(frame, np.asarray([30, 20, 70, 60, 1], np.float32), margin=0.25, size_px=120)
     assert image.shape == (120, 120, 3)
     columns, rows = image[60, :, 0], image[:, 60, 1]
@@ -39,9 +39,9 @@ def test_a_crop_beyond_the_frame_repeats_its_edge() -> None:
     assert (image == 200).all()
 
 
-def test_what_runs_askew_is_level_in_a_turned_crop_and_the_box_keeps_its_centre() -> None:
+def test_a_turned_crop_levels_a_line_and_keeps_the_centre_of_the_box() -> None:
     frame = np.zeros((200, 200, 3), np.uint8)
-    cv2.line(frame, (70, 80), (130, 120), (255, 255, 255), 3)  # through the box's centre, downwards to the right
+    cv2.line(frame, (70, 80), (130, 120), (255, 255, 255), 3)  # through the centre of the box, down to the right
     angle = float(np.degrees(np.arctan2(40, 60)))
     image = crop(frame, np.asarray([60, 60, 140, 140, 1], np.float32), margin=0, size_px=80, angle=angle)
     rows, columns = np.nonzero(image[..., 0] > 128)
@@ -58,15 +58,13 @@ def test_shrinking_averages_instead_of_aliasing() -> None:
     assert np.abs(image.astype(int) - 127).max() < 40
 
 
-def film(path: Path, frames: list[NDArray[np.uint8]]) -> Path:
+def write_video(path: Path, frames: list[NDArray[np.uint8]]) -> Path:
     return write_media(path, frames=np.stack(frames))
 
 
-def test_frames_of_the_person_are_kept_with_their_times_and_short_gaps_filled(
-    tmp_path: Path, portrait: NDArray[np.uint8]
-) -> None:
+def test_frames_of_the_person_are_kept_and_short_gaps_filled(tmp_path: Path, portrait: NDArray[np.uint8]) -> None:
     blank = np.full_like(portrait, 127)
-    path = film(tmp_path / "a.mp4", [blank] * 4 + [portrait] * 2 + [blank] + [portrait] * 3)
+    path = write_video(tmp_path / "a.mp4", [blank] * 4 + [portrait] * 2 + [blank] + [portrait] * 3)
     result = extract_faces(path, FacesConfig(frames_per_clip=10, size_px=64, fill_gaps=1))
     np.testing.assert_allclose(result.times, np.arange(3, 10) / 25, atol=1e-6)
     assert result.sources.tolist() == [1, 0, 0, 1, 0, 0, 0]
@@ -77,11 +75,11 @@ def test_frames_of_the_person_are_kept_with_their_times_and_short_gaps_filled(
     assert abs(int(images[1].mean()) - int(portrait[y1:y2, x1:x2].mean())) < 30
 
 
-def test_a_clip_without_a_face_has_no_rows_or_the_whole_frame_or_is_left_out(
+def test_a_clip_without_a_face_has_no_crops_or_whole_frames_or_is_excluded(
     tmp_path: Path, portrait: NDArray[np.uint8]
 ) -> None:
     wide = np.pad(np.full_like(portrait, 127), ((0, 0), (0, 64), (0, 0)))
-    path = film(tmp_path / "a.mp4", [wide] * 4)
+    path = write_video(tmp_path / "a.mp4", [wide] * 4)
     result = extract_faces(path, FacesConfig())
     shapes = {name: value.shape for name, value in to_columns(result).items()}
     assert shapes == {name: value.shape for name, value in to_columns(ClipFaces.empty()).items()}
@@ -95,13 +93,13 @@ def test_a_clip_without_a_face_has_no_rows_or_the_whole_frame_or_is_left_out(
         extract_faces(path, FacesConfig(no_face="exclude"))
 
 
-def test_a_picture_too_small_for_a_face_is_said_so(tmp_path: Path) -> None:
-    path = film(tmp_path / "a.mp4", [np.zeros((8, 8, 3), np.uint8)] * 2)
+def test_a_frame_too_small_for_a_face_is_a_clip_error(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", [np.zeros((8, 8, 3), np.uint8)] * 2)
     with pytest.raises(ClipError, match="8 x 8 pixels is too small for a face"):
         extract_faces(path, FacesConfig())
 
 
-def test_a_detector_from_elsewhere_is_one_word(
+def test_a_detector_can_be_a_users_function(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, portrait: NDArray[np.uint8]
 ) -> None:
     (tmp_path / "detector_elsewhere.py").write_text(
@@ -111,11 +109,11 @@ def test_a_detector_from_elsewhere_is_one_word(
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     config = FacesConfig(detector="detector_elsewhere:build", frames_per_clip=2)
-    result = extract_faces(film(tmp_path / "a.mp4", [portrait] * 2), config)
+    result = extract_faces(write_video(tmp_path / "a.mp4", [portrait] * 2), config)
     assert result.boxes.tolist() == [[10, 20, 110, 120, 1]] * 2
 
 
-def test_eyes_are_levelled_by_a_detector_that_sees_them_and_by_no_other(
+def test_eyes_are_levelled_only_by_a_detector_that_finds_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, portrait: NDArray[np.uint8]
 ) -> None:
     (tmp_path / "eyed_detector.py").write_text(
@@ -125,7 +123,7 @@ def test_eyes_are_levelled_by_a_detector_that_sees_them_and_by_no_other(
         "    return lambda frames: [np.asarray(row, np.float32)] * len(frames)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    path = film(tmp_path / "a.mp4", [portrait] * 2)
+    path = write_video(tmp_path / "a.mp4", [portrait] * 2)
     config = FacesConfig(detector="eyed_detector:build", frames_per_clip=2, align="eyes")
     assert extract_faces(path, config).angles.tolist() == pytest.approx([45, 45])
     assert extract_faces(path, config).boxes.shape == (2, 5)
@@ -142,9 +140,9 @@ def test_the_cascade_follows_a_face_that_moves(portrait: NDArray[np.uint8]) -> N
 
 
 def test_the_crops_of_ravdess_stay_under_a_gigabyte(portrait: NDArray[np.uint8]) -> None:
-    grain = np.random.default_rng(0).normal(0, 6, (512, 512, 3))  # of a film in poor light: it costs most
+    grain = np.random.default_rng(0).normal(0, 6, (512, 512, 3))  # of a video in poor light, which compresses worst
     frame = np.clip(cv2.resize(portrait, (512, 512)) + grain, 0, 255).astype(np.uint8)
-    seen = crop(frame, np.asarray([170, 120, 350, 320, 1], np.float32), margin=0.25, size_px=224)
-    kept = encode_jpeg(seen)
-    assert 1440 * 16 * len(kept) < 1e9
-    assert np.abs(decode_jpeg(kept) - seen.astype(float)).mean() < 4  # of 255: less than the grain
+    image = crop(frame, np.asarray([170, 120, 350, 320, 1], np.float32), margin=0.25, size_px=224)
+    jpeg = encode_jpeg(image)
+    assert 1440 * 16 * len(jpeg) < 1e9
+    assert np.abs(decode_jpeg(jpeg) - image.astype(float)).mean() < 4  # of 255: less than the grain

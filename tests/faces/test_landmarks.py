@@ -1,4 +1,4 @@
-"""FAN's eyes against face-alignment's own call, with weights that were drawn: the published ones cannot be fetched."""
+"""Eye positions of FAN against face-alignment, with random weights: the published ones cannot be fetched."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,7 +34,7 @@ def weights(network: FAN, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def reference(network: FAN, frame: NDArray[np.uint8], box: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
-    """Return the eyes (4,) as face-alignment itself finds the 68 points of one face in one picture."""
+    """Return the eyes (4,) from the 68 landmarks that face-alignment finds for one face in one image."""
     alignment = FaceAlignment.__new__(FaceAlignment)  # its constructor fetches weights
     alignment.device, alignment.dtype, alignment.flip_input, alignment.max_batch_size = "cpu", torch.float32, False, 1
     alignment.landmarks_type, alignment.face_alignment_net = LandmarksType.TWO_D, network
@@ -44,7 +44,7 @@ def reference(network: FAN, frame: NDArray[np.uint8], box: NDArray[np.float32], 
 
 
 @pytest.mark.parametrize(("detector", "scale"), [("cascade", 195), ("yunet", TIGHT_SCALE)])
-def test_the_eyes_are_where_face_alignment_finds_them(network: FAN, weights: Path, detector: str, scale: int) -> None:
+def test_eyes_agree_with_face_alignment(network: FAN, weights: Path, detector: str, scale: int) -> None:
     boxes = np.asarray([(*FACE, 1), (150, 40, 300, 200, 1), (0, 0, 90, 120, 1), (190, 70, 270, 170, 1), (*FACE, 1)])
     frames = np.stack([np.roll(astronaut(), shift, 1) for shift in (0, 5, 0, 20, 40)])
     expected = [reference(network, *one, scale) for one in zip(frames, boxes.astype(np.float32), strict=True)]
@@ -52,7 +52,7 @@ def test_the_eyes_are_where_face_alignment_finds_them(network: FAN, weights: Pat
     np.testing.assert_allclose(found, expected, atol=1)  # a pixel: where two places are equally warm
 
 
-def test_crops_are_turned_by_what_fan_sees_whatever_the_detector(network: FAN, weights: Path, tmp_path: Path) -> None:
+def test_crops_are_turned_by_the_eyes_of_fan_with_any_detector(network: FAN, weights: Path, tmp_path: Path) -> None:
     film = write_media(tmp_path / "a.mp4", frames=np.stack([astronaut()] * 2))
     config = FacesConfig(frames_per_clip=2, align="fan", landmark_weights=str(weights))
     faces = extract_faces(film, config)
@@ -63,12 +63,12 @@ def test_crops_are_turned_by_what_fan_sees_whatever_the_detector(network: FAN, w
     assert faces.angles == pytest.approx([expected] * 2, abs=0.1)
 
 
-def test_other_weights_are_other_results_and_those_that_do_not_fit_are_named(weights: Path, tmp_path: Path) -> None:
+def test_other_weights_have_another_digest_and_unsuitable_ones_are_named(weights: Path, tmp_path: Path) -> None:
     config = FacesConfig(align="fan", landmark_weights=str(weights))
     other = tmp_path / "other.pth"
     torch.save({"conv1.weight": torch.zeros(3)}, other)
     assert weights_digest(config) != weights_digest(config.model_copy(update={"landmark_weights": str(other)}))
-    assert weights_digest(FacesConfig(landmark_weights=str(other))) == ""  # nothing is read
+    assert weights_digest(FacesConfig(landmark_weights=str(other))) == ""  # no file is read
     for content in (other.read_bytes(), b"no weights"):
         other.write_bytes(content)
         with pytest.raises(WeightsError, match=f"^{other} does not hold the weights of FAN: [^\n]+$"):

@@ -1,4 +1,4 @@
-"""Boxes of other tools: the right rows for the right frames of the right clip."""
+"""Boxes from other tools: the rows of a table belong to the right frames of the right clip."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def open_face(left: float) -> pd.DataFrame:
 
 
 def py_feat(clip: str, left: float) -> pd.DataFrame:
-    """Frame i has a face at left + i, and every fifth frame a second one, which is hardly sure."""
+    """Frame i has a face at left + i, and every fifth frame a second one with a low score."""
     frames = np.arange(FRAMES)
     sure = pd.DataFrame({"frame": frames, "FaceRectX": left + frames, "FaceScore": 0.95})
     unsure = pd.DataFrame({"frame": frames[::5], "FaceRectX": 40.0, "FaceScore": 0.3})
@@ -68,7 +68,7 @@ def test_the_eyes_of_open_face_level_the_crops(tmp_path: Path, clip: Path) -> No
     np.testing.assert_allclose(angles, np.degrees(np.arctan2(30, 20)), rtol=1e-4)  # as all points lie on one line
 
 
-def test_one_table_of_py_feat_holds_all_clips(tmp_path: Path, clip: Path) -> None:
+def test_one_table_of_py_feat_can_hold_all_clips(tmp_path: Path, clip: Path) -> None:
     tables = [py_feat("/elsewhere/JE/a01.mp4", 30), py_feat("/elsewhere/DC/a01.mp4", 1), py_feat("DC/b.mp4", 9)]
     pd.concat(tables).to_parquet(tmp_path / "all.parquet")
     result = extract_faces(clip, config(tmp_path / "all.parquet"))
@@ -79,7 +79,7 @@ def test_one_table_of_py_feat_holds_all_clips(tmp_path: Path, clip: Path) -> Non
     assert 3 not in frames
 
 
-def test_of_two_clips_of_one_name_each_gets_its_own_table(tmp_path: Path, clip: Path) -> None:
+def test_two_clips_of_one_name_have_separate_tables(tmp_path: Path, clip: Path) -> None:
     boxes = tmp_path / "boxes"
     for speaker, left in (("DC", 1), ("JE", 30)):
         (boxes / speaker).mkdir(parents=True)
@@ -88,7 +88,7 @@ def test_of_two_clips_of_one_name_each_gets_its_own_table(tmp_path: Path, clip: 
     np.testing.assert_allclose(result.boxes[:, 0], 1 + np.round(result.times * 25))
 
 
-def test_a_clip_without_a_table_and_a_table_of_another_kind_are_named(tmp_path: Path, clip: Path) -> None:
+def test_a_missing_table_and_an_unknown_table_are_named(tmp_path: Path, clip: Path) -> None:
     (tmp_path / "b.csv").write_text("frame,x\n1,2\n")
     with pytest.raises(ClipError, match=r"holds no table of it \(a01\.csv or a01\.parquet\)"):
         extract_faces(clip, config(tmp_path))
@@ -100,7 +100,7 @@ def test_a_clip_without_a_table_and_a_table_of_another_kind_are_named(tmp_path: 
         extract_faces(clip, config(tmp_path / "all.csv"))
 
 
-def test_other_tables_are_other_results(tmp_path: Path) -> None:
+def test_other_tables_have_another_digest(tmp_path: Path) -> None:
     place = tmp_path / "boxes"
     place.mkdir()
     own = DetectorConfig(detector="precomputed", boxes=str(place))
@@ -112,7 +112,7 @@ def test_other_tables_are_other_results(tmp_path: Path) -> None:
     assert weights_digest(own) != first
 
 
-def test_tables_and_their_detector_go_together() -> None:
+def test_tables_and_their_detector_need_each_other() -> None:
     for values in ({"detector": "precomputed"}, {"boxes": "somewhere"}):
         with pytest.raises(ParameterError, match="set both or neither"):
             check(values, FacesConfig, where="params.yaml: faces")

@@ -1,4 +1,4 @@
-"""Tracks: the person whom a clip is about, through gaps and past passers-by."""
+"""Tracks: the main person of a clip, despite gaps and passers-by."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def track(detected: list[NDArray[np.float32]], gap: int = 2) -> tuple[list[int],
     return found.frames.tolist(), found.boxes, found.sources.tolist()
 
 
-def test_a_face_that_moves_is_followed_past_one_that_is_larger_for_a_moment() -> None:
+def test_a_moving_face_is_followed_despite_a_briefly_larger_one() -> None:
     detected = frames(*([box(100 + 5 * n, 60, 60)] for n in range(8)))
     detected[3] = np.concatenate([detected[3], frames([box(5, 5, 90)])[0]])
     numbers, boxes, sources = track(detected)
@@ -31,13 +31,13 @@ def test_a_face_that_moves_is_followed_past_one_that_is_larger_for_a_moment() ->
 @pytest.mark.parametrize(
     ("other", "why"), [(box(0, 0, 60), "centre"), (box(20, 60, 40), "size"), (box(190, 60, 60, 0.3), "score")]
 )
-def test_of_two_who_stay_the_larger_more_central_surer_one_is_chosen(other: tuple[float, ...], why: str) -> None:
+def test_the_larger_more_central_more_confident_face_is_chosen(other: tuple[float, ...], why: str) -> None:
     detected = frames(*([other, box(110, 60, 60, 0.9)] for _ in range(5)))
     _, boxes, _ = track(detected)
     np.testing.assert_allclose(boxes[:, 0], 110, err_msg=why)
 
 
-def test_short_gaps_are_filled_between_the_neighbours_and_at_the_ends() -> None:
+def test_short_gaps_are_interpolated_and_ends_extended() -> None:
     detected = frames([], [box(100, 60, 60)], [], [box(108, 60, 60)], [], [], [], [], [])
     numbers, boxes, sources = track(detected)
     assert numbers == [0, 1, 2, 3, 4, 5]
@@ -48,14 +48,14 @@ def test_short_gaps_are_filled_between_the_neighbours_and_at_the_ends() -> None:
     assert track(detected, gap=1)[0] == [0, 1, 2, 3, 4]
 
 
-def test_a_long_gap_ends_a_track_and_a_jump_begins_another() -> None:
+def test_a_long_gap_or_a_jump_begins_another_track() -> None:
     long_gap = frames([box(100, 60, 60)], [], [], [], [box(100, 60, 60)], [box(100, 60, 60)])
     assert track(long_gap)[0] == [2, 3, 4, 5]
     jump = frames([box(100, 60, 60)], [box(220, 120, 60)], [box(220, 120, 60)], [box(220, 120, 60)])
     assert track(jump, gap=0)[0] == [1, 2, 3]
 
 
-def test_no_face_is_no_track() -> None:
+def test_a_clip_without_faces_has_an_empty_track() -> None:
     numbers, boxes, sources = track(frames([], [], []))
     assert (numbers, boxes.shape, sources) == ([], (0, 5), [])
 

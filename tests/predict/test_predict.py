@@ -1,4 +1,4 @@
-"""Prediction on new clips: by the head's own settings, from what a clip has, and in words where it has nothing."""
+"""Predictions on new clips: with the settings of the head's training, from the modalities that a clip has."""
 
 import csv
 import json
@@ -32,7 +32,7 @@ WINDOWS = SpectrogramsConfig(rate_hz=8000, fmax_hz=4000, fft_samples=256, bands=
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained head with settings of its own; every clip's faces are whole frames, so drawn noise will do."""
+    """An untrained head with its settings; faces are whole frames, so clips of noise will do."""
     return write_model(tmp_path_factory.mktemp("model") / "head.safetensors")
 
 
@@ -59,7 +59,7 @@ def write_model(path: Path, *, faces: FacesConfig = FACES, sha256: str = "") -> 
 
 @pytest.fixture
 def clips(tmp_path: Path) -> Path:
-    """A folder with a film with sound, one without, a sound, and a file that is neither."""
+    """A folder with a video with sound, a silent video, a sound, and a file that is neither."""
     folder = tmp_path / "clips"
     write_short_media(folder / "a_both.mp4")
     write_short_media(folder / "b_mute.mp4", sound=False)
@@ -73,38 +73,38 @@ def run(*arguments: str | Path) -> Any:
     return CliRunner().invoke(app, ["predict", *map(str, arguments)])
 
 
-def test_a_clip_is_answered_from_what_it_has_and_says_what_it_lacks(model: Path, clips: Path) -> None:
+def test_a_clip_is_predicted_from_the_modalities_it_has(model: Path, clips: Path) -> None:
     both, mute, voice, broken = Predictor(model)(sorted(clips.glob("*_*")))
     assert set(both.probabilities) == {"visual", "acoustic", "fused"}
     assert both.notes == []
-    for answer, kind, told in (
+    for prediction, kind, note in (
         (mute, "visual", "has no sound: predicted from the face alone"),
         (voice, "acoustic", "has no video: predicted from the sound alone"),
     ):
-        assert set(answer.probabilities) == {kind, "fused"}
-        assert answer.probabilities["fused"] == pytest.approx(answer.probabilities[kind], abs=1e-6)
-        assert answer.notes == [told]
+        assert set(prediction.probabilities) == {kind, "fused"}
+        assert prediction.probabilities["fused"] == pytest.approx(prediction.probabilities[kind], abs=1e-6)
+        assert prediction.notes == [note]
     assert (broken.probabilities, broken.emotion) == ({}, "")
     assert "cannot be decoded" in broken.notes[0]
-    for answer in (both, mute, voice):
-        assert list(answer.probabilities["fused"]) == list(CLASSES)
-        assert sum(answer.probabilities["fused"].values()) == pytest.approx(1)
+    for prediction in (both, mute, voice):
+        assert list(prediction.probabilities["fused"]) == list(CLASSES)
+        assert sum(prediction.probabilities["fused"].values()) == pytest.approx(1)
 
 
-def test_an_answer_does_not_depend_on_the_other_clips_nor_on_the_memo(model: Path, clips: Path) -> None:
+def test_a_prediction_does_not_depend_on_other_clips_or_the_memo(model: Path, clips: Path) -> None:
     together = Predictor(model)([clips / "a_both.mp4", clips / "c_voice.wav"])
     alone = Predictor(model)([clips / "a_both.mp4"])  # from the memo
     assert alone[0].probabilities["fused"] == pytest.approx(together[0].probabilities["fused"], abs=1e-6)
 
 
-def test_a_film_without_a_face_is_answered_from_its_sound(tmp_path: Path, clips: Path) -> None:
+def test_a_video_without_a_face_is_predicted_from_its_sound(tmp_path: Path, clips: Path) -> None:
     strict = write_model(tmp_path / "h.safetensors", faces=FACES.model_copy(update={"no_face": "drop_visual"}))
-    (answer,) = Predictor(strict)([clips / "a_both.mp4"])
-    assert set(answer.probabilities) == {"acoustic", "fused"}
-    assert answer.notes == ["no face was found: predicted from the sound alone"]
+    (prediction,) = Predictor(strict)([clips / "a_both.mp4"])
+    assert set(prediction.probabilities) == {"acoustic", "fused"}
+    assert prediction.notes == ["no face was found: predicted from the sound alone"]
 
 
-def test_the_settings_are_the_models_not_those_of_the_parameters(
+def test_the_settings_come_from_the_model_and_not_from_params(
     model: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = Predictor(model)([clips / "a_both.mp4"])
@@ -117,22 +117,20 @@ def test_the_settings_are_the_models_not_those_of_the_parameters(
         assert predictor.predict(inputs) == expected
 
 
-def test_other_code_than_that_of_the_training_is_told(
-    model: Path, clips: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_other_code_than_in_training_is_a_warning(model: Path, clips: Path, caplog: pytest.LogCaptureFixture) -> None:
     Predictor(model)([clips / "a_both.mp4"])
     assert "its visual embeddings were made by other code, libraries or hardware" in caplog.text
 
 
-def test_other_weights_than_those_of_the_training_are_refused(tmp_path: Path, clips: Path) -> None:
+def test_other_weights_than_in_training_are_refused(tmp_path: Path, clips: Path) -> None:
     foreign = write_model(tmp_path / "h.safetensors", sha256="0" * 64)
     with pytest.raises(PipelineError, match=r"the weights 'random' of the visual backbone are not those"):
         Predictor(foreign)([clips / "a_both.mp4"])
 
 
-def test_files_folders_and_patterns_name_each_clip_once(clips: Path) -> None:
-    found = list_media([str(clips / "c_voice.wav"), str(clips), str(clips / "*.wav")])
-    assert [path.name for path in found] == ["c_voice.wav", "a_both.mp4", "b_mute.mp4", "d_broken.mp4"]
+def test_files_folders_and_patterns_list_each_clip_once(clips: Path) -> None:
+    files = list_media([str(clips / "c_voice.wav"), str(clips), str(clips / "*.wav")])
+    assert [path.name for path in files] == ["c_voice.wav", "a_both.mp4", "b_mute.mp4", "d_broken.mp4"]
     for wrong, words in ((clips / "*.flac", "no such file"), (clips.parent / "nothing.mp4", "no such file")):
         with pytest.raises(ParameterError, match=words):
             list_media([str(wrong)])
@@ -141,53 +139,56 @@ def test_files_folders_and_patterns_name_each_clip_once(clips: Path) -> None:
         list_media([str(clips.parent / "empty")])
 
 
-def test_the_command_writes_what_it_shows_and_fails_where_a_clip_has_no_answer(
-    model: Path, clips: Path, tmp_path: Path
-) -> None:
+def test_the_command_writes_predictions_and_fails_if_one_is_missing(model: Path, clips: Path, tmp_path: Path) -> None:
     written = tmp_path / "answers.json", tmp_path / "answers.csv"
     result = run(clips, "--model", model, "--json", written[0], "--csv", written[1])
     assert result.exit_code == 1  # for the broken one
     assert "random backbone weights: these predictions mean nothing" in result.stdout
-    told = json.loads(written[0].read_text())
-    assert [Path(answer["clip"]).name for answer in told] == ["a_both.mp4", "b_mute.mp4", "c_voice.wav", "d_broken.mp4"]
+    saved = json.loads(written[0].read_text())
+    assert [Path(row["clip"]).name for row in saved] == [
+        "a_both.mp4",
+        "b_mute.mp4",
+        "c_voice.wav",
+        "d_broken.mp4",
+    ]
     with written[1].open() as file:
         rows = list(csv.DictReader(file))
     kinds = [(Path(row["clip"]).name[0], row["modality"]) for row in rows]
     assert kinds[:3] == [("a", "visual"), ("a", "acoustic"), ("a", "fused")]
     assert kinds[-1] == ("d", "")
-    assert float(rows[2]["p_fear"]) == pytest.approx(told[0]["probabilities"]["fused"]["fear"], abs=1e-6)
+    assert float(rows[2]["p_fear"]) == pytest.approx(saved[0]["probabilities"]["fused"]["fear"], abs=1e-6)
     assert f"{100 * float(rows[2]['p_fear']):.1f}" in result.stdout
 
 
-def test_json_on_the_terminal_is_nothing_but_json(model: Path, clips: Path) -> None:
+def test_json_on_the_terminal_is_only_json(model: Path, clips: Path) -> None:
     result = run(clips / "a_both.mp4", "--model", model, "--json", "-")
     assert result.exit_code == 0
     assert json.loads(result.stdout)[0]["emotion"] in CLASSES
 
 
-def test_a_model_that_is_not_there_is_one_line(clips: Path, tmp_path: Path) -> None:
+def test_a_missing_model_is_one_line(clips: Path, tmp_path: Path) -> None:
     result = run(clips, "--model", tmp_path / "none.safetensors")
     assert result.exit_code == 1
     assert "none.safetensors does not exist; run: dvc repro train" in str(result.exception.args[0])
 
 
-def test_explaining_draws_a_picture_for_each_answer(model: Path, clips: Path, tmp_path: Path) -> None:
+def test_explain_draws_a_figure_for_each_prediction(model: Path, clips: Path, tmp_path: Path) -> None:
     result = run(clips, "--model", model, "--explain", tmp_path / "why")
-    drawn = sorted(path.name for path in (tmp_path / "why").glob("*.png"))
-    assert drawn == ["000-a_both.png", "001-b_mute.png", "002-c_voice.png"]
-    assert all(name in result.stdout for name in drawn)
-    assert all((tmp_path / "why" / name).read_bytes().startswith(b"\x89PNG") for name in drawn)
+    figures = sorted(path.name for path in (tmp_path / "why").glob("*.png"))
+    assert figures == ["000-a_both.png", "001-b_mute.png", "002-c_voice.png"]
+    assert all(name in result.stdout for name in figures)
+    assert all((tmp_path / "why" / name).read_bytes().startswith(b"\x89PNG") for name in figures)
 
 
-def test_the_course_of_an_answer_rests_on_what_is_near(model: Path, tmp_path: Path) -> None:
-    # Three seconds: bright, then dark. What is said of the first second is what is said of that second alone.
+def test_probabilities_over_time_use_nearby_tokens_only(model: Path, tmp_path: Path) -> None:
+    # Three seconds: bright, then dark.
     bright, dark = (np.full((25, 32, 32, 3), level, np.uint8) for level in (220, 20))
     long = write_media(tmp_path / "long.mp4", frames=np.concatenate([bright, dark, dark]))
     predictor = Predictor(model)
     with predictor.extract([long]) as inputs:
         (whole,) = predictor.predict(inputs)
-        times, said = probabilities_over_time(predictor, inputs.examples.visual, inputs.examples.acoustic)
+        times, probabilities = probabilities_over_time(predictor, inputs.examples.visual, inputs.examples.acoustic)
     assert times.min() >= 0 and times.max() <= 3
-    np.testing.assert_allclose(said.sum(1), 1, atol=1e-5)
-    assert np.abs(said[0] - said[-1]).max() > 1e-6  # it changes with the picture
-    assert np.abs(said[0] - list(whole.probabilities["fused"].values())).max() > 1e-6
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+    assert np.abs(probabilities[0] - probabilities[-1]).max() > 1e-6  # they change with the frames
+    assert np.abs(probabilities[0] - list(whole.probabilities["fused"].values())).max() > 1e-6

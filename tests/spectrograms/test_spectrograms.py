@@ -1,4 +1,4 @@
-"""Spectrograms: pitch and level where they belong, and windows that know their time."""
+"""Spectrograms: pitch, level, and the times of windows."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -32,14 +32,14 @@ def test_every_spectrogram_keeps_the_contract(name: str) -> None:
 
 
 @pytest.mark.parametrize("hertz", [200.0, 1000.0, 4000.0])
-def test_a_tone_lights_up_the_band_of_its_pitch(hertz: float) -> None:
+def test_a_tone_is_brightest_in_the_band_of_its_pitch(hertz: float) -> None:
     config = SpectrogramsConfig()
     values = SPECTROGRAMS["log_mel"](config)(tone(hertz, 1), RATE_HZ)
     centres = librosa.mel_frequencies(n_mels=config.bands + 2, fmin=config.fmin_hz, fmax=config.fmax_hz)[1:-1]
     assert values[:, 20:-20].mean(1).argmax() == pytest.approx(np.abs(centres - hertz).argmin(), abs=1)
 
 
-def test_the_power_of_every_band_is_that_of_an_independent_transform() -> None:
+def test_band_powers_agree_with_an_independent_transform() -> None:
     config = SpectrogramsConfig()
     sound = np.random.default_rng(0).normal(0, 0.1, RATE_HZ).astype(np.float32)
     values = SPECTROGRAMS["log_mel"](config)(sound, RATE_HZ)
@@ -62,7 +62,7 @@ def windows(path: Path, config: SpectrogramsConfig) -> list[NDArray[np.float32]]
     return list(extract_windows(path, config).windows)
 
 
-def test_a_window_shows_what_sounds_at_its_time(tmp_path: Path) -> None:
+def test_a_window_shows_the_sound_at_its_time(tmp_path: Path) -> None:
     # A second at 500 Hz, then one at 3000 Hz.
     path = write_media(tmp_path / "a.wav", sound=np.concatenate([tone(500, 1), tone(3000, 1)]))
     config = SpectrogramsConfig(window_s=0.5, overlap=0.0)
@@ -73,7 +73,7 @@ def test_a_window_shows_what_sounds_at_its_time(tmp_path: Path) -> None:
     np.testing.assert_allclose(centres[bands], [500, 500, 3000, 3000], rtol=0.05)
 
 
-def test_windows_begin_and_end_with_the_clip_and_overlap_as_asked() -> None:
+def test_windows_span_the_clip_with_the_requested_overlap() -> None:
     spans = window_spans(250, length=100, overlap=0.5)
     assert spans == [(0, 100), (50, 150), (100, 200), (150, 250)]
     for length, overlap in [(100, 0.0), (100, 0.5), (30, 0.75)]:
@@ -86,7 +86,7 @@ def test_windows_begin_and_end_with_the_clip_and_overlap_as_asked() -> None:
         assert np.mean(steps) == pytest.approx(length * (1 - overlap), rel=0.35)
 
 
-def test_a_short_clip_is_one_window_filled_up_with_silence(tmp_path: Path) -> None:
+def test_a_short_clip_is_one_window_padded_with_silence(tmp_path: Path) -> None:
     path = write_media(tmp_path / "a.wav", sound=tone(1000, 0.3))
     (window,) = windows(path, SpectrogramsConfig())
     assert window.shape == (100, 128)
@@ -94,7 +94,7 @@ def test_a_short_clip_is_one_window_filled_up_with_silence(tmp_path: Path) -> No
     assert (window[40:] == 0).all()
 
 
-def test_one_image_a_clip(tmp_path: Path) -> None:
+def test_without_a_window_length_a_clip_is_one_image(tmp_path: Path) -> None:
     path = write_media(tmp_path / "a.wav", sound=tone(1000, 2.3))
     (window,) = windows(path, SpectrogramsConfig(window_s=None))
     assert len(window) == pytest.approx(231, abs=1)
@@ -117,12 +117,12 @@ def test_silence_is_black_and_finite(tmp_path: Path) -> None:
         ({"n_mels": 64}, "valid: bands, black, channels, fft_samples"),
     ],
 )
-def test_impossible_parameters_are_refused_in_words(change: dict[str, object], words: str) -> None:
+def test_impossible_parameters_are_refused(change: dict[str, object], words: str) -> None:
     with pytest.raises(ParameterError, match=words):
         check(change, SpectrogramsConfig, where="spectrograms")
 
 
-def test_a_spectrogram_of_the_wrong_height_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_spectrogram_with_another_number_of_bands_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_spectrogram.py").write_text(
         "import numpy as np\ndef build(config):\n    return lambda sound, rate: np.zeros((7, 9), np.float32)\n"
     )

@@ -1,4 +1,4 @@
-"""Typed clips and their columns: nothing is lost on the way, and empty clips keep types and row shapes."""
+"""Typed clips and their columns: clips are equal after storage, and empty clips keep types and row shapes."""
 
 import subprocess
 import sys
@@ -56,7 +56,7 @@ def clip_tokens(draw: st.DrawFn, views: st.SearchStrategy[int]) -> ClipTokens:
 
 
 def assert_equal(clip: Clip, expected: Clip) -> None:
-    """Compare all fields by what a caller sees, dtypes included."""
+    """Compare the fields, dtypes and shapes included."""
     assert type(clip) is type(expected)
     for field in fields(expected):
         one, other = (getattr(it, field.name) for it in (clip, expected))
@@ -69,7 +69,7 @@ def assert_equal(clip: Clip, expected: Clip) -> None:
 
 
 @given(st.one_of(clip_faces(), clip_windows(), clip_tokens(st.integers(0, 11))))
-def test_a_clip_survives_its_columns(clip: ClipFaces | ClipWindows | ClipTokens) -> None:
+def test_a_clip_is_equal_after_conversion_to_columns_and_back(clip: ClipFaces | ClipWindows | ClipTokens) -> None:
     columns = to_columns(clip)
     assert {len(columns.get(f"{name}_lengths", value)) for name, value in columns.items()} == {len(clip.times)}
     assert_equal(from_columns(type(clip), columns | {"more": np.zeros(7)}), clip)
@@ -83,7 +83,7 @@ def test_a_clip_survives_its_columns(clip: ClipFaces | ClipWindows | ClipTokens)
         (EMBEDDINGS, clip_tokens(st.just(2)), ClipTokens.empty(3, views=2)),
     ],
 )
-def test_clips_survive_a_file(
+def test_clips_are_equal_after_writing_and_reading(
     schema: Schema[Any], strategy: st.SearchStrategy[Clip], empty: Clip, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("store") / "clips.h5"
@@ -102,7 +102,7 @@ def test_clips_survive_a_file(
     check()
 
 
-def test_ragged_rows_are_a_sequence() -> None:
+def test_ragged_arrays_are_a_sequence() -> None:
     rows = Ragged.join([np.arange(3), np.arange(0), np.arange(5, 7)])
     assert [row.tolist() for row in rows] == [[0, 1, 2], [], [5, 6]]
     assert rows[-1].tolist() == [5, 6]

@@ -1,4 +1,4 @@
-"""The store: what is written is read back, damage is met and named, equal contents are equal files."""
+"""The store: clips are read as they were written, damage is detected, equal contents give equal files."""
 
 import hashlib
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ def write(path: Path, clips: dict[str, dict[str, Any]] = CLIPS) -> Path:
     return path
 
 
-def test_the_file_follows_its_schema_to_the_letter(tmp_path: Path) -> None:
+def test_the_file_follows_its_schema(tmp_path: Path) -> None:
     with h5py.File(write(tmp_path / "visual.h5")) as file:
         assert file["tokens"].shape == (7, 3)
         assert file["tokens"].dtype == file["times"].dtype == np.float32
@@ -45,7 +45,7 @@ def test_the_file_follows_its_schema_to_the_letter(tmp_path: Path) -> None:
         assert {"modality", "config", "weights", "fingerprint"} <= set(file.attrs)
 
 
-def test_the_store_is_a_mapping_of_features(tmp_path: Path) -> None:
+def test_the_store_is_a_mapping_of_clips(tmp_path: Path) -> None:
     store = FeatureStore(write(tmp_path / "visual.h5"))
     assert (len(store), list(store), "b" in store, "x" in store) == (4, list(CLIPS), True, False)
     for clip_id, columns in CLIPS.items():
@@ -56,7 +56,7 @@ def test_the_store_is_a_mapping_of_features(tmp_path: Path) -> None:
         store["x"]
 
 
-def test_loading_pads_and_masks_in_the_order_asked_for(tmp_path: Path) -> None:
+def test_loading_pads_and_masks_in_the_requested_order(tmp_path: Path) -> None:
     padded = FeatureStore(write(tmp_path / "visual.h5")).load(["c", "absent", "a/ä", "b"])
     assert padded.values.shape == (4, 4, 3)
     assert padded.mask.sum(1).tolist() == [2, 0, 4, 0]
@@ -66,7 +66,7 @@ def test_loading_pads_and_masks_in_the_order_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block_rows", [1, 4, 7, 1000])
-def test_loading_is_right_wherever_the_blocks_of_the_file_end(
+def test_loading_does_not_depend_on_block_boundaries(
     block_rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "TOKENS_CHUNK_BYTES", block_rows * 3 * 4)
@@ -76,11 +76,11 @@ def test_loading_is_right_wherever_the_blocks_of_the_file_end(
         for number, length in enumerate(rng.integers(0, 9, 40))
     }
     clips = {name: {key: value.astype(np.float32) for key, value in clip.items()} for name, clip in clips.items()}
-    file = FeatureStore(write(tmp_path / "visual.h5", clips))
+    store = FeatureStore(write(tmp_path / "visual.h5", clips))
     mixed = [*rng.permutation(list(clips))[:25], "absent", "c7", "c7"]
-    for asked in (list(clips), mixed):
-        padded = file.load(asked)
-        for row, clip_id in enumerate(asked):
+    for clip_ids in (list(clips), mixed):
+        padded = store.load(clip_ids)
+        for row, clip_id in enumerate(clip_ids):
             length = len(clips[clip_id]["times"]) if clip_id in clips else 0
             assert padded.mask[row].tolist() == [True] * length + [False] * (padded.mask.shape[1] - length)
             if length:
@@ -89,11 +89,11 @@ def test_loading_is_right_wherever_the_blocks_of_the_file_end(
         assert (padded.values[~padded.mask] == 0).all()
 
 
-def test_a_store_without_any_clip_still_knows_its_width(tmp_path: Path) -> None:
+def test_a_store_without_clips_keeps_the_width_of_tokens(tmp_path: Path) -> None:
     assert FeatureStore(write(tmp_path / "visual.h5", {})).load(["a", "b"]).values.shape == (2, 1, 3)
 
 
-def test_equal_contents_are_equal_files(tmp_path: Path) -> None:
+def test_equal_contents_give_equal_files(tmp_path: Path) -> None:
     files = [write(tmp_path / name).read_bytes() for name in ("one.h5", "two.h5")]
     assert len({hashlib.md5(content).hexdigest() for content in files}) == 1
 
@@ -119,12 +119,12 @@ def test_ragged_rows_are_read_row_by_row(tmp_path: Path) -> None:
     assert {clip_id: [file.tobytes() for file in reader[clip_id].files] for clip_id in reader} == rows
 
 
-def test_columns_that_disagree_are_refused(tmp_path: Path) -> None:
+def test_columns_of_different_lengths_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a: columns with different numbers of rows"):
         write(tmp_path / "visual.h5", {"a": {"tokens": np.zeros((2, 3), np.float32), "times": np.zeros(1, np.float32)}})
 
 
-def test_a_writer_that_fails_leaves_the_earlier_file_as_it_was(tmp_path: Path) -> None:
+def test_a_failed_writer_leaves_the_earlier_file_unchanged(tmp_path: Path) -> None:
     before = write(tmp_path / "visual.h5").read_bytes()
     with pytest.raises(RuntimeError, match="half-way"), open_writer(tmp_path / "visual.h5", like={}, attributes={}):
         raise RuntimeError("half-way")
@@ -133,11 +133,11 @@ def test_a_writer_that_fails_leaves_the_earlier_file_as_it_was(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", ["cut", "text", "absent", "flipped", "renamed"])
-def test_a_damaged_file_is_named_with_the_stage_to_run_again(tmp_path: Path, kind: str) -> None:
+def test_an_error_about_a_damaged_file_names_the_stage_to_run_again(tmp_path: Path, kind: str) -> None:
     path = write(tmp_path / "visual.h5")
     content = path.read_bytes()
-    place = content.index(CLIPS["c"]["tokens"].tobytes())
-    flipped = content[:place] + bytes([content[place] ^ 64]) + content[place + 1 :]
+    start = content.index(CLIPS["c"]["tokens"].tobytes())
+    flipped = content[:start] + bytes([content[start] ^ 64]) + content[start + 1 :]
     renamed = content.replace("a/ä".encode(), "a/ö".encode())
     damaged = {"cut": content[: len(content) // 2], "text": b"hello", "absent": b"", "flipped": flipped}
     path.write_bytes({**damaged, "renamed": renamed}[kind])
@@ -147,54 +147,54 @@ def test_a_damaged_file_is_named_with_the_stage_to_run_again(tmp_path: Path, kin
         FeatureStore(path).load(["c"])
 
 
-def said(path: Path) -> str:
-    """Return all that a file says."""
+def read_everything(path: Path) -> str:
+    """Return the whole content of a file."""
     reader = Reader(path, schema=EMBEDDINGS)
     columns = {clip_id: {name: it.tolist() for name, it in reader.columns(clip_id).items()} for clip_id in reader}
     loaded = [part.tolist() for part in FeatureStore(path).load(list(CLIPS)) if part is not None]
     return repr([describe(path), reader.media_sha256, columns, loaded])
 
 
-def test_whichever_bit_is_flipped_the_file_is_refused_or_says_the_same(
+def test_a_file_with_a_flipped_bit_is_refused_or_reads_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "TOKENS_CHUNK_BYTES", 64)
     monkeypatch.setattr(writer, "CHUNK_BYTES", 64)
     path = write(tmp_path / "visual.h5")
-    whole, true = path.read_bytes(), said(path)
+    whole, expected = path.read_bytes(), read_everything(path)
     rng = np.random.default_rng(0)
     refused = 0
-    for place in rng.permutation(len(whole))[:1000]:
+    for position in rng.permutation(len(whole))[:1000]:
         flipped = bytearray(whole)
-        flipped[place] ^= 1 << rng.integers(8)
+        flipped[position] ^= 1 << rng.integers(8)
         path.write_bytes(flipped)
         try:
-            assert said(path) == true, f"byte {place}"
+            assert read_everything(path) == expected, f"byte {position}"
         except StoreError:
             refused += 1
-    assert refused > 300  # the rest is room that HDF5 leaves unused
+    assert refused > 300  # the other bytes are unused space in HDF5
 
 
-def test_a_file_made_otherwise_or_of_other_media_is_another_version_and_refused(tmp_path: Path) -> None:
-    def made(*, fingerprint: str = "f", **contents: str) -> Reader[ClipTokens]:
-        path = tmp_path / f"{fingerprint}{contents}.h5"
-        told = {"schema": EMBEDDINGS.name, "fingerprint": fingerprint}
-        with open_writer(path, like=CLIPS["b"], attributes=told) as writer:
-            for clip_id, content in contents.items():
-                writer.append(clip_id, CLIPS["b"], media_sha256=content)
+def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
+    def make(*, fingerprint: str = "f", **sha256: str) -> Reader[ClipTokens]:
+        path = tmp_path / f"{fingerprint}{sha256}.h5"
+        attributes = {"schema": EMBEDDINGS.name, "fingerprint": fingerprint}
+        with open_writer(path, like=CLIPS["b"], attributes=attributes) as writer:
+            for clip_id, value in sha256.items():
+                writer.append(clip_id, CLIPS["b"], media_sha256=value)
         return Reader(path, schema=EMBEDDINGS)
 
-    first = made(a="1", b="2")
+    first = make(a="1", b="2")
     assert first.media_sha256 == {"a": "1", "b": "2"}
-    others = [made(a="1", b="3"), made(a="1"), made(b="1", a="2"), made(fingerprint="g", a="1", b="2")]
+    others = [make(a="1", b="3"), make(a="1"), make(b="1", a="2"), make(fingerprint="g", a="1", b="2")]
     assert len({first.version, *(it.version for it in others)}) == 5
-    first.require_match(made(a="1", b="2").version)
+    first.require_match(make(a="1", b="2").version)
     with pytest.raises(StoreError, match=r"is not the file that the embeddings were made from; run: dvc repro"):
         others[0].require_match(first.version)
 
 
-@pytest.mark.parametrize("clips", [10, 5000])  # HDF5 itself sums attributes of a few kilobytes only
-def test_a_changed_word_among_the_failures_is_met(clips: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("clips", [10, 5000])  # HDF5 itself has checksums for attributes of a few kilobytes only
+def test_a_change_in_the_attributes_is_detected(clips: int, tmp_path: Path) -> None:
     failures = {f"clip{number:04}": "cannot be decoded" for number in range(clips)}
     path = tmp_path / "faces.h5"
     with open_writer(path, like={}, attributes={"schema": "fdan.x/1", "failures": failures}):
@@ -207,14 +207,14 @@ def test_a_changed_word_among_the_failures_is_met(clips: int, tmp_path: Path) ->
         describe(path)
 
 
-def test_a_file_is_opened_when_it_is_needed_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_opened_once_at_the_first_access(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "visual.h5")
     opened = []
 
     class Counted(h5py.File):  # type: ignore[misc]
-        def __init__(self, *told: Any) -> None:
-            opened.append(told)
-            super().__init__(*told)
+        def __init__(self, *arguments: Any) -> None:
+            opened.append(arguments)
+            super().__init__(*arguments)
 
     monkeypatch.setattr("pipeline.store.reader.h5py.File", Counted)
     file = FeatureStore(path)
@@ -224,7 +224,7 @@ def test_a_file_is_opened_when_it_is_needed_and_once(tmp_path: Path, monkeypatch
     assert (file["c"].tokens.shape, len(file), file.attributes["fingerprint"], len(opened)) == ((2, 3), 4, "f", 1)
 
 
-def test_tokens_of_augmented_copies_are_loaded_and_their_damage_is_met(tmp_path: Path) -> None:
+def test_views_are_loaded_and_their_damage_is_detected(tmp_path: Path) -> None:
     path = tmp_path / "visual.h5"
     rng = np.random.default_rng(0)
     clips = {name: {**columns, "view_1": rng.normal(size=columns["tokens"].shape)} for name, columns in CLIPS.items()}
@@ -244,15 +244,17 @@ def test_tokens_of_augmented_copies_are_loaded_and_their_damage_is_met(tmp_path:
         FeatureStore(path).load(["c"])
 
 
-def test_tokens_that_are_not_finite_are_refused_where_they_are_used(tmp_path: Path) -> None:
+def test_clips_with_tokens_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     clips = {"a": CLIPS["c"], "b": CLIPS["c"] | {"tokens": np.asarray([[1, 2, 3], [4, np.nan, 6]], np.float32)}}
     store = FeatureStore(write(tmp_path / "visual.h5", clips))
     assert store.load(["a"]).mask.sum() == 2
+    large = {"a": CLIPS["c"] | {"tokens": np.full((2, 3), 3e38, np.float32)}}  # finite, but their sum is not
+    assert FeatureStore(write(tmp_path / "large.h5", large)).load(["a"]).mask.sum() == 2
     with pytest.raises(StoreError, match=r"visual.h5 holds tokens that are not finite; run: dvc repro .* embed_faces"):
         store.load(["a", "b"])
 
 
-def test_a_file_of_the_schema_without_one_of_its_columns_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_a_column_of_its_schema_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "visual.h5")
     with h5py.File(path, "r+") as file:
         del file["times"]
@@ -260,7 +262,7 @@ def test_a_file_of_the_schema_without_one_of_its_columns_is_refused(tmp_path: Pa
         Reader(path, schema=EMBEDDINGS)["c"]
 
 
-def test_a_file_that_other_tools_have_packed_is_read_all_the_same(tmp_path: Path) -> None:
+def test_a_file_compressed_by_another_tool_can_be_read(tmp_path: Path) -> None:
     write(tmp_path / "visual.h5")
     with h5py.File(tmp_path / "visual.h5") as file, h5py.File(tmp_path / "packed.h5", "w") as packed:
         packed.attrs.update(file.attrs)
@@ -286,11 +288,12 @@ def test_a_file_of_another_schema_is_refused(tmp_path: Path) -> None:
         len(Reader(write(tmp_path / "faces.h5"), schema=Schema("fdan.faces/1", ClipFaces)))
 
 
-def test_a_description_names_what_the_file_is_and_checks_every_chunk(tmp_path: Path) -> None:
+def test_describe_returns_the_attributes_and_checks_every_chunk(tmp_path: Path) -> None:
     path = write(tmp_path / "visual.h5")
-    told = describe(path)
-    assert (told["clips"], told["schema"], told["tokens"], told["config"]) == (4, EMBEDDINGS.name, "7 x 3", {"x": 1})
-    assert told["size"] == f"{path.stat().st_size:,} bytes, intact"
+    description = describe(path)
+    columns = [description[name] for name in ("clips", "schema", "tokens", "config")]
+    assert columns == [4, EMBEDDINGS.name, "7 x 3", {"x": 1}]
+    assert description["size"] == f"{path.stat().st_size:,} bytes, intact"
     content = bytearray(path.read_bytes())
     content[content.index(CLIPS["d"]["times"].tobytes())] ^= 1
     path.write_bytes(content)
