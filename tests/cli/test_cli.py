@@ -117,13 +117,13 @@ def test_error_for_a_truncated_file_names_the_stage_to_run(tmp_path: Path, share
     path = write_file(tmp_path / "visual.h5")
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    words = "visual.h5 is damaged or no HDF5 file", "run: dvc repro --force --single-item embed_faces"
+    words = "visual.h5 is damaged or not an HDF5 file", "run: dvc repro --force --single-item embed_faces"
     assert_one_line(fdan("info", str(path)), *words)
 
 
 def test_missing_or_foreign_file_is_a_one_line_error(tmp_path: Path) -> None:
     assert_one_line(fdan("info", str(tmp_path / "faces.h5")), "faces.h5 does not exist", "--single-item faces")
-    assert_one_line(fdan("info", str(tmp_path)), f"{tmp_path} is damaged or no HDF5 file")
+    assert_one_line(fdan("info", str(tmp_path)), f"{tmp_path} is damaged or not an HDF5 file")
     other = write_file(tmp_path / "other.h5", schema="somebody.else/1")
     assert_one_line(fdan("info", str(other)), "other.h5 has the schema 'somebody.else/1'")
 
@@ -153,4 +153,4 @@ def test_damaged_results_are_a_one_line_error(text: str, tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     Path("results").mkdir()
     Path("results/evaluation.json").write_text(text)
-    assert_one_line(fdan("info"), "evaluation.json is damaged or was written by", "run: dvc repro --force evaluate")
+    assert_one_line(fdan("info"), "evaluation.json is damaged or of another version", "run: dvc repro --force evaluate")
