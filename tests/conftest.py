@@ -20,6 +20,7 @@ from pipeline.base.provenance import ROOT
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # a test that fills the disk could leave truncated bytecode
 os.environ["COLUMNS"] = "300"  # keeps table rows on one line; set before the console is created
 SHARED = Path(os.environ.get("FDAN_SHARED") or ROOT.parent / "shared")  # real labels, clips and weights, if available
+SLOWEST = ["test_end_to_end.py", "test_processes.py", "test_documentation.py", "test_report.py", "test_backbones.py"]
 QUICK = settings(max_examples=40, deadline=None)  # the machine may be busy
 
 
@@ -29,27 +30,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker, and forbid processes to the other tests of a fast run."""
+    """Declare the marker, and make the other tests of a fast run fail if they are slow."""
     config.addinivalue_line("markers", "slow: starts a process or builds a network, and is left out of --fast")
     if config.getoption("--fast"):
-        for kind, name in ((subprocess.Popen, "__init__"), (BaseProcess, "start")):
+        import torch  # a second that other runs may not need
+
+        for kind, name in ((subprocess.Popen, "__init__"), (BaseProcess, "start"), (torch.nn.Conv2d, "__init__")):
             setattr(kind, name, _fail_in_tests(getattr(kind, name)))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run the end-to-end tests first: they take as long as all others, which run in parallel."""
+    """Run the slowest files first, so that no core waits for another at the end."""
     if config.getoption("--fast"):
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
-    items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
+    items.sort(key=lambda item: SLOWEST.index(item.path.name) if item.path.name in SLOWEST else len(SLOWEST))
 
 
-def _fail_in_tests(start: Callable[..., None]) -> Callable[..., None]:
-    """Return a function that starts a process between tests, and fails the test that calls it."""
+def _fail_in_tests(function: Callable[..., None]) -> Callable[..., None]:
+    """Return the function, which fails the test that calls it."""
 
     def checked(*args: Any, **kwargs: Any) -> None:
         if "PYTEST_CURRENT_TEST" in os.environ:
-            pytest.fail("this test starts a process: mark it with pytest.mark.slow")
-        start(*args, **kwargs)
+            pytest.fail("this test starts a process or builds a network: mark it with pytest.mark.slow")
+        function(*args, **kwargs)
 
     return checked
 

@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from pipeline.base.errors import ParameterError
-from pipeline.base.provenance import PROJECT
+from pipeline.base.provenance import PROJECT, distributions_by_package
 
 PLUGINS = Path("plugins")  # in the current folder, next to params.yaml
 
@@ -64,7 +64,7 @@ def _find(name: str) -> Path | None:
 @cache  # to read what is installed takes a second
 def _distribution_of(name: str, path: Path) -> metadata.Distribution | None:
     """Return the installed distribution, editable or not, that a top-level module belongs to."""
-    for owner in metadata.packages_distributions().get(name, ()):
+    for owner in distributions_by_package(tuple(sys.path)).get(name, ()):
         distribution = metadata.distribution(owner)
         if any(path.resolve().is_relative_to(folder) for folder in _folders(distribution)):
             return distribution

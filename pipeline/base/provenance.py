@@ -4,6 +4,7 @@ import ast
 import hashlib
 import importlib.util
 import json
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache, partial
 from importlib import metadata
@@ -40,8 +41,14 @@ def plugin_distributions(plugin: Callable[..., Any] | None) -> list[str]:
     sources = {name: path for name, path in source_files(module).items() if name.partition(".")[0] not in PROJECT}
     imported = {target for name, path in sources.items() for target in _imports(name, path)}
     packages = {name.partition(".")[0] for name in {module, *imported}}
-    by_package = metadata.packages_distributions()
+    by_package = distributions_by_package(tuple(sys.path))
     return sorted({distribution for name in packages for distribution in by_package.get(name, ())})
+
+
+@cache  # reading what is installed takes a second
+def distributions_by_package(search_path: tuple[str, ...]) -> Mapping[str, list[str]]:
+    """Return the names of the distributions that each top-level package on Python's search path belongs to."""
+    return metadata.packages_distributions()
 
 
 @cache

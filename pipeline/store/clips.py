@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.store.columns import Clip, Ragged
+from pipeline.store.columns import ClipData, Ragged
 
 
 @dataclass(frozen=True, eq=False)
-class ClipFaces(Clip):
+class ClipFaces(ClipData):
     """The n frames of a clip that show the person whom it is about."""
 
     boxes: NDArray[np.float32]  # (n, 5): x1, y1, x2, y2 in pixels of the frame, and the score
@@ -32,7 +32,7 @@ class ClipFaces(Clip):
 
 
 @dataclass(frozen=True, eq=False)
-class ClipWindows(Clip):
+class ClipWindows(ClipData):
     """The n spectrogram windows of a clip; the time of each is its middle."""
 
     durations: NDArray[np.float32]  # (n,) seconds
@@ -49,7 +49,7 @@ class ClipWindows(Clip):
 
 
 @dataclass(frozen=True, eq=False)
-class ClipTokens(Clip):
+class ClipTokens(ClipData):
     """The n tokens of one modality of a clip."""
 
     tokens: NDArray[np.float32]  # (n, D)

@@ -48,16 +48,16 @@ class Ragged(Sequence[NDArray[S]]):
 
 
 @dataclass(frozen=True, eq=False)
-class Clip:
+class ClipData:
     """One clip's data in one file, row by row; all fields have n rows, and n may be 0."""
 
     times: NDArray[np.float32]  # (n,) seconds from the clip's start
 
 
-C = TypeVar("C", bound=Clip)
+C = TypeVar("C", bound=ClipData)
 
 
-def to_columns(clip: Clip) -> dict[str, NDArray[Any]]:
+def to_columns(clip: ClipData) -> dict[str, NDArray[Any]]:
     """Return the columns of a clip."""
     columns: dict[str, NDArray[Any]] = {}
     for field in fields(clip):
@@ -98,7 +98,7 @@ def _numbered(field: str) -> Iterable[str]:
     return (f"{field.removesuffix('s')}_{number}" for number in count(1))
 
 
-def compute_columns(compute: Callable[[Any], Clip], source: Any) -> Arrays:
+def compute_columns(compute: Callable[[Any], ClipData], source: Any) -> Arrays:
     """Return the columns of the clip that `compute` makes of a source: what a worker sends back and the memo keeps."""
     return to_columns(compute(source))
 

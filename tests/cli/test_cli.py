@@ -135,6 +135,7 @@ def test_help_lists_the_commands() -> None:
     assert fdan("inof").exit_code == 2
 
 
+@pytest.mark.slow
 def test_console_script_fails_with_one_line_on_stderr_and_status_1(tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("fdan")
     process = subprocess.run([script, "info"], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -142,6 +143,7 @@ def test_console_script_fails_with_one_line_on_stderr_and_status_1(tmp_path: Pat
     assert process.stderr == "error: results/evaluation.json does not exist; run: dvc repro\n"
 
 
+@pytest.mark.slow
 def test_help_imports_no_heavy_library() -> None:
     heavy = {"torch", "h5py", "sklearn", "librosa", "av"}
     code = f"import sys, pipeline.cli.main; sys.exit(bool({heavy} & set(sys.modules)))"

@@ -56,6 +56,7 @@ def two_windows(level: float) -> ClipWindows:
     return ClipWindows(times, np.ones(2, np.float32), Ragged.join([ramp, ramp[::-1]]))
 
 
+@pytest.mark.slow
 def test_views_are_reproducible_and_leave_the_tokens_unchanged() -> None:
     torch.manual_seed(1)
     first = embed_clip(two_windows(0.9), source=SOURCES["mels"], config=CONFIG)

@@ -24,6 +24,8 @@ from pipeline.store.clips import ClipFaces, ClipWindows
 from pipeline.store.columns import Ragged, to_columns
 from pipeline.weights.files import WeightFile
 
+pytestmark = pytest.mark.slow
+
 SMALL = BackboneConfig(weights="random", size_px=64)
 
 

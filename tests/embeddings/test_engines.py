@@ -20,6 +20,8 @@ from pipeline.store.reader import Reader
 from pipeline.store.schemas import WINDOWS
 from pipeline.store.writer import open_writer
 
+pytestmark = pytest.mark.slow
+
 SMALL = BackboneConfig(weights="random", size_px=64)
 OPENVINO = SMALL.model_copy(update={"engine": "openvino"})
 INT8 = OPENVINO.model_copy(update={"precision": "int8"})

@@ -147,6 +147,7 @@ def test_page_lists_every_field_with_its_type(name: str) -> None:
         assert f"The schema is `{model.model_fields['schema_id'].default}`" in text
 
 
+@pytest.mark.slow
 def test_reading_results_loads_neither_torch_nor_sklearn() -> None:
     code = "import sys, pipeline.evaluation.results; sys.exit(bool({'torch', 'sklearn', 'h5py'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0

@@ -58,6 +58,7 @@ def portrait() -> NDArray[np.uint8]:
     return np.asarray(astronaut()[0:256, 96:352], np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(DETECTORS.keys() - {"precomputed", "sfd"}))
 def test_every_detector_finds_the_face_and_keeps_the_contract(
     name: str, portrait: NDArray[np.uint8], tmp_path: Path
@@ -80,6 +81,7 @@ def test_every_detector_finds_the_face_and_keeps_the_contract(
     assert 0.5 <= best[4] <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(WEIGHTS))
 def test_boxes_agree_with_face_alignment_on_full_size_frames(name: str, tmp_path: Path) -> None:
     config = faces_config(name, tmp_path)
@@ -99,6 +101,7 @@ def test_boxes_agree_with_face_alignment_on_full_size_frames(name: str, tmp_path
     assert np.mean(np.asarray(overlaps) >= 0.9) >= 0.95
 
 
+@pytest.mark.slow
 def test_sfd_on_batches_agrees_with_face_alignment_on_single_frames(
     tmp_path: Path, portrait: NDArray[np.uint8]
 ) -> None:

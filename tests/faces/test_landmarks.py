@@ -17,6 +17,8 @@ from pipeline.faces.crops import FacesConfig, extract_faces, weights_digest
 from pipeline.faces.landmarks import STACKS, TIGHT_SCALE, find_eyes
 from pipeline.media.frames import read_frames
 
+pytestmark = pytest.mark.slow
+
 FACE = (170, 60, 280, 190)  # of the astronaut
 
 

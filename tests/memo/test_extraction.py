@@ -29,6 +29,8 @@ from pipeline.parallel.pool import ExecutionConfig, Pool, bounded_map
 from pipeline.parallel.progress import progress_bar
 from pipeline.store.reader import Reader
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = "fdan.test/1"
 ATTRIBUTES = {"schema": SCHEMA}
 SYNCHRONOUS = Pool(ExecutionConfig(scheduler="synchronous"))

@@ -94,6 +94,7 @@ def tokens_fingerprint(
         return capture_fingerprint(embeddings, lambda: embeddings.write_tokens(Path(), reader, run=run, **arguments))
 
 
+@pytest.mark.slow
 def test_fingerprint_depends_on_settings_hardware_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "int8.xml").write_text("a network")
@@ -126,6 +127,7 @@ def test_fingerprint_depends_on_settings_hardware_and_code(tmp_path: Path, monke
     assert not {*all_fingerprints()} & {*first}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step_fingerprint", [faces_fingerprint, tokens_fingerprint])
 def test_fingerprint_depends_on_the_weights(
     step_fingerprint: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -168,6 +170,7 @@ def test_fingerprint_depends_on_a_plugins_code_and_libraries(
     assert version(text) != first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step_fingerprint", [faces_fingerprint, windows_fingerprint, tokens_fingerprint])
 def test_only_tokens_depend_on_the_device(
     step_fingerprint: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -22,6 +22,8 @@ from pipeline.base.files import file_sha256
 from pipeline.base.provenance import PROJECT, ROOT
 from pipeline.parallel._cluster import ADMISSION_PREFIX, WorkerAdmission, package_call
 
+pytestmark = pytest.mark.slow
+
 CLIPS = 60
 STAGE = '''
 """A small stage: every clip takes 0.03 s and writes a line to the log."""

@@ -24,6 +24,8 @@ from pipeline.spectrograms.kinds import SpectrogramsConfig
 from pipeline.training.checkpoints import Card, save_head
 from pipeline.training.recipe import TrainConfig
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("anger", "fear", "neutral")
 BACKBONE = BackboneConfig(backbone="resnet18", weights="random", size_px=32)
 FACES = FacesConfig(detector="cascade", frames_per_clip=3, no_face="whole_frame", size_px=32)

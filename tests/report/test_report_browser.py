@@ -20,6 +20,8 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from pipeline.training.data_summary import RANDOM_WEIGHTS
 
+pytestmark = pytest.mark.slow
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 EVIL = "<img src=x onerror='window.hacked=1'>"
 GROUND = "backgroundColor"

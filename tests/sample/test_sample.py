@@ -110,6 +110,7 @@ def test_invalid_configuration_is_refused(invalid: dict[str, int]) -> None:
         SampleConfig(**invalid)
 
 
+@pytest.mark.slow
 def test_clip_has_the_same_bytes_in_any_process(tmp_path: Path) -> None:
     utterance = CORPUS[3]
     render(CORPUS[20], tmp_path / "before")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.store.clips import ClipFaces, ClipTokens, ClipWindows
-from pipeline.store.columns import Clip, Ragged, from_columns, numbered_columns, to_columns
+from pipeline.store.columns import ClipData, Ragged, from_columns, numbered_columns, to_columns
 from pipeline.store.reader import Reader
 from pipeline.store.schemas import EMBEDDINGS, FACES, WINDOWS, Schema
 from pipeline.store.writer import open_writer
@@ -55,7 +55,7 @@ def clip_tokens(draw: st.DrawFn, views: st.SearchStrategy[int]) -> ClipTokens:
     return ClipTokens(rng.random(len(tokens), np.float32), tokens, tuple(copies))
 
 
-def assert_equal(clip: Clip, expected: Clip) -> None:
+def assert_equal(clip: ClipData, expected: ClipData) -> None:
     """Compare the fields, dtypes and shapes included."""
     assert type(clip) is type(expected)
     for field in fields(expected):
@@ -84,13 +84,16 @@ def test_a_clip_is_equal_after_conversion_to_columns_and_back(clip: ClipFaces | 
     ],
 )
 def test_clips_are_equal_after_writing_and_reading(
-    schema: Schema[Any], strategy: st.SearchStrategy[Clip], empty: Clip, tmp_path_factory: pytest.TempPathFactory
+    schema: Schema[Any],
+    strategy: st.SearchStrategy[ClipData],
+    empty: ClipData,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     path = tmp_path_factory.mktemp("store") / "clips.h5"
 
     @settings(max_examples=20, deadline=None)  # each writes a file
     @given(st.lists(strategy, max_size=4))
-    def check(clips: list[Clip]) -> None:
+    def check(clips: list[ClipData]) -> None:
         clips = [*clips, empty, *clips[:1]]
         with open_writer(path, like=to_columns(empty), attributes={"schema": schema.name}) as writer:
             for number, clip in enumerate(clips):
@@ -122,6 +125,7 @@ def test_a_missing_column_is_named() -> None:
         from_columns(ClipWindows, {"times": np.zeros(1), "durations": np.zeros(1), "windows": np.zeros((1, 8))})
 
 
+@pytest.mark.slow
 def test_stages_without_networks_do_not_import_torch() -> None:
     code = "import sys, stages.faces, stages.spectrograms; sys.exit('torch' in sys.modules)"
     root = Path(__file__).resolve().parents[2]

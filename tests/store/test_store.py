@@ -12,7 +12,7 @@ import pytest
 from pipeline.base.errors import StoreError
 from pipeline.store import writer
 from pipeline.store.clips import ClipFaces, ClipTokens
-from pipeline.store.columns import Clip, Ragged
+from pipeline.store.columns import ClipData, Ragged
 from pipeline.store.features import FeatureStore
 from pipeline.store.reader import Reader, describe
 from pipeline.store.schemas import EMBEDDINGS, Schema
@@ -112,7 +112,7 @@ def test_ragged_rows_are_read_row_by_row(tmp_path: Path) -> None:
             writer.append(clip_id, {"times": np.zeros(len(files), np.float32), "files": flat, "files_lengths": lengths})
 
     @dataclass(frozen=True)
-    class ClipFiles(Clip):
+    class ClipFiles(ClipData):
         files: Ragged[np.uint8]
 
     reader = Reader(tmp_path / "faces.h5", schema=Schema("fdan.x/1", ClipFiles))

@@ -7,6 +7,8 @@ import pytest
 
 from pipeline.base.provenance import ROOT
 
+pytestmark = pytest.mark.slow
+
 SLOW = {"sklearn", "torch", "torchvision", "librosa", "matplotlib"}
 
 

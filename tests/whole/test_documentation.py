@@ -42,6 +42,8 @@ from pipeline.store.reader import Reader
 from pipeline.store.tokens import Tokens
 from pipeline.training.runs import read_recipe
 
+pytestmark = pytest.mark.slow
+
 # Commands that are not run in the workspace, and why. A command equals one of these or begins with it.
 NOT_RUN = {
     "git clone": "needs a server; the workspace is a copy",

@@ -17,6 +17,8 @@ from data_manifest.manifest.clips import Clip, Exclusion, read_rows
 from pipeline.media.probe import probe
 from pipeline.media.sound import read_audio
 
+pytestmark = pytest.mark.slow
+
 EXTRACTION = {"render@sample", "corpus@sample", "manifest", "faces", "spectrograms", "embed_faces", "embed_mels"}
 LEARNING = {"train", "evaluate", "ablate", "report"}
 WITH_PLUGINS = (EXTRACTION | LEARNING) - {"render@sample", "manifest", "report"}
@@ -30,7 +32,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return workspace
 
 
-def test_everything_that_was_promised_is_there(built: Workspace) -> None:
+def test_build_writes_all_results_and_figures(built: Workspace) -> None:
     clips = read_rows(built.folder / "data/manifest.csv", Clip)
     assert len(clips) == 4 * 7
     with h5py.File(built.folder / "data/embeddings/acoustic.h5") as file:
@@ -52,27 +54,22 @@ def test_everything_that_was_promised_is_there(built: Workspace) -> None:
     assert "Random backbone weights" in (built.folder / "results/report.html").read_text()
 
 
-def test_a_clip_is_predicted_as_the_pipeline_predicted_it(built: Workspace) -> None:
+def test_predict_equals_the_predictions_of_the_pipeline(built: Workspace) -> None:
     with (built.folder / "results/predictions.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if (row["protocol"], row["fold"]) == ("speaker_folds", "0")]
     paths = {clip.clip_id: f"data/sample/{clip.path}" for clip in read_rows(built.folder / "data/manifest.csv", Clip)}
-    asked = list(dict.fromkeys(row["clip_id"] for row in rows))[:3]
+    clip_ids = list(dict.fromkeys(row["clip_id"] for row in rows))[:3]
     model = "models/folds/speaker_folds-0-0.safetensors"
-    result = built.run("fdan", "predict", *(paths[clip_id] for clip_id in asked), "--model", model, "--json", "-")
-    assert result.stderr == ""  # no word of other code or other weights
-    for clip_id, answer in zip(asked, json.loads(result.stdout), strict=True):
+    result = built.run("fdan", "predict", *(paths[clip_id] for clip_id in clip_ids), "--model", model, "--json", "-")
+    assert result.stderr == ""  # no warning about other code or weights
+    for clip_id, answer in zip(clip_ids, json.loads(result.stdout), strict=True):
         for kind, probabilities in answer["probabilities"].items():
             (row,) = (it for it in rows if (it["clip_id"], it["modality"]) == (clip_id, kind))
             assert probabilities == pytest.approx({name: float(row[f"p_{name}"]) for name in probabilities}, abs=1e-5)
 
 
-def test_a_second_build_reruns_nothing_and_a_third_elsewhere_gives_the_same_lock(
-    built: Workspace, tmp_path: Path
-) -> None:
+def test_second_build_reruns_nothing(built: Workspace) -> None:
     assert built.repro() == set()
-    other = Workspace(tmp_path, scheduler="processes", workers=2)
-    other.repro()
-    assert (other.folder / "dvc.lock").read_bytes() == (built.folder / "dvc.lock").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -85,7 +82,7 @@ def test_a_second_build_reruns_nothing_and_a_third_elsewhere_gives_the_same_lock
         ({"run": {"workers": 1, "max_failures": 0.5}}, set()),
     ],
 )
-def test_a_change_concerns_its_stage_and_what_shows_or_follows_it(
+def test_changed_parameters_affect_their_stage_and_those_that_depend_on_it(
     built: Workspace, params: dict[str, Any], changed: set[str]
 ) -> None:
     with built.changed_params(params):
@@ -93,23 +90,23 @@ def test_a_change_concerns_its_stage_and_what_shows_or_follows_it(
     assert set(status) == changed
 
 
-def test_an_experiment_on_the_head_touches_no_media(built: Workspace) -> None:
+def test_experiment_on_the_head_runs_no_extraction(built: Workspace) -> None:
     result = built.run("dvc", "exp", "run", "-S", "head.dropout=0.5")
     assert executed_stages(result) == LEARNING
 
 
-def test_experiments_elsewhere_find_the_memo(built: Workspace, tmp_path: Path) -> None:
-    with built.changed_params({"faces": {"margin": 0.1}}):  # computed once, by hand: DVC itself knows nothing of it
+def test_experiments_in_temporary_folders_use_the_memo(built: Workspace, tmp_path: Path) -> None:
+    with built.changed_params({"faces": {"margin": 0.1}}):  # without DVC
         assert built.run(sys.executable, "-m", "stages.faces").returncode == 0
         assert built.run(sys.executable, "-m", "stages.embed", "faces").returncode == 0
     built.run("dvc", "checkout", "--force")
     before = built.extraction_entries()
     for where, dropout in (("--temp", 0.1), ("--queue", 0.2)):
-        told = ("-S", "faces.margin=0.1", "-S", f"head.dropout={dropout}", "embed_faces")
-        assert built.run("dvc", "exp", "run", where, *told, XDG_CACHE_HOME=str(tmp_path)).returncode == 0
+        options = ("-S", "faces.margin=0.1", "-S", f"head.dropout={dropout}", "embed_faces")
+        assert built.run("dvc", "exp", "run", where, *options, XDG_CACHE_HOME=str(tmp_path)).returncode == 0
     assert built.run("dvc", "exp", "run", "--run-all", XDG_CACHE_HOME=str(tmp_path)).returncode == 0
     assert built.extraction_entries() == before
-    assert not list(tmp_path.rglob("*.entry"))  # nor in the place where the memo is by default
+    assert not list(tmp_path.rglob("*.entry"))  # the default folder of the memo stays empty
     shown = json.loads(built.run("dvc", "exp", "show", "--json").stdout)
     assert json.dumps(shown).count('"margin": 0.1') >= 2
 
@@ -132,9 +129,9 @@ def test_edited_plugin_reruns_its_stage_and_the_memo_keeps_all_other_results(bui
         before = built.extraction_entries()
         plugin.write_text(OWN_DETECTOR.replace("[:1]", "[:3]"))
         assert built.repro("--single-item", "faces", "spectrograms") == {"faces", "spectrograms"}
-    films = sum("visual" in clip.modalities for clip in read_rows(built.folder / "data/manifest.csv", Clip))
+    videos = sum("visual" in clip.modalities for clip in read_rows(built.folder / "data/manifest.csv", Clip))
     added = built.extraction_entries() - before
-    assert len(added) == films
+    assert len(added) == videos
     assert added <= {path.name for path in (built.cache / "memo/faces").rglob("*.entry")}
     plugin.unlink()
     (built.folder / "dvc.lock").write_bytes(lock)
@@ -150,15 +147,15 @@ def test_status_names_every_stage_that_can_use_an_edited_plugin(built: Workspace
     assert status == {stage: [{"changed deps": {"plugins": "modified"}}] for stage in WITH_PLUGINS}
 
 
-def test_back_to_an_earlier_detector_nothing_is_computed_and_no_stage_takes_the_others_faces(built: Workspace) -> None:
+def test_earlier_detector_comes_from_the_memo_and_other_faces_are_refused(built: Workspace) -> None:
     faces = built.folder / "data/faces.h5"
     first, before = faces.read_bytes(), built.extraction_entries()
-    films = sum("visual" in clip.modalities for clip in read_rows(built.folder / "data/manifest.csv", Clip))
+    videos = sum("visual" in clip.modalities for clip in read_rows(built.folder / "data/manifest.csv", Clip))
     (built.folder / "plugins/own_detector.py").write_text(OWN_DETECTOR)
     with built.changed_params({"faces": {"detector": "own_detector:build"}}):
         assert built.run(sys.executable, "-m", "stages.faces").returncode == 0
     other = built.extraction_entries()
-    assert len(other) == len(before) + films
+    assert len(other) == len(before) + videos
     refused = built.run(sys.executable, "-m", "stages.report")
     assert refused.returncode == 1
     assert "error: data/faces.h5 is not the file that the embeddings were made from; run: dvc repro" in refused.stderr
@@ -167,19 +164,22 @@ def test_back_to_an_earlier_detector_nothing_is_computed_and_no_stage_takes_the_
     built.run("dvc", "checkout", "--force")
 
 
-def test_builds_of_two_experiments_at_the_same_time_share_one_memo(built: Workspace, tmp_path: Path) -> None:
-    shared = tmp_path / "memo"
-    places = [Workspace(tmp_path / name, cache=shared, scheduler="processes", workers=2) for name in "ab"]
-    places[1].change_params({"spectrograms": {"bands": 64}})
+def test_concurrent_builds_share_one_memo_and_two_workers_give_the_same_lock(built: Workspace, tmp_path: Path) -> None:
+    memo = tmp_path / "memo"
+    same = Workspace(tmp_path / "same", cache=memo, scheduler="processes", workers=2)
+    other = Workspace(tmp_path / "other", cache=memo, scheduler="synchronous")
+    other.change_params({"spectrograms": {"bands": 64}})
     with ThreadPoolExecutor(2) as threads:
-        ran_there = list(threads.map(lambda place: place.repro("embed_faces", "embed_mels"), places))
-    assert ran_there == [EXTRACTION] * 2
+        stages = list(threads.map(lambda workspace: workspace.repro("embed_faces", "embed_mels"), (same, other)))
+    assert stages == [EXTRACTION] * 2
     for name in ("faces.h5", "spectrograms.h5", "embeddings/visual.h5", "embeddings/acoustic.h5"):
-        alone, one, other = ((place.folder / "data" / name).read_bytes() for place in (built, *places))
-        assert alone == one
-        assert (alone == other) == ("faces" in name or "visual" in name)
-    entries = [path.name for path in (built.cache / "memo/embed_faces").rglob("*.entry")]
-    assert {path.name for path in (shared / "memo/embed_faces").rglob("*.entry")} <= {*entries}
+        alone, equal, changed = ((it.folder / "data" / name).read_bytes() for it in (built, same, other))
+        assert alone == equal
+        assert (alone == changed) == ("faces" in name or "visual" in name)
+    entries = {path.name for path in (built.cache / "memo/embed_faces").rglob("*.entry")}
+    assert {path.name for path in (memo / "memo/embed_faces").rglob("*.entry")} <= entries
+    assert same.repro() == LEARNING
+    assert (same.folder / "dvc.lock").read_bytes() == (built.folder / "dvc.lock").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_builds_of_two_experiments_at_the_same_time_share_one_memo(built: Worksp
         ),
     ],
 )
-def test_a_mistake_in_the_parameters_is_one_line_and_changes_nothing(
+def test_invalid_parameters_are_a_one_line_error_and_change_nothing(
     built: Workspace, params: dict[str, Any], words: str
 ) -> None:
     stage = {"spectrograms": "spectrograms", "corpora": "corpus@sample"}.get(next(iter(params)), "faces")
@@ -209,7 +209,7 @@ def test_a_mistake_in_the_parameters_is_one_line_and_changes_nothing(
     assert {path: path.read_bytes() for path in outputs} == outputs
 
 
-def test_a_store_that_was_cut_short_is_named_with_the_stage_to_run_again(built: Workspace) -> None:
+def test_error_for_a_truncated_store_names_the_stage_to_run(built: Workspace) -> None:
     path = built.folder / "data/embeddings/visual.h5"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
@@ -220,7 +220,7 @@ def test_a_store_that_was_cut_short_is_named_with_the_stage_to_run_again(built: 
     assert "embed_faces" in result.stderr
 
 
-def test_a_users_own_folder_of_clips_is_a_corpus_and_a_broken_clip_is_left_out(built: Workspace) -> None:
+def test_folder_of_clips_is_a_corpus_and_a_broken_clip_is_excluded(built: Workspace) -> None:
     own = built.folder / "own corpus"
     for clip in sorted((built.folder / "data/sample").glob("*/*.mp4")):
         speaker, emotion, number = clip.stem.split("_")
@@ -239,7 +239,7 @@ def test_a_users_own_folder_of_clips_is_a_corpus_and_a_broken_clip_is_left_out(b
     assert "cannot be decoded" in left_out[0].reason
 
 
-def test_a_corpus_of_sound_alone_goes_all_the_way_by_its_official_parts(built: Workspace, tmp_path: Path) -> None:
+def test_audio_only_corpus_builds_with_its_official_parts(built: Workspace, tmp_path: Path) -> None:
     rows = []
     for clip in sorted((built.folder / "data/sample").glob("*/*.mp4")):
         speaker, emotion, _ = clip.stem.split("_")

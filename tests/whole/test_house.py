@@ -51,6 +51,7 @@ def test_a_stage_depends_on_every_room_that_it_uses_and_on_no_other(name: str) -
     assert found == wanted, f"dvc.yaml, {name}: deps should be\n" + "\n".join(sorted(wanted))
 
 
+@pytest.mark.slow
 def test_dvc_runs_stages_in_its_own_environment_without_activation(tmp_path: Path) -> None:
     if Path(sys.prefix) != ROOT / ".venv":
         pytest.skip("this environment is not the one that make makes")

@@ -54,6 +54,7 @@ def test_unknown_name_is_an_attribute_error() -> None:
         _ = fdan.Haed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [

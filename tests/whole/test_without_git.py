@@ -3,7 +3,10 @@
 import shutil
 from pathlib import Path
 
+import pytest
 from workspace import Workspace
+
+pytestmark = pytest.mark.slow
 
 
 def test_copy_without_git_builds_and_a_later_git_init_is_noticed(tmp_path: Path) -> None:
