@@ -3,9 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro experiments test test-fast coverage check bench clean git-or-not
+.PHONY: repro experiments test test-fast coverage check docs bench clean dvc-scm
 
-repro: .venv/installed git-or-not
+repro: .venv/installed dvc-scm
 	dvc repro
 	@fdan info
 
@@ -19,7 +19,7 @@ test: .venv/installed
 
 # No test that starts a process or builds a network.
 test-fast: .venv/installed
-	pytest -n 2 --fast
+	pytest -n 2 --dist loadfile --no-loadscope-reorder --fast
 
 # The branches of the library that the tests run, worker processes included.
 coverage: .venv/installed
@@ -34,6 +34,10 @@ check: .venv/installed
 	mypy
 	lint-imports
 	python -m docs.generate --check
+	$(MAKE) --no-print-directory docs
+
+# The documentation, as a web site in build/site.
+docs: .venv/installed
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 bench: .venv/installed
@@ -49,8 +53,8 @@ bench: .venv/installed
 	@$(BIN)/python -c 'import cv2' || { echo "error: OpenCV cannot be loaded; on Debian: apt install libgl1 libglib2.0-0"; exit 1; }
 	@touch $@
 
-# A copy from a ZIP file has no git history, and DVC must be told so.
-git-or-not:
+# A copy from a ZIP file has no git history; DVC builds there only with `core.no_scm`.
+dvc-scm:
 	@if [ ! -e .git ]; then dvc config --local core.no_scm true; \
 	elif grep -qs no_scm .dvc/config.local; then dvc config --local --unset core.no_scm; fi
 

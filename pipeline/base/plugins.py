@@ -68,6 +68,8 @@ def _distribution_of(name: str, path: Path) -> metadata.Distribution | None:
         distribution = metadata.distribution(owner)
         if any(path.resolve().is_relative_to(folder) for folder in _folders(distribution)):
             return distribution
+    if not any(path.parent.resolve() in _folders_of_pth_files(Path(folder)) for folder in sys.path):
+        return None  # without reading the file lists of all distributions, which takes a second
     return next((it for it in metadata.distributions() if path.parent.resolve() in _search_path(it)), None)
 
 
@@ -85,5 +87,14 @@ def _search_path(distribution: metadata.Distribution) -> set[Path]:
     if distribution.name == "fdan":  # whose folder may be the repository, in which users have loose files
         return set()
     files = [Path(str(it.locate())) for it in distribution.files or () if it.suffix == ".pth"]
-    lines = [line for file in files if file.is_file() for line in file.read_text(encoding="utf-8").splitlines()]
+    return set().union(*(_read_pth(file) for file in files if file.is_file()))
+
+
+def _folders_of_pth_files(folder: Path) -> set[Path]:
+    """Return the folders that the .pth files of an installation folder add to Python's search path."""
+    return set().union(*(_read_pth(file) for file in folder.glob("*.pth")))
+
+
+def _read_pth(file: Path) -> set[Path]:
+    lines = file.read_text(encoding="utf-8").splitlines()
     return {Path(line).resolve() for line in lines if line and not line.startswith("import")}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.base.provenance import code_version, source_files
+from pipeline.base.provenance import code_version, distributions_by_package, source_files
 from pipeline.embeddings import step as embeddings
 from pipeline.embeddings.backbones import BackboneConfig
 from pipeline.embeddings.engines import LIBRARIES as EMBEDDING
@@ -57,7 +57,7 @@ def test_every_imported_library_is_an_ingredient(compute: Callable[..., Any], li
                 imported |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(str(node.module).partition(".")[0])
-    installed = metadata.packages_distributions()
+    installed = distributions_by_package(tuple(sys.path))
     used = {distribution for name in imported for distribution in installed.get(name, ())}
     assert used - NEUTRAL <= set(listed)
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -109,6 +110,10 @@ def test_experiments_in_temporary_folders_use_the_memo(built: Workspace, tmp_pat
     assert not list(tmp_path.rglob("*.entry"))  # the default folder of the memo stays empty
     shown = json.loads(built.run("dvc", "exp", "show", "--json").stdout)
     assert json.dumps(shown).count('"margin": 0.1') >= 2
+    table = built.run("make", "--assume-old=.venv/installed", "experiments", COLUMNS="120").stdout
+    assert all(name in table for name in ("speaker_folds.uar", "faces.margin", "head.dropout"))
+    assert not {"pipeline", "plugins", "data", "stages"} & {*re.findall(r"\w+", table)}
+    assert max(map(len, table.splitlines())) <= 120
 
 
 OWN_DETECTOR = """

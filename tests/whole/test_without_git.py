@@ -13,7 +13,9 @@ def test_copy_without_git_builds_and_a_later_git_init_is_noticed(tmp_path: Path)
     workspace = Workspace(tmp_path, scheduler="synchronous")
     shutil.rmtree(tmp_path / ".git")
     assert "not a git repository" in workspace.run("dvc", "status").stderr
-    make = ("make", "--assume-old=.venv/installed", "git-or-not")
+    make = ("make", "--assume-old=.venv/installed", "dvc-scm")
+    commands = workspace.run("make", "--assume-old=.venv/installed", "--dry-run", "repro").stdout
+    assert 0 <= commands.index("core.no_scm true") < commands.index("dvc repro")
     assert workspace.run(*make).returncode == 0
     assert workspace.repro("manifest") == {"render@sample", "corpus@sample", "manifest"}
     workspace.run("git", "init", "-q")
