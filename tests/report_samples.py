@@ -20,7 +20,7 @@ from pipeline.evaluation.schemas import (
 )
 from pipeline.evaluation.scores import evaluate
 from pipeline.report.extraction_summary import summarise_extraction
-from pipeline.report.page import Results, render_report
+from pipeline.report.page import FIGURE_STAGES, Results, render_report
 from pipeline.report.thumbnails import Thumbnails
 from pipeline.store.clips import ClipFaces, ClipWindows
 from pipeline.store.columns import Ragged, to_columns
@@ -30,7 +30,6 @@ from pipeline.store.writer import open_writer
 from pipeline.training.curves import Curves
 
 CLASSES = ["anger", "fear"]
-FIGURES = ("ablation", "attention", "curves", "extraction", "faces", "reliability", "spectrograms", "spread", "tsne")
 EMBEDDINGS = {
     kind: {"weights": {"name": "imagenet", "sha256": "ab" * 32}, "config": {}, "upstream": {}, "fingerprint": "cafe"}
     for kind in ("visual", "acoustic")
@@ -174,7 +173,7 @@ def render(thumbnails: Thumbnails, results: Evaluation, details: Exploration | N
         "exploration": details or exploration(predictions()),
         "extraction": summarise_extraction(thumbnails.faces, results),
         "curves": curves(),
-        "figures": dict.fromkeys(FIGURES, png()),
+        "figures": dict.fromkeys(FIGURE_STAGES, png()),
         "params": {"train": {}, "corpora": {"mine": {"adapter": "folder", "root": "x"}}},
     }
     return render_report(Results(**(parts | changes)), thumbnails)

@@ -26,6 +26,19 @@ LIBRARIES = ("torch", "torchvision", "librosa", "opencv-python", "av", "h5py", "
 POINT_PX = 48
 GALLERY_PX = 96
 ROWS = 300  # of a list of clips at most; the files of results hold the whole list
+FIGURE_STAGES = {  # figure: the stage that draws it, into a folder of its name in results/figures
+    "ablation": "ablate",
+    "attention": "report",
+    "confusion": "evaluate",
+    "curves": "report",
+    "extraction": "report",
+    "faces": "faces",
+    "mistakes": "report",
+    "reliability": "evaluate",
+    "spectrograms": "spectrograms",
+    "spread": "evaluate",
+    "tsne": "evaluate",
+}
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,7 @@ def render_report(results: Results, thumbnails: Thumbnails) -> str:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
+    environment.globals["figure_stages"] = FIGURE_STAGES
     # Bokeh's JSON defines a model where it occurs first, so the order of keys matters.
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     return environment.get_template("report.html").render(

@@ -23,9 +23,9 @@ from ruamel.yaml import YAML
 from pipeline.base.provenance import ROOT, library_versions
 from pipeline.evaluation.projections import ATTENTION_CLIPS, MATRIX_SIDE, PROJECTED_CLIPS
 from pipeline.evaluation.schemas import Evaluation
+from pipeline.report.page import FIGURE_STAGES
 from pipeline.report.thumbnails import Thumbnails
 from pipeline.training.data_summary import RANDOM_WEIGHTS
-from stages.report import FIGURE_STAGES
 
 EVIL = "<script>alert('&\"')</script>"
 MEGABYTE = 2**20
@@ -268,6 +268,12 @@ def test_curves_without_aligned_layers_have_one_line(thumbnails: Thumbnails) -> 
     assert curves(layers=2).panels()["Distance between the modalities, by layer"] == ["alignment_1", "alignment_2"]
     assert curves(layers=0).panels()["Distance between the modalities, by layer"] == ["alignment"]
     assert "Bokeh.embed" in page(thumbnails, curves=curves(layers=0)).scripts[-1]
+
+
+def test_page_names_the_folder_of_every_figure(thumbnails: Thumbnails) -> None:
+    text = page(thumbnails).text
+    for name, stage in FIGURE_STAGES.items():
+        assert f"Also in results/figures/{stage}: {name}.png, {name}.svg." in text
 
 
 def test_stage_depends_on_the_figures_that_it_shows() -> None:
