@@ -16,6 +16,17 @@ MARKERS = {"visual": "+", "acoustic": "o"}
 WHEN = {"before": "before alignment: cached embeddings", "after": "after alignment: the last aligned layer"}
 
 
+def draw_results(
+    protocols: Mapping[str, ProtocolScores], exploration: Exploration, classes: Sequence[str], folder: Path
+) -> None:
+    """Draw the figures of the stage `evaluate`; `exploration` is that of a run of the first protocol."""
+    first = next(iter(protocols.values()))
+    draw_confusion(first, classes, folder / "confusion.png", title=exploration.protocol)
+    draw_reliability(first, folder / "reliability.png", title=exploration.protocol)
+    draw_spread(protocols, folder / "spread.png")
+    draw_projection(exploration, classes, folder / "tsne.png")
+
+
 def draw_confusion(scores: ProtocolScores, classes: Sequence[str], path: Path, *, title: str) -> None:
     """Draw one confusion matrix for each modality: counts, and the row's share as a number and as shade."""
     shown = {name: scores.answers[name] for name in MODALITIES if name in scores.answers}
