@@ -1,4 +1,4 @@
-"""Figures of the evaluation: confusion matrices, t-SNE of both modalities, scores of every run, calibration."""
+"""Figures of the evaluation: confusion, t-SNE of both modalities, scores of every run, calibration, attention."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from pipeline.drawing.figure import COLOURS, save
 from pipeline.evaluation.predictions import MODALITIES, protocol_label
-from pipeline.evaluation.schemas import Exploration, ProtocolScores
+from pipeline.evaluation.schemas import ClipAttention, Exploration, ProtocolScores
 
 MARKERS = {"visual": "+", "acoustic": "o"}
 WHEN = {"before": "before alignment: cached embeddings", "after": "after alignment: the last aligned layer"}
@@ -114,4 +114,25 @@ def draw_reliability(scores: ProtocolScores, path: Path, *, title: str) -> None:
     axis.set_ylabel("accuracy", fontsize=9)
     axis.set_title(f"Calibration, {title}", fontsize=10)
     axis.legend(fontsize=8, frameon=False, loc="upper left")
+    save(figure, path)
+
+
+def draw_attention(clips: Sequence[ClipAttention], path: Path) -> None:
+    """Draw the attention matrices of the first clips, in both directions."""
+    first = clips[:4]
+    figure = Figure(figsize=(3.2 * max(2, len(first)), 5.6))
+    if not first:
+        figure.suptitle("No clip with both modalities, or a head without cross-attention", fontsize=11)
+        save(figure, path)
+        return
+    figure.suptitle("Cross-attention: frames in rows, spectrogram windows in columns", fontsize=11)
+    figure.subplots_adjust(left=0.06, right=0.98, bottom=0.05, top=0.84, wspace=0.25, hspace=0.3)
+    axes = figure.subplots(2, len(first), squeeze=False)
+    for direction, row in zip(("frames_to_windows", "windows_to_frames"), axes, strict=True):
+        for axis, clip in zip(row, first, strict=True):
+            image = axis.imshow(np.asarray(clip.matrix(direction)), aspect="auto", cmap="cividis", vmin=0)
+            figure.colorbar(image, ax=axis, shrink=0.8).ax.tick_params(labelsize=6)
+            axis.set_title(f"{clip.clip_id.split('/')[-1]}\n{clip.truth}, predicted {clip.predicted}", fontsize=7)
+            axis.tick_params(labelsize=6)
+        row[0].set_ylabel(direction.replace("_", " "), fontsize=9)
     save(figure, path)
