@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.drawing.figure import COLOURS, save
-from pipeline.evaluation.predictions import MODALITIES, protocol_label
+from pipeline.evaluation.predictions import MODALITIES, answer_label, protocol_label
 from pipeline.evaluation.schemas import ClipAttention, Exploration, ProtocolScores
 
 MARKERS = {"visual": "+", "acoustic": "o"}
@@ -83,7 +83,7 @@ def draw_spread(protocols: Mapping[str, ProtocolScores], path: Path) -> None:
         axis.plot(100 * answer.uar, height, "D", color=COLOURS[5], markersize=6)
         axis.plot(100 * protocols[name].majority_baseline.uar, height, "|", color=COLOURS[0], markersize=12)
     labels = [
-        f"{protocol_label(name, speakers_shared=protocols[name].speakers_shared)}: {modality.replace('_', ' ')}"
+        f"{protocol_label(name, speakers_shared=protocols[name].speakers_shared)}: {answer_label(modality)}"
         for name, modality, _ in reversed(rows)
     ]
     axis.set_yticks(range(len(rows)), labels, fontsize=8)

@@ -63,8 +63,8 @@ def _protocol(predictions: Sequence[Prediction], classes: Sequence[str]) -> Prot
 def _answer(predictions: Sequence[Prediction], modality: str, classes: Sequence[str]) -> AnswerScores:
     """Return the pooled scores, each run's WAR and UAR, their mean and spread, and the interval."""
     members: dict[tuple[int, int], list[Prediction]] = {}
-    for it in predictions:
-        members.setdefault((it.fold, it.seed), []).append(it)
+    for prediction in predictions:
+        members.setdefault((prediction.fold, prediction.seed), []).append(prediction)
     runs = []
     for (fold, seed), part in sorted(members.items()):
         scores = score_predictions(part, modality, classes)
