@@ -5,8 +5,8 @@ from pathlib import Path
 from data_manifest.splits.protocols import ProtocolConfig
 from pipeline.base.params import read_section
 from pipeline.base.provenance import code_version
-from pipeline.evaluation.figures import draw_confusion, draw_projection, draw_reliability, draw_spread
-from pipeline.evaluation.predictions import protocol_label, write_confusion, write_predictions
+from pipeline.evaluation.figures import draw_results
+from pipeline.evaluation.predictions import write_confusion, write_predictions
 from pipeline.evaluation.projections import explore
 from pipeline.evaluation.results import headline, summarise
 from pipeline.evaluation.schemas import Evaluation
@@ -30,8 +30,7 @@ def main() -> None:
     runs = plan_runs(corpus.clips, read_section("protocols", dict[str, ProtocolConfig]), read_recipe().train.seeds)
     predictions = predict_runs(corpus, runs, MODELS)
     protocols = evaluate(predictions, corpus.classes)
-    data = dict(summarise_data(corpus))
-    evaluation = Evaluation(**data, code_version=code_version(explore), protocols=protocols)
+    evaluation = Evaluation(**dict(summarise_data(corpus)), code_version=code_version(explore), protocols=protocols)
     evaluation.write(RESULTS / "evaluation.json")
     summarise(evaluation).write(RESULTS / "metrics.json")
     card = dict(load_head(MODELS / "head.safetensors")[1])
@@ -40,15 +39,11 @@ def main() -> None:
     first = runs[0]
     name = first.split.protocol
     write_confusion(RESULTS / "confusion.csv", [it for it in predictions if it.protocol == name], corpus.classes)
-    title = protocol_label(name, speakers_shared=first.split.speakers_shared)
-    draw_confusion(protocols[name], corpus.classes, FIGURES / "confusion.png", title=title)
-    draw_reliability(protocols[name], FIGURES / "reliability.png", title=title)
-    draw_spread(protocols, FIGURES / "spread.png")
     answers = predictions[: len(first.split.test)]  # those of the first run come first
     head, test = load_run(corpus, first, MODELS), corpus.part(first.split.test)
     exploration = explore(head, test, answers, predictions, corpus.classes)
     exploration.write(RESULTS / "explore.json", indent=None)
-    draw_projection(exploration, corpus.classes, FIGURES / "tsne.png")
+    draw_results(protocols, exploration, corpus.classes, FIGURES)
 
 
 if __name__ == "__main__":

@@ -4,30 +4,21 @@ from pathlib import Path
 
 from pipeline.base.files import write_text
 from pipeline.base.params import read_params
+from pipeline.evaluation.figures import draw_attention
 from pipeline.evaluation.schemas import Ablation, Evaluation, Exploration
 from pipeline.report.extraction_summary import summarise_extraction
-from pipeline.report.figures import draw_attention, draw_curves, draw_extraction, draw_mistakes
-from pipeline.report.page import Results, render_report
+from pipeline.report.figures import draw_extraction, draw_mistakes
+from pipeline.report.page import FIGURE_STAGES, Results, render_report
 from pipeline.report.thumbnails import Thumbnails
 from pipeline.store.reader import Reader
 from pipeline.store.schemas import FACES, WINDOWS
 from pipeline.training.curves import Curves
+from pipeline.training.figures import draw_curves
 from stages import run_stage
 
 RESULTS = Path("results")
 FIGURES = RESULTS / "figures"
 REPORT_FIGURES = FIGURES / "report"
-FIGURE_STAGES = {  # figure: the stage that draws it
-    "ablation": "ablate",
-    "attention": "report",
-    "curves": "report",
-    "extraction": "report",
-    "faces": "faces",
-    "reliability": "evaluate",
-    "spectrograms": "spectrograms",
-    "spread": "evaluate",
-    "tsne": "evaluate",
-}
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.evaluation.predictions import Prediction
-from pipeline.evaluation.projections import clip_answer, most_confident_mistakes
+from pipeline.evaluation.projections import most_confident_mistakes
 from pipeline.evaluation.schemas import (
     Ablation,
     AblationRow,
@@ -20,7 +20,7 @@ from pipeline.evaluation.schemas import (
 )
 from pipeline.evaluation.scores import evaluate
 from pipeline.report.extraction_summary import summarise_extraction
-from pipeline.report.page import Results, render_report
+from pipeline.report.page import FIGURE_STAGES, Results, render_report
 from pipeline.report.thumbnails import Thumbnails
 from pipeline.store.clips import ClipFaces, ClipWindows
 from pipeline.store.columns import Ragged, to_columns
@@ -30,10 +30,14 @@ from pipeline.store.writer import open_writer
 from pipeline.training.curves import Curves
 
 CLASSES = ["anger", "fear"]
-FIGURES = ("ablation", "attention", "curves", "extraction", "faces", "reliability", "spectrograms", "spread", "tsne")
 EMBEDDINGS = {
-    kind: {"weights": {"name": "imagenet", "sha256": "ab" * 32}, "config": {}, "upstream": {}, "fingerprint": "cafe"}
-    for kind in ("visual", "acoustic")
+    modality: {
+        "weights": {"name": "imagenet", "sha256": "ab" * 32},
+        "config": {},
+        "upstream": {},
+        "fingerprint": "cafe",
+    }
+    for modality in ("visual", "acoustic")
 }
 
 
@@ -120,19 +124,31 @@ def ablation(row: str = "less") -> Ablation:
     return Ablation(**data, protocol="folds", rows=[full, less], minimum_p=0.5)
 
 
+def answer_fields(answer: Prediction) -> dict[str, Any]:
+    """Return the fields of a clip's fused answer."""
+    predicted = CLASSES[answer.predicted_class("fused")]
+    probability = round(answer.confidence, 4)
+    return {
+        "clip_id": answer.clip_id,
+        "truth": CLASSES[answer.truth],
+        "predicted": predicted,
+        "probability": probability,
+    }
+
+
 def exploration(tested: list[Prediction], *, attended: int = 2, side: int = 3) -> Exploration:
     """Return clips in a grid, and for the first `attended` clips attention that rises with the window."""
     members = [it for it in tested if it.protocol == "folds"]
     clips = []
-    for number, it in enumerate(members):
+    for number, member in enumerate(members):
         x, y = float(number % 40), float(number // 40)
         points = ModalityPoints(visual=(x, y), acoustic=(x + 0.5, y + 0.5))
-        clips.append(ProjectedClip(**dict(clip_answer(it, CLASSES)), before=points, after=points))
+        clips.append(ProjectedClip(**answer_fields(member), before=points, after=points))
     shares = (np.arange(side * side).reshape(side, side) / side**3).tolist()
     times = np.linspace(0, 2, side).tolist()
     attention = [
         ClipAttention(
-            **dict(clip_answer(it, CLASSES)),
+            **answer_fields(it),
             frames_s=times,
             windows_s=times,
             frames_to_windows=shares,
@@ -174,7 +190,7 @@ def render(thumbnails: Thumbnails, results: Evaluation, details: Exploration | N
         "exploration": details or exploration(predictions()),
         "extraction": summarise_extraction(thumbnails.faces, results),
         "curves": curves(),
-        "figures": dict.fromkeys(FIGURES, png()),
+        "figures": dict.fromkeys(FIGURE_STAGES, png()),
         "params": {"train": {}, "corpora": {"mine": {"adapter": "folder", "root": "x"}}},
     }
     return render_report(Results(**(parts | changes)), thumbnails)

@@ -21,7 +21,7 @@ from pipeline.evaluation.predictions import ANSWERS, Prediction, protocol_label
 from pipeline.evaluation.scores import score_predictions
 from pipeline.parallel.pool import ExecutionConfig
 from pipeline.training.corpus import Corpus
-from pipeline.training.held_out import test_runs
+from pipeline.training.held_out import train_and_predict
 from pipeline.training.recipe import Recipe
 from pipeline.training.runs import FoldRun
 
@@ -65,7 +65,7 @@ def run_table(
 ) -> Iterator[TestedRun]:
     """Train every row's recipe on every run, and yield row, run and the predictions for the run's test part."""
     jobs = [(row, recipe, run) for row, recipe in recipes.items() for run in runs]
-    tested = test_runs(corpus, [(recipe, run) for _, recipe, run in jobs], config)
+    tested = train_and_predict(corpus, [(recipe, run) for _, recipe, run in jobs], config)
     for (row, _, run), predictions in zip(jobs, tested, strict=True):
         yield row, run, predictions
 

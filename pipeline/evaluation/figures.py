@@ -1,4 +1,4 @@
-"""Figures of the evaluation: confusion matrices, t-SNE of both modalities, scores of every run, calibration."""
+"""Figures of the evaluation: confusion, t-SNE of both modalities, scores of every run, calibration, attention."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,11 +9,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.drawing.figure import COLOURS, save
-from pipeline.evaluation.predictions import MODALITIES, protocol_label
-from pipeline.evaluation.schemas import Exploration, ProtocolScores
+from pipeline.evaluation.predictions import MODALITIES, answer_label, protocol_label
+from pipeline.evaluation.schemas import ClipAttention, Exploration, ProtocolScores
 
 MARKERS = {"visual": "+", "acoustic": "o"}
 WHEN = {"before": "before alignment: cached embeddings", "after": "after alignment: the last aligned layer"}
+
+
+def draw_results(
+    protocols: Mapping[str, ProtocolScores], exploration: Exploration, classes: Sequence[str], folder: Path
+) -> None:
+    """Draw the figures of the stage `evaluate`; `exploration` is that of a run of the first protocol."""
+    first = next(iter(protocols.values()))
+    draw_confusion(first, classes, folder / "confusion.png", title=exploration.protocol)
+    draw_reliability(first, folder / "reliability.png", title=exploration.protocol)
+    draw_spread(protocols, folder / "spread.png")
+    draw_projection(exploration, classes, folder / "tsne.png")
 
 
 def draw_confusion(scores: ProtocolScores, classes: Sequence[str], path: Path, *, title: str) -> None:
@@ -72,7 +83,7 @@ def draw_spread(protocols: Mapping[str, ProtocolScores], path: Path) -> None:
         axis.plot(100 * answer.uar, height, "D", color=COLOURS[5], markersize=6)
         axis.plot(100 * protocols[name].majority_baseline.uar, height, "|", color=COLOURS[0], markersize=12)
     labels = [
-        f"{protocol_label(name, speakers_shared=protocols[name].speakers_shared)}: {modality.replace('_', ' ')}"
+        f"{protocol_label(name, speakers_shared=protocols[name].speakers_shared)}: {answer_label(modality)}"
         for name, modality, _ in reversed(rows)
     ]
     axis.set_yticks(range(len(rows)), labels, fontsize=8)
@@ -103,4 +114,25 @@ def draw_reliability(scores: ProtocolScores, path: Path, *, title: str) -> None:
     axis.set_ylabel("accuracy", fontsize=9)
     axis.set_title(f"Calibration, {title}", fontsize=10)
     axis.legend(fontsize=8, frameon=False, loc="upper left")
+    save(figure, path)
+
+
+def draw_attention(clips: Sequence[ClipAttention], path: Path) -> None:
+    """Draw the attention matrices of the first clips, in both directions."""
+    first = clips[:4]
+    figure = Figure(figsize=(3.2 * max(2, len(first)), 5.6))
+    if not first:
+        figure.suptitle("No clip with both modalities, or a head without cross-attention", fontsize=11)
+        save(figure, path)
+        return
+    figure.suptitle("Cross-attention: frames in rows, spectrogram windows in columns", fontsize=11)
+    figure.subplots_adjust(left=0.06, right=0.98, bottom=0.05, top=0.84, wspace=0.25, hspace=0.3)
+    axes = figure.subplots(2, len(first), squeeze=False)
+    for direction, row in zip(("frames_to_windows", "windows_to_frames"), axes, strict=True):
+        for axis, clip in zip(row, first, strict=True):
+            image = axis.imshow(np.asarray(clip.matrix(direction)), aspect="auto", cmap="cividis", vmin=0)
+            figure.colorbar(image, ax=axis, shrink=0.8).ax.tick_params(labelsize=6)
+            axis.set_title(f"{clip.clip_id.split('/')[-1]}\n{clip.truth}, predicted {clip.predicted}", fontsize=7)
+            axis.tick_params(labelsize=6)
+        row[0].set_ylabel(direction.replace("_", " "), fontsize=9)
     save(figure, path)

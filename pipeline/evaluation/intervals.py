@@ -38,9 +38,10 @@ class SpeakerBootstrap:
         """Return WAR and UAR of every bootstrap sample, (samples,) each."""
         position = {speaker: number for number, speaker in enumerate(self.speakers)}
         correct, total = (np.zeros((len(self.speakers), self.classes)) for _ in range(2))
-        for it in predictions:
-            total[position[it.speaker], it.truth] += 1
-            correct[position[it.speaker], it.truth] += it.predicted_class(modality) == it.truth
+        for prediction in predictions:
+            cell = position[prediction.speaker], prediction.truth
+            total[cell] += 1
+            correct[cell] += prediction.predicted_class(modality) == prediction.truth
         samples = np.random.default_rng(0).integers(len(self.speakers), size=(BOOTSTRAP_SAMPLES, len(self.speakers)))
         hits, clips = correct[samples].sum(1), total[samples].sum(1)  # (samples, classes)
         recall = np.divide(hits, clips, out=np.full_like(hits, np.nan), where=clips > 0)

@@ -43,11 +43,13 @@ def write_predictions(path: Path, predictions: Sequence[Prediction], classes: Se
     table = csv.writer(text, lineterminator="\n")
     names = ["protocol", "fold", "seed", "modality", "clip_id", "speaker", "truth", "predicted"]
     table.writerow([*names, *(f"p_{name}" for name in classes)])
-    for it in predictions:
-        for modality, values in it.probabilities.items():
+    for prediction in predictions:
+        run = prediction.protocol, prediction.fold, prediction.seed
+        clip = prediction.clip_id, prediction.speaker, classes[prediction.truth]
+        for modality, values in prediction.probabilities.items():
             if values is not None:
-                row = [it.protocol, it.fold, it.seed, modality, it.clip_id, it.speaker, classes[it.truth]]
-                table.writerow([*row, classes[int(np.argmax(values))], *(f"{value:.6f}" for value in values)])
+                predicted = classes[int(np.argmax(values))]
+                table.writerow([*run, modality, *clip, predicted, *(f"{value:.6f}" for value in values)])
     write_text(path, text.getvalue())
 
 
@@ -56,12 +58,17 @@ def write_confusion(path: Path, predictions: Sequence[Prediction], classes: Sequ
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["truth", "predicted"])
-    for it in predictions:
-        if it.probabilities["fused"] is not None:
-            table.writerow([classes[it.truth], classes[it.predicted_class("fused")]])
+    for prediction in predictions:
+        if prediction.probabilities["fused"] is not None:
+            table.writerow([classes[prediction.truth], classes[prediction.predicted_class("fused")]])
     write_text(path, text.getvalue())
 
 
 def protocol_label(protocol: str, *, speakers_shared: bool) -> str:
     """Return a protocol's name for tables and figures."""
     return protocol.replace("_", " ") + (" (speakers shared)" if speakers_shared else "")
+
+
+def answer_label(answer: str) -> str:
+    """Return an answer's name for tables and figures."""
+    return answer.replace("_", " ")

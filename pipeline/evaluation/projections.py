@@ -12,7 +12,6 @@ from torch import Tensor
 from pipeline.base.selection import evenly_spaced
 from pipeline.evaluation.predictions import Prediction, protocol_label
 from pipeline.evaluation.schemas import (
-    ClipAnswer,
     ClipAttention,
     Exploration,
     Mistake,
@@ -62,11 +61,6 @@ def explore(
         mistakes=most_confident_mistakes([it for it in predictions if it.protocol == first.protocol], classes),
         attention=list(attention(head, part, answers, classes)),
     )
-
-
-def clip_answer(answer: Prediction, classes: Sequence[str]) -> ClipAnswer:
-    """Return the fused answer with the names of the classes."""
-    return ClipAnswer(**_answer_fields(answer, classes))
 
 
 def _answer_fields(answer: Prediction, classes: Sequence[str]) -> dict[str, Any]:

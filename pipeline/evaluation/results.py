@@ -1,6 +1,6 @@
 """Tables of results: the rows that people read, and the few numbers that `dvc exp show` shows."""
 
-from pipeline.evaluation.predictions import protocol_label
+from pipeline.evaluation.predictions import answer_label, protocol_label
 from pipeline.evaluation.schemas import Evaluation, HeadlineRow, Metrics, ProtocolMetrics
 
 
@@ -9,7 +9,7 @@ def headline(evaluation: Evaluation) -> list[HeadlineRow]:
     return [
         HeadlineRow(
             protocol=protocol_label(protocol, speakers_shared=scores.speakers_shared),
-            modality=name.replace("_", " "),
+            modality=answer_label(name),
             war=answer.war,
             uar=answer.uar,
             macro_f1=answer.macro_f1,

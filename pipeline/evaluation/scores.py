@@ -15,10 +15,11 @@ def score(truth: Sequence[int], predicted: Sequence[int], classes: Sequence[str]
 
     Classes that do not occur in `truth` count neither in UAR nor in macro-F1.
     """
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support  # slow to import
-
-    labels = list(range(len(classes)))
-    _, recall, f1, support = precision_recall_fscore_support(truth, predicted, labels=labels, zero_division=0.0)
+    confusion = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(confusion, (truth, predicted), 1)
+    hits, support = confusion.diagonal(), confusion.sum(1)
+    recall = hits / np.maximum(1, support)
+    f1 = 2 * hits / np.maximum(1, support + confusion.sum(0))
     occurs = support > 0
     return Scores(
         war=float(np.mean(np.equal(truth, predicted))),
@@ -26,7 +27,7 @@ def score(truth: Sequence[int], predicted: Sequence[int], classes: Sequence[str]
         macro_f1=float(f1[occurs].mean()),
         weighted_f1=float(np.average(f1, weights=support)),
         recall={name: float(value) for name, value, counts in zip(classes, recall, occurs, strict=True) if counts},
-        confusion=confusion_matrix(truth, predicted, labels=labels).tolist(),
+        confusion=confusion.tolist(),
     )
 
 
@@ -63,8 +64,8 @@ def _protocol(predictions: Sequence[Prediction], classes: Sequence[str]) -> Prot
 def _answer(predictions: Sequence[Prediction], modality: str, classes: Sequence[str]) -> AnswerScores:
     """Return the pooled scores, each run's WAR and UAR, their mean and spread, and the interval."""
     members: dict[tuple[int, int], list[Prediction]] = {}
-    for it in predictions:
-        members.setdefault((it.fold, it.seed), []).append(it)
+    for prediction in predictions:
+        members.setdefault((prediction.fold, prediction.seed), []).append(prediction)
     runs = []
     for (fold, seed), part in sorted(members.items()):
         scores = score_predictions(part, modality, classes)

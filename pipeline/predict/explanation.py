@@ -94,29 +94,32 @@ def _draw_windows(axis: Axes, inputs: "ClipInputs", path: Path) -> None:
 def _draw_attention(axes: NDArray[np.object_], predictor: "Predictor", visual: Tokens, acoustic: Tokens) -> None:
     """Draw the attention of frames to windows, and of windows to frames."""
     attention = predictor.head.attention(visual, acoustic) if isinstance(predictor.head, FdanHead) else {}
-    sides = (("visual", visual, acoustic, "frames", "windows"), ("acoustic", acoustic, visual, "windows", "frames"))
-    for axis, (kind, queries, keys, rows, columns) in zip(axes, sides, strict=True):
-        if kind not in attention or not queries.present[0] or not keys.present[0]:
+    directions = (
+        ("visual", visual, acoustic, "frames", "windows"),
+        ("acoustic", acoustic, visual, "windows", "frames"),
+    )
+    for axis, (modality, queries, keys, rows, columns) in zip(axes, directions, strict=True):
+        if modality not in attention or not queries.present[0] or not keys.present[0]:
             axis.set_axis_off()
             axis.set_title("no attention to another modality", fontsize=9, loc="left")
             continue
-        weights = attention[kind][0][queries.mask[0]][:, 1:][:, keys.mask[0]].numpy()
+        weights = attention[modality][0][queries.mask[0]][:, 1:][:, keys.mask[0]].numpy()
         image = axis.imshow(weights, aspect="auto", cmap="viridis", vmin=0)
         axis.figure.colorbar(image, ax=axis)
-        for side in (axis.xaxis, axis.yaxis):
-            side.set_major_locator(MaxNLocator(integer=True))
+        for ruler in (axis.xaxis, axis.yaxis):
+            ruler.set_major_locator(MaxNLocator(integer=True))
         axis.set_title(f"attention of {rows} (rows) to {columns} (columns)", fontsize=9, loc="left")
 
 
 def _draw_probabilities(axis: Axes, prediction: "ClipPrediction") -> None:
     """Draw bars of the probabilities, by modality."""
-    kinds = list(prediction.probabilities)
+    modalities = list(prediction.probabilities)
     names = list(prediction.probabilities["fused"])
-    height = 0.8 / len(kinds)
-    for number, kind in enumerate(kinds):
-        positions = np.arange(len(names)) + (number - (len(kinds) - 1) / 2) * height
-        values = list(prediction.probabilities[kind].values())
-        axis.barh(positions, values, height, label=kind, color=(COLOURS[0], COLOURS[5], COLOURS[4])[number])
+    height = 0.8 / len(modalities)
+    for number, modality in enumerate(modalities):
+        positions = np.arange(len(names)) + (number - (len(modalities) - 1) / 2) * height
+        values = list(prediction.probabilities[modality].values())
+        axis.barh(positions, values, height, label=modality, color=(COLOURS[0], COLOURS[5], COLOURS[4])[number])
     axis.set_yticks(range(len(names)), names, fontsize=8)
     axis.invert_yaxis()
     axis.set_xlim(0, 1)

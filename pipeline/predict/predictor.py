@@ -92,7 +92,7 @@ class Predictor:
         self.head, self.card = load_head(self.model)
         self.faces = self._settings("visual", "upstream", FacesConfig)
         self.windows = self._settings("acoustic", "upstream", SpectrogramsConfig)
-        self.backbones = {kind: self._settings(kind, "", BackboneConfig) for kind in ("visual", "acoustic")}
+        self.backbones = {modality: self._settings(modality, "", BackboneConfig) for modality in ("visual", "acoustic")}
 
     def _settings(self, modality: str, part: str, model: type[Any]) -> Any:
         embeddings = self.card.embeddings[modality]
@@ -122,9 +122,9 @@ class Predictor:
             ClipPrediction(
                 path,
                 {
-                    kind: dict(zip(self.card.classes, probabilities[kind][row].tolist(), strict=True))
-                    for kind in ("visual", "acoustic", "fused")
-                    if not torch.isnan(probabilities[kind][row]).any()
+                    modality: dict(zip(self.card.classes, probabilities[modality][row].tolist(), strict=True))
+                    for modality in ("visual", "acoustic", "fused")
+                    if not torch.isnan(probabilities[modality][row]).any()
                 },
                 inputs.notes[path],
             )
@@ -141,7 +141,7 @@ class Predictor:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             stores = self._extract(folder, media, sha256, notes)
-            visual, acoustic = (stores[kind].load([*map(str, clips)]) for kind in ("visual", "acoustic"))
+            visual, acoustic = (stores[modality].load([*map(str, clips)]) for modality in ("visual", "acoustic"))
             examples = Examples(visual, acoustic, torch.zeros(len(clips), dtype=torch.int64))
             for row, path in enumerate(clips):
                 notes[path] += _missing_modalities(media.get(path), examples, row)
@@ -209,9 +209,9 @@ def to_csv(predictions: Sequence[ClipPrediction], classes: Sequence[str]) -> str
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["clip", "emotion", "modality", *(f"p_{name}" for name in classes), "notes"])
     for clip in predictions:
-        for kind, values in (clip.probabilities or {"": {}}).items():
+        for modality, values in (clip.probabilities or {"": {}}).items():
             probabilities = [f"{values[name]:.6f}" if values else "" for name in classes]
-            table.writerow([clip.path, clip.emotion, kind, *probabilities, "; ".join(clip.notes)])
+            table.writerow([clip.path, clip.emotion, modality, *probabilities, "; ".join(clip.notes)])
     return text.getvalue()
 
 

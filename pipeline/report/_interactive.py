@@ -17,7 +17,7 @@ from bokeh.plotting import figure
 from pipeline.drawing.figure import COLOURS
 from pipeline.evaluation.figures import WHEN
 from pipeline.evaluation.intervals import SIGNIFICANCE_LEVEL
-from pipeline.evaluation.predictions import MODALITIES
+from pipeline.evaluation.predictions import MODALITIES, answer_label
 from pipeline.evaluation.schemas import AblationRow, AnswerScores, Exploration, ProjectedClip, ProtocolScores
 from pipeline.report.extraction_summary import ExtractionReport
 from pipeline.training.curves import Curves
@@ -80,7 +80,7 @@ def spread(protocols: Mapping[str, ProtocolScores], names: Mapping[str, str]) ->
 
 
 def _spread(title: str, scores: ProtocolScores) -> UIElement:
-    answers = {name.replace("_", " "): answer for name, answer in scores.answers.items()}
+    answers = {answer_label(name): answer for name, answer in scores.answers.items()}
     names = list(answers)
     chart = plot(title, y_range=FactorRange(factors=names[::-1]), x_range=(0, 100), height=330)
     pooled, runs = _all_clips(answers), _runs(answers)

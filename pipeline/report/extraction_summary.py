@@ -50,7 +50,7 @@ def summarise_extraction(faces: Reader[ClipFaces], evaluation: Evaluation) -> Ex
     frames = np.bincount(np.minimum(counts, MANY), minlength=MANY + 1).tolist()
     lost = Counter((it.stage, it.reason) for it in evaluation.left_out)
     for modality, failures in evaluation.lost_modalities.items():
-        lost.update((f"{modality} side", reason) for reason in failures.values())
+        lost.update((f"{modality} modality", reason) for reason in failures.values())
     weights = {modality: origin.weights for modality, origin in evaluation.embeddings.items()}
     return ExtractionReport(
         faces_per_frame={f"{number}{'+' if number == MANY else ''}": count for number, count in enumerate(frames)},

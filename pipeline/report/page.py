@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ruamel.yaml import YAML
 
 from pipeline.base.provenance import library_versions
-from pipeline.evaluation.predictions import MODALITIES, protocol_label
+from pipeline.evaluation.predictions import MODALITIES, answer_label, protocol_label
 from pipeline.evaluation.results import headline
 from pipeline.evaluation.schemas import Ablation, Evaluation, Exploration, Mistake
 from pipeline.report import _attention as attention
@@ -26,6 +26,19 @@ LIBRARIES = ("torch", "torchvision", "librosa", "opencv-python", "av", "h5py", "
 POINT_PX = 48
 GALLERY_PX = 96
 ROWS = 300  # of a list of clips at most; the files of results hold the whole list
+FIGURE_STAGES = {  # figure: the stage that draws it, into a folder of its name in results/figures
+    "ablation": "ablate",
+    "attention": "report",
+    "confusion": "evaluate",
+    "curves": "report",
+    "extraction": "report",
+    "faces": "faces",
+    "mistakes": "report",
+    "reliability": "evaluate",
+    "spectrograms": "spectrograms",
+    "spread": "evaluate",
+    "tsne": "evaluate",
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,9 @@ def render_report(results: Results, thumbnails: Thumbnails) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["answer_label"] = answer_label
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
+    environment.globals["figure_stages"] = FIGURE_STAGES
     # Bokeh's JSON defines a model where it occurs first, so the order of keys matters.
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     return environment.get_template("report.html").render(
@@ -136,7 +151,7 @@ def gallery(mistakes: Sequence[Mistake], thumbnails: Thumbnails) -> list[Gallery
     items = []
     for mistake in mistakes:
         face, window = (it(mistake.clip_id, GALLERY_PX) for it in (thumbnails.face, thumbnails.spectrogram))
-        pictures = {"face": face, "sound": window}
+        pictures = {"face": face, "spectrogram": window}
         uris = {name: None if picture is None else data_uri(picture) for name, picture in pictures.items()}
         items.append(GalleryItem(mistake, uris))
     return items

@@ -6,6 +6,7 @@ __all__ = [
     "corpus",
     "curves",
     "data_summary",
+    "figures",
     "head_file",
     "held_out",
     "losses",

@@ -18,7 +18,7 @@ from pipeline.training.recipe import Recipe, Trained, describe
 from pipeline.training.runs import FoldRun, Job, as_replicas, group_jobs, train_group, training_code
 
 
-def test_runs(corpus: Corpus, jobs: Sequence[Job], run: ExecutionConfig) -> Iterator[list[Prediction]]:
+def train_and_predict(corpus: Corpus, jobs: Sequence[Job], run: ExecutionConfig) -> Iterator[list[Prediction]]:
     """Train every job and yield the predictions for its test part; results in the memo are not computed again."""
     memo = Memo()
     with Pool(run, device=run.device) as pool:

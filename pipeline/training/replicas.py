@@ -56,10 +56,10 @@ def train_together(
     torch_device = find_device(device)
     torch.set_num_threads(1)  # the same bits for any number of cores; processes use the other cores
     heads = []
-    for it in replicas:
-        torch.manual_seed(it.seed)
-        heads.append(build_head(it.recipe.head, examples, classes))
-        heads[-1].fit(examples.take(it.training))
+    for replica in replicas:
+        torch.manual_seed(replica.seed)
+        heads.append(build_head(replica.recipe.head, examples, classes))
+        heads[-1].fit(examples.take(replica.training))
     if not any(parameter.requires_grad for parameter in heads[0].parameters()):
         return [Trained(head, [], 0) for head in heads]  # `fit` trains them completely
     epochs = epochs or replicas[0].recipe.train.epochs
@@ -132,25 +132,25 @@ class ReplicaBatch:
         steps = max(self.per_epoch)
         index = torch.zeros(len(self.replicas), steps * self.size, dtype=torch.int64)
         valid = torch.zeros(index.shape, dtype=torch.bool)
-        for row, (it, generator) in enumerate(zip(self.replicas, self.generators, strict=True)):
+        for row, (replica, generator) in enumerate(zip(self.replicas, self.generators, strict=True)):
             if self.stopped[row]:
                 continue
-            count = len(it.training)
-            index[row, :count] = it.training[torch.randperm(count, generator=generator)]
+            count = len(replica.training)
+            index[row, :count] = replica.training[torch.randperm(count, generator=generator)]
             valid[row, :count] = True
         batches = zip(index.split(self.size, 1), valid.split(self.size, 1), strict=True)
         step_losses = [self._step(*batch, epoch, number) for number, batch in enumerate(batches)]
         losses = torch.stack(step_losses).cpu()  # (steps, replicas, 1 + layers)
         scores = self._validate()
-        for row, (it, score) in enumerate(zip(self.replicas, scores, strict=True)):
+        for row, (replica, score) in enumerate(zip(self.replicas, scores, strict=True)):
             if self.stopped[row]:
                 continue
             cross_entropy, *alignment = losses[: self.per_epoch[row], row].mean(0).tolist()
             self.curves[row].append(Epoch(epoch, cross_entropy, tuple(alignment), score))
-            if it.validation is None or score > self.best_uar[row]:
+            if replica.validation is None or score > self.best_uar[row]:
                 self.best_uar[row], self.best_epoch[row] = score, epoch
                 self.best[row] = self.stacked.rows[row]
-            patience = it.recipe.train.patience
+            patience = replica.recipe.train.patience
             self.stopped[row] = patience is not None and epoch - self.best_epoch[row] >= patience
 
     def _step(self, index: Tensor, valid: Tensor, epoch: int, number: int) -> Tensor:

@@ -28,7 +28,7 @@ from pipeline.store.writer import open_writer
 from pipeline.training import held_out
 from pipeline.training import runs as training_runs
 from pipeline.training.corpus import ACOUSTIC, VISUAL, Corpus, open_corpus
-from pipeline.training.held_out import test_runs as runs_tested
+from pipeline.training.held_out import train_and_predict
 from pipeline.training.recipe import Recipe, TrainConfig, Trained
 from pipeline.training.replicas import Replica
 from pipeline.training.runs import plan_runs, train_runs
@@ -128,7 +128,7 @@ def test_memo_replaces_training_and_gives_the_same_predictions(monkeypatch: pyte
     recipes = [Recipe(HeadConfig(name=name, width=8), AlignmentConfig(), short) for name in ("fdan", "majority")]
     jobs = [(recipe, run) for recipe in recipes for run in runs]
     config = ExecutionConfig(scheduler="synchronous")
-    first = list(runs_tested(data, jobs[:-3], config))
+    first = list(train_and_predict(data, jobs[:-3], config))
     trained: list[int] = []
 
     train_group = training_runs.train_group
@@ -138,7 +138,7 @@ def test_memo_replaces_training_and_gives_the_same_predictions(monkeypatch: pyte
         return train_group(data, pool, group)
 
     monkeypatch.setattr("pipeline.training.held_out.train_group", counting)
-    again = list(runs_tested(data, jobs, config))
+    again = list(train_and_predict(data, jobs, config))
     assert sum(trained) == 10  # the group that the missing three belong to
     assert again[: len(first)] == first
     assert len(again) == 20
@@ -146,12 +146,12 @@ def test_memo_replaces_training_and_gives_the_same_predictions(monkeypatch: pyte
     # Results of one kind of device are not reused on another.
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(ParameterError, match="torch finds no cuda device here"):
-        list(runs_tested(data, jobs, config.model_copy(update={"device": "cuda"})))
+        list(train_and_predict(data, jobs, config.model_copy(update={"device": "cuda"})))
     other = replace(jobs[0][0], train=TrainConfig(epochs=3, batch_size=16))
     changed_media = {name: origin | {"version": "of other media"} for name, origin in data.provenance.items()}
     for changed, job in ((data, (other, runs[0])), (replace(data, provenance=changed_media), jobs[0])):
         trained.clear()
-        list(runs_tested(changed, [job], config))
+        list(train_and_predict(changed, [job], config))
         assert trained == [1]
 
 

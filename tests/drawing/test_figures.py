@@ -13,9 +13,10 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from pipeline.ablation.figure import draw_ablation
 from pipeline.drawing.figure import COLOURS, save
-from pipeline.evaluation.figures import draw_confusion, draw_projection, draw_reliability, draw_spread
+from pipeline.evaluation.figures import draw_attention, draw_confusion, draw_projection, draw_reliability, draw_spread
 from pipeline.report.extraction_summary import summarise_extraction
-from pipeline.report.figures import draw_attention, draw_curves, draw_extraction, draw_mistakes
+from pipeline.report.figures import draw_extraction, draw_mistakes
+from pipeline.training.figures import draw_curves
 
 # How colour-blind eyes see linear red, green and blue. Machado, Oliveira, Fernandes, 2009, severity 1.
 EYES = {

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from report_samples import evaluation
+from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
 from pipeline.evaluation.calibration import calibration
 from pipeline.evaluation.intervals import SpeakerBootstrap, speaker_intervals
@@ -37,6 +38,24 @@ def test_scores_equal_those_worked_out_by_hand() -> None:
     assert scores.weighted_f1 == pytest.approx((3 * f1[0] + f1[1] + 2 * f1[2]) / 6)
     assert scores.recall == pytest.approx({"anger": 2 / 3, "fear": 1, "neutral": 0})
     assert scores.confusion == [[2, 1, 0], [0, 1, 0], [0, 2, 0]]
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_scores_equal_those_of_scikit_learn_exactly(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    classes = [f"emotion {number}" for number in range(2 + seed % 7)]
+    clips = 1 + seed * 7  # few clips leave classes without truth, without prediction, or without either
+    truth, predicted = (generator.integers(len(classes), size=clips).tolist() for _ in range(2))
+    labels = list(range(len(classes)))
+    _, recall, f1, support = precision_recall_fscore_support(truth, predicted, labels=labels, zero_division=0.0)
+    occurs = support > 0
+    scores = score(truth, predicted, classes)
+    assert scores.war == accuracy_score(truth, predicted)
+    assert scores.uar == recall[occurs].mean()
+    assert scores.macro_f1 == f1[occurs].mean()
+    assert scores.weighted_f1 == np.average(f1, weights=support)
+    assert scores.recall == {classes[label]: recall[label] for label in labels if occurs[label]}
+    assert scores.confusion == confusion_matrix(truth, predicted, labels=labels).tolist()
 
 
 def test_classes_without_a_test_clip_do_not_count() -> None:

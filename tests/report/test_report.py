@@ -23,9 +23,9 @@ from ruamel.yaml import YAML
 from pipeline.base.provenance import ROOT, library_versions
 from pipeline.evaluation.projections import ATTENTION_CLIPS, MATRIX_SIDE, PROJECTED_CLIPS
 from pipeline.evaluation.schemas import Evaluation
+from pipeline.report.page import FIGURE_STAGES
 from pipeline.report.thumbnails import Thumbnails
 from pipeline.training.data_summary import RANDOM_WEIGHTS
-from stages.report import FIGURE_STAGES
 
 EVIL = "<script>alert('&\"')</script>"
 MEGABYTE = 2**20
@@ -91,7 +91,7 @@ def test_table_of_results_equals_the_scores_of_the_predictions(thumbnails: Thumb
 
 
 def test_results_include_baseline_and_number_of_clips_left_out(thumbnails: Thumbnails) -> None:
-    assert "folds: WAR 50.0 %, UAR 50.0 %; random: WAR 50.0 %, UAR 50.0 %." in page(thumbnails).text
+    assert "folds: WAR 50.0 %, UAR 50.0 %; random (speakers shared): WAR 50.0 %, UAR 50.0 %." in page(thumbnails).text
     assert "0 clips were left out" in page(thumbnails).text
 
 
@@ -165,8 +165,8 @@ def test_clips_left_out_are_listed_and_their_reasons_counted(thumbnails: Thumbna
 def test_clips_that_lost_one_modality_are_listed_with_the_reason(thumbnails: Thumbnails) -> None:
     lost = {"visual": {"m/a": "no face was found", "m/b": "is damaged"}, "acoustic": {}}
     text = page(thumbnails, evaluation(lost_modalities=lost)).text
-    assert "2 clips lost their visual side in extraction: m/a (no face was found), m/b (is damaged)." in text
-    assert "acoustic side in extraction" not in text
+    assert "2 clips lost their visual modality in extraction: m/a (no face was found), m/b (is damaged)." in text
+    assert "acoustic modality in extraction" not in text
 
 
 def test_extraction_is_summarised(thumbnails: Thumbnails) -> None:
@@ -188,8 +188,8 @@ def test_gallery_of_mistakes_shows_face_and_spectrogram(thumbnails: Thumbnails) 
     assert "truth: fear (10.0 %)predicted: anger (90.0 %)" in parsed.text  # c3, which has no face
     assert "no face" in parsed.text
     assert [
-        values["alt"] for tag, values in parsed.tags if tag == "img" and "sound of" in (values.get("alt") or "")
-    ] == ["sound of c3"]
+        values["alt"] for tag, values in parsed.tags if tag == "img" and "spectrogram of" in (values.get("alt") or "")
+    ] == ["spectrogram of c3"]
 
 
 def test_page_without_cross_attention_says_so(thumbnails: Thumbnails) -> None:
@@ -275,6 +275,12 @@ def test_curves_without_aligned_layers_have_one_line(thumbnails: Thumbnails) -> 
     assert curves(layers=2).panels()["Distance between the modalities, by layer"] == ["alignment_1", "alignment_2"]
     assert curves(layers=0).panels()["Distance between the modalities, by layer"] == ["alignment"]
     assert "Bokeh.embed" in page(thumbnails, curves=curves(layers=0)).scripts[-1]
+
+
+def test_page_names_the_folder_of_every_figure(thumbnails: Thumbnails) -> None:
+    text = page(thumbnails).text
+    for name, stage in FIGURE_STAGES.items():
+        assert f"Also in results/figures/{stage}: {name}.png, {name}.svg." in text
 
 
 def test_stage_depends_on_the_figures_that_it_shows() -> None:

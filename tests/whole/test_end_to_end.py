@@ -46,9 +46,14 @@ def test_build_writes_all_results_and_figures(built: Workspace) -> None:
     with (built.folder / "results/predictions.csv").open() as file:
         tested = {(row["protocol"], row["clip_id"]) for row in csv.DictReader(file) if row["modality"] == "fused"}
     assert tested == {(protocol, it.clip_id) for protocol in metrics["protocols"] for it in clips}
-    stages = {"faces", "spectrograms", "evaluate", "ablate", "report"}
-    figures = sorted((built.folder / "results/figures").glob("*/*.png"))
-    assert {path.parent.name for path in figures} == stages
+    figures = sorted((built.folder / "results/figures").rglob("*.png"))
+    assert {f"{path.parent.name}/{path.stem}" for path in figures} == {
+        "faces/faces",
+        "spectrograms/spectrograms",
+        *(f"evaluate/{name}" for name in ("confusion", "reliability", "spread", "tsne")),
+        "ablate/ablation",
+        *(f"report/{name}" for name in ("attention", "curves", "extraction", "mistakes")),
+    }
     for path in figures:
         assert path.read_bytes().startswith(b"\x89PNG")
         assert b"<svg" in path.with_suffix(".svg").read_bytes()

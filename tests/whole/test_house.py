@@ -138,7 +138,7 @@ def test_stage_scripts_are_thin_and_files_readable() -> None:
         for folder in (*PROJECT, "benchmarks")
         for path in (ROOT / folder).rglob("*.py")
     }
-    assert not {path for path, length in lengths.items() if length > (60 if path.parent.name == "stages" else 320)}
+    assert not {path for path, length in lengths.items() if length > (50 if path.parent.name == "stages" else 320)}
 
 
 def test_the_library_logs_and_never_prints() -> None:

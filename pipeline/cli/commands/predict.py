@@ -74,7 +74,9 @@ def _show_answers(predictor: "Predictor", answers: "Sequence[ClipPrediction]") -
         fused = answer.probabilities.get("fused", {})
         ranked = sorted(fused, key=lambda emotion: -fused[emotion])
         for emotion in ranked if len(answers) <= FEW else ranked[:1]:
-            values = [answer.probabilities.get(kind, {}).get(emotion) for kind in ("fused", "visual", "acoustic")]
+            values = [
+                answer.probabilities.get(modality, {}).get(emotion) for modality in ("fused", "visual", "acoustic")
+            ]
             style = "bold" if emotion == answer.emotion else ""
             cells = ("–" if it is None else f"{100 * it:.1f}" for it in values)
             table.add_row(name if emotion == answer.emotion else "", emotion, *cells, style=style)
