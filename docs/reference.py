@@ -42,11 +42,11 @@ spectrogram, a backbone, a head, an alignment, an adapter), `package.module:func
 [Swap a stage](swap.md).
 """
 SUBJECTS = {
-    "render": "Sample corpora, drawn and voiced by code: one entry each. `{}` draws none.",
+    "render": "Sample corpora, rendered by code: one entry each. `{}` renders none.",
     "corpora": "One entry per corpus. Its name becomes part of every clip's id.",
     "manifest": "Which clips are used, and under which emotions.",
     "faces": "The visual stream: how faces are detected, followed and cropped.",
-    "spectrograms": "The acoustic stream: how sound becomes images.",
+    "spectrograms": "The acoustic stream: how audio becomes images.",
     "embed_faces": "The frozen network that turns face crops into tokens.",
     "embed_mels": "The frozen network that turns spectrogram windows into tokens. Same keys as `embed_faces`.",
     "head": "The network that is trained on the tokens. See [The method](method.md).",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.heads.layers import Dropout, Standardise, masked_mean
     from pipeline.heads.table import HEADS
     from pipeline.predict.predictor import ClipPrediction, Predictor
-    from pipeline.spectrograms.kinds import SPECTROGRAMS, Sound, Spectrogram, SpectrogramsConfig
+    from pipeline.spectrograms.kinds import SPECTROGRAMS, Audio, Spectrogram, SpectrogramsConfig
     from pipeline.store.clips import ClipTokens
     from pipeline.store.features import FeatureStore
     from pipeline.store.tokens import Tokens
@@ -62,7 +62,7 @@ __all__ = [
     "PipelineError",
     "Predictor",
     "Shapes",
-    "Sound",
+    "Audio",
     "Spectrogram",
     "SpectrogramsConfig",
     "Split",
@@ -107,7 +107,7 @@ _MODULES = {  # name: where it is defined, as in the imports above
     "Predictor": "pipeline.predict.predictor",
     "SPECTROGRAMS": "pipeline.spectrograms.kinds",
     "Shapes": "pipeline.heads.contract",
-    "Sound": "pipeline.spectrograms.kinds",
+    "Audio": "pipeline.spectrograms.kinds",
     "Spectrogram": "pipeline.spectrograms.kinds",
     "SpectrogramsConfig": "pipeline.spectrograms.kinds",
     "Split": "data_manifest.splits.split",

@@ -42,7 +42,7 @@ class FacesConfig(DetectorConfig):
     fill_gaps: int = Field(2, ge=0)
     """Frames without the face that are filled from the neighbouring frames."""
     no_face: Literal["drop_visual", "exclude", "whole_frame"] = "drop_visual"
-    """What happens to a clip without any face: keep its sound, leave it out, or use whole frames."""
+    """What happens to a clip without any face: keep its audio, leave it out, or use whole frames."""
     align: Literal["none", "eyes", "fan"] = "none"
     """Turn each crop until the eyes are level: by the detector's eyes, or by the landmark network FAN."""
     landmark_weights: str = ""
@@ -98,7 +98,7 @@ def detect(frames: Frames, config: FacesConfig) -> list[Boxes]:
     """Return the boxes (n, 5) or (n, 9) of each frame, in pixels of the frame; detection runs on a smaller copy."""
     height, width = frames.shape[1:3]
     if min(height, width) < SMALLEST_SIDE_PX:
-        raise ClipError(f"its picture of {width} x {height} pixels is too small for a face")
+        raise ClipError(f"its frame of {width} x {height} pixels is too small for a face")
     scale = config.detect_max_side_px / max(height, width)
     small = frames
     if scale < 1:

@@ -52,7 +52,7 @@ def test_configure_shows_the_survey_and_changes_the_parameters() -> None:
     assert result.exit_code == 0
     for words in (
         "anger 1, neutral 1",
-        "video 1, sound file 1",
+        "video 1, audio file 1",
         "RAVDESS: 2 of 1440 speech trials; missing: ",
         "1 file left out: the same performance",
         "1 file left out: not a RAVDESS file name",
@@ -173,7 +173,7 @@ def test_fallback_for_an_unreadable_file_is_counted() -> None:
     Path("media/1001_DFA_ANG_XX.wav").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     result = fdan("configure", "crema_d", "--root", "media")
     assert result.exit_code == 0
-    assert "sound file 1" in result.output
+    assert "audio file 1" in result.output
     assert "1 file left out: a git-lfs pointer, not the media; run: git lfs pull" in result.output
     assert "the audio is taken" not in result.output  # the MP3 file is used instead
 

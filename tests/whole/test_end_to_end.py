@@ -15,7 +15,7 @@ from workspace import Workspace, executed_stages
 
 from data_manifest.manifest.clips import Clip, Exclusion, read_rows
 from pipeline.media.probe import probe
-from pipeline.media.sound import read_audio
+from pipeline.media.audio import read_audio
 
 pytestmark = pytest.mark.slow
 
