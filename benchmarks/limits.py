@@ -18,8 +18,8 @@ from pipeline.base.registry import lookup
 from pipeline.embeddings.backbones import BackboneConfig
 from pipeline.embeddings.engines import embed
 from pipeline.faces.crops import FacesConfig, detect
-from pipeline.media.frames import read_frames
 from pipeline.media.audio import read_audio
+from pipeline.media.frames import read_frames
 from pipeline.spectrograms.kinds import SPECTROGRAMS, SpectrogramsConfig
 from pipeline.spectrograms.windows import window_spans
 

@@ -11,9 +11,9 @@ from conftest import write_media
 from numpy.typing import NDArray
 
 from pipeline.base.errors import ClipError
+from pipeline.media.audio import Channels, read_audio
 from pipeline.media.frames import decode_jpeg, encode_jpeg, read_frames
 from pipeline.media.probe import probe
-from pipeline.media.audio import Channels, read_audio
 
 CHOICES: tuple[Channels, ...] = ("first", "center")
 

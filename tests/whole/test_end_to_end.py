@@ -14,8 +14,8 @@ from conftest import write_media
 from workspace import Workspace, executed_stages
 
 from data_manifest.manifest.clips import Clip, Exclusion, read_rows
-from pipeline.media.probe import probe
 from pipeline.media.audio import read_audio
+from pipeline.media.probe import probe
 
 pytestmark = pytest.mark.slow
 
