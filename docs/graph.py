@@ -34,7 +34,7 @@ def _paths(stage: dict[str, Any]) -> list[str]:
 
 
 def _overlap(out: str, dep: str) -> bool:
-    """Return whether a dependency lies in an output or holds it; the root of the sample corpus is written by `render`."""
+    """Return whether a dependency lies in an output or holds it; `render` writes the root of the sample corpus."""
     if out == SAMPLE or dep == ROOT_OF_CORPUS:
         return (out, dep) == (SAMPLE, ROOT_OF_CORPUS)
     one, other = (path.partition("/${")[0] + "/" for path in (out, dep))

@@ -18,7 +18,7 @@ from data_manifest.splits.protocols import ProtocolConfig
 from pipeline.alignments.table import ALIGNMENTS
 from pipeline.base.params import SECTIONS, Config
 from pipeline.base.registry import Table
-from pipeline.cli.doctor import MODELS
+from pipeline.cli.sections import MODELS
 from pipeline.faces.detectors import DETECTORS
 from pipeline.heads.table import HEADS
 from pipeline.spectrograms.kinds import SPECTROGRAMS

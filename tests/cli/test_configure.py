@@ -17,8 +17,8 @@ from data_manifest.manifest.clips import Clip, Exclusion, ManifestConfig, build_
 from data_manifest.splits.protocols import ProtocolConfig
 from pipeline.base.params import read_section
 from pipeline.base.provenance import ROOT
-from pipeline.cli.doctor import MODELS
 from pipeline.cli.main import app
+from pipeline.cli.sections import MODELS
 from pipeline.embeddings.backbones import published_weights
 from pipeline.faces import landmarks
 from pipeline.parallel.pool import ExecutionConfig

@@ -31,8 +31,8 @@ from pipeline.ablation.table import override
 from pipeline.base.params import read_section
 from pipeline.base.provenance import ROOT
 from pipeline.base.registry import lookup
-from pipeline.cli.doctor import MODELS
 from pipeline.cli.main import app
+from pipeline.cli.sections import MODELS
 from pipeline.faces.contract import Boxes, DetectorConfig, Frames
 from pipeline.faces.detectors import DETECTORS
 from pipeline.heads.contract import HeadConfig, Shapes
