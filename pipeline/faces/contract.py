@@ -46,13 +46,13 @@ class DetectorConfig(Config):
 
     @field_validator("detector")
     @classmethod
-    def _known(cls, value: str) -> str:
+    def _check_name(cls, value: str) -> str:
         from pipeline.faces.detectors import DETECTORS  # imported late: detectors import this module
 
         return check_name(DETECTORS, value, "detector")
 
     @model_validator(mode="after")
-    def _complete(self) -> "DetectorConfig":
+    def _check_boxes(self) -> "DetectorConfig":
         if (self.detector == "precomputed") != bool(self.boxes):
             raise ValueError("faces.boxes and the detector precomputed need each other: set both or neither")
         return self

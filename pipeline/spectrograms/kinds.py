@@ -56,11 +56,11 @@ class SpectrogramsConfig(Config):
 
     @field_validator("kind")
     @classmethod
-    def _known(cls, value: str) -> str:
+    def _check_name(cls, value: str) -> str:
         return check_name(SPECTROGRAMS, value, "spectrogram")
 
     @model_validator(mode="after")
-    def _ordered(self) -> "SpectrogramsConfig":
+    def _check_bounds(self) -> "SpectrogramsConfig":
         if not self.fmin_hz < self.fmax_hz <= self.rate_hz / 2:
             raise ValueError(
                 f"needs fmin_hz < fmax_hz <= rate_hz / 2, not {self.fmin_hz}, {self.fmax_hz}, {self.rate_hz / 2}"
