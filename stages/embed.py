@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from pipeline.base.params import read_section
+from pipeline.base.provenance import RANDOM_WEIGHTS
 from pipeline.embeddings.backbones import BackboneConfig
 from pipeline.embeddings.int8 import prepare_weights
 from pipeline.embeddings.step import write_tokens
@@ -21,7 +22,7 @@ def main() -> None:
     source = SOURCES[sys.argv[1]]
     config = read_section(source.stage, BackboneConfig)
     if config.weights == "random":
-        log.warning("RANDOM WEIGHTS: the pipeline works, but its results say nothing about emotion")
+        log.warning(RANDOM_WEIGHTS)
     run_config = read_section("run", ExecutionConfig)
     reader = Reader(source.path, schema=source.schema)
     weights, model = prepare_weights(reader, source, config)

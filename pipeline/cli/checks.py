@@ -22,7 +22,7 @@ from pipeline.base.errors import ParameterError, PipelineError
 from pipeline.base.files import cache_folder
 from pipeline.base.params import read_params, read_section
 from pipeline.base.plugins import find_origin
-from pipeline.base.provenance import library_versions
+from pipeline.base.provenance import RANDOM_WEIGHTS, library_versions
 from pipeline.base.registry import Table, lookup
 from pipeline.cli.sections import MODELS
 from pipeline.cli.survey import survey_corpus
@@ -176,7 +176,7 @@ def _backbone() -> Iterator[Check]:
         config = read_section(section, BackboneConfig)
         subject = f"{section}.weights"
         if config.weights == "random":
-            yield Check("note", subject, "random: the pipeline works, but its results say nothing about emotion")
+            yield Check("note", subject, RANDOM_WEIGHTS)
             continue
         published = published_weights().get(config.backbone)
         path = "" if config.weights == "imagenet" else config.weights

@@ -238,8 +238,8 @@ def test_doctor_says_where_each_plugin_comes_from(monkeypatch: pytest.MonkeyPatc
         "ok    head.name: doctor_head:build is from plugins/doctor_head.py",
         f"ok    embed_mels.backbone: torchvision.models:resnet18 is from torchvision {metadata.version('torchvision')}",
         "ok    ablations.linear.alignment.name: pipeline.alignments.coral:build_coral is from fdan",
-        f"FAULT params.yaml: faces.detector = 'loose_detector:build': loose_detector.py lies in {Path.cwd()}, where "
-        "DVC does not see it change; move it into plugins/ or install it as a package",
+        f"FAULT params.yaml: faces.detector = 'loose_detector:build': loose_detector.py is in {Path.cwd()}, which "
+        "DVC does not track; move it into plugins/ or install it as a package",
     ):
         assert line in output.splitlines()
 

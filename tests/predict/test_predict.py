@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from pipeline.alignments.contract import AlignmentConfig
 from pipeline.base.errors import ParameterError, PipelineError
+from pipeline.base.provenance import RANDOM_WEIGHTS
 from pipeline.cli.main import app
 from pipeline.embeddings.backbones import BackboneConfig, describe_weights
 from pipeline.faces.crops import FacesConfig
@@ -145,7 +146,7 @@ def test_the_command_writes_predictions_and_fails_if_one_is_missing(model: Path,
     written = tmp_path / "answers.json", tmp_path / "answers.csv"
     result = run(clips, "--model", model, "--json", written[0], "--csv", written[1])
     assert result.exit_code == 1  # for the broken one
-    assert "random backbone weights: these predictions mean nothing" in result.stdout
+    assert RANDOM_WEIGHTS in result.stdout
     saved = json.loads(written[0].read_text())
     assert [Path(row["clip"]).name for row in saved] == [
         "a_both.mp4",

@@ -20,11 +20,10 @@ from report_samples import (
 )
 from ruamel.yaml import YAML
 
-from pipeline.base.provenance import ROOT, library_versions
+from pipeline.base.provenance import RANDOM_WEIGHTS, ROOT, library_versions
 from pipeline.evaluation.projections import ATTENTION_CLIPS, MATRIX_SIDE, PROJECTED_CLIPS
 from pipeline.evaluation.schemas import Evaluation
 from pipeline.report.thumbnails import Thumbnails
-from pipeline.training.data_summary import RANDOM_WEIGHTS
 from stages.report import FIGURE_STAGES
 
 EVIL = "<script>alert('&\"')</script>"

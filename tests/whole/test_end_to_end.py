@@ -190,7 +190,7 @@ def test_concurrent_builds_share_one_memo_and_two_workers_give_the_same_lock(bui
         ({"corpora": {"sample": {"root": "nowhere"}}}, "nowhere"),
         (
             {"faces": {"detector": "examples.embeddings:build"}},
-            "where DVC does not see it change; move it into plugins/",
+            "which DVC does not track; move it into plugins/",
         ),
     ],
 )
