@@ -131,7 +131,7 @@ def test_page_warns_of_random_weights_only(thumbnails: Thumbnails) -> None:
     random = evaluation(warning=RANDOM_WEIGHTS, weights={"visual": "random", "acoustic": "random"})
     warned = page(thumbnails, random)
     assert [tag for tag, values in warned.tags if values.get("class") == "warning"] == ["p"]
-    assert "Random backbone weights: these figures show that the pipeline works" in warned.text
+    assert "Random backbone weights: the results show that the pipeline works" in warned.text
 
 
 def test_page_is_self_contained(thumbnails: Thumbnails) -> None:
