@@ -26,12 +26,12 @@ def main() -> None:
     table = Table("figure", "value", "against", "runs", "spread", "target")
     figures = []
     for name in BENCHMARKS:
-        figures += [figure for figure in previous if figure["room"] == name and name not in wanted]
+        figures += [figure for figure in previous if figure["benchmark"] == name and name not in wanted]
         for figure in import_module(f"benchmarks.{name}").measure() if name in wanted else ():
             spread = f"{figure.spread[0]:.2f} to {figure.spread[1]:.2f}" if figure.runs > 1 else ""
             value = f"{figure.value:.2f} {figure.unit}"
             table.add_row(figure.name, value, figure.against, str(figure.runs), spread, figure.target)
-            figures.append({"room": name} | figure.as_json())
+            figures.append({"benchmark": name} | figure.as_json())
     Console().print(table)
     from pipeline.parallel.devices import hardware
 

@@ -36,8 +36,8 @@ def face_alignment(name: str, weights: str) -> Any:
     module, options = MODULES.get(name, (name, {}))
     anchors = Path(weights).with_name("anchorsback.npy" if options else "anchors.npy")
     more = {"path_to_anchor": str(anchors)} if module == "blazeface" else {}
-    own = importlib.import_module(f"face_alignment.detection.{module}")
-    detector = own.FaceDetector(device="cpu", path_to_detector=weights, **options, **more)
+    library = importlib.import_module(f"face_alignment.detection.{module}")
+    detector = library.FaceDetector(device="cpu", path_to_detector=weights, **options, **more)
     if name == "scrfd":  # on one thread, like the others
         detector.session = single_thread_session(weights)
     return detector

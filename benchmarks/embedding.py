@@ -14,7 +14,7 @@ from torchvision.models import resnet34 as torchvision_resnet34
 from benchmarks.figures import Figure, ratio
 from pipeline.embeddings.backbones import BackboneConfig
 from pipeline.embeddings.engines import embed
-from pipeline.embeddings.int8 import prepare
+from pipeline.embeddings.int8 import prepare_weights
 from pipeline.embeddings.tokens import SOURCES, embed_clip, to_batch, token_width
 from pipeline.faces.crops import FacesConfig, extract_faces
 from pipeline.media.frames import decode_jpeg
@@ -52,7 +52,7 @@ def measure(paths: list[Path]) -> list[Figure]:
         batches = [to_batch(images, ENGINES["torch"]) for images in images_per_clip]
         figures = []
         for name, config in ENGINES.items():
-            model = prepare(reader, SOURCE, config)[1]
+            model = prepare_weights(reader, SOURCE, config)[1]
             stage = partial(_stage, reader, config, model)
             network = partial(_network, batches, config, model)
             figures += [

@@ -18,8 +18,8 @@ from pipeline.base.registry import lookup
 from pipeline.embeddings.backbones import BackboneConfig
 from pipeline.embeddings.engines import embed
 from pipeline.faces.crops import FacesConfig, detect
+from pipeline.media.audio import read_audio
 from pipeline.media.frames import read_frames
-from pipeline.media.sound import read_audio
 from pipeline.spectrograms.kinds import SPECTROGRAMS, SpectrogramsConfig
 from pipeline.spectrograms.windows import window_spans
 
@@ -63,8 +63,8 @@ def _clip_seconds(path: Path) -> float:
     frames, _ = read_frames(path, count=_faces().frames_per_clip)
     images = sum(len(boxes) > 0 for boxes in detect(frames, _faces()))
     try:
-        sound = read_audio(path, rate_hz=config.rate_hz)
-        values = lookup(SPECTROGRAMS, config.kind, "spectrogram")(config)(sound, config.rate_hz)
+        audio = read_audio(path, rate_hz=config.rate_hz)
+        values = lookup(SPECTROGRAMS, config.kind, "spectrogram")(config)(audio, config.rate_hz)
         length = max(values.shape[1], config.window_frames)
         windows = len(window_spans(length, length=config.window_frames or length, overlap=config.overlap))
     except ClipError:  # one clip of the sample is silent

@@ -1,4 +1,4 @@
-"""The graph of stages, as Mermaid for code hosts and as a picture for pages that fetch nothing."""
+"""The graph of stages, as Mermaid for code hosts and as an image for pages that fetch nothing."""
 
 from itertools import product
 from pathlib import Path
@@ -34,7 +34,7 @@ def _paths(stage: dict[str, Any]) -> list[str]:
 
 
 def _overlap(out: str, dep: str) -> bool:
-    """Return whether a dependency lies in an output or holds it; the root of the sample corpus is drawn by `render`."""
+    """Return whether a dependency lies in an output or holds it; `render` writes the root of the sample corpus."""
     if out == SAMPLE or dep == ROOT_OF_CORPUS:
         return (out, dep) == (SAMPLE, ROOT_OF_CORPUS)
     one, other = (path.partition("/${")[0] + "/" for path in (out, dep))
@@ -82,8 +82,8 @@ def _columns(graph: Graph) -> list[list[str]]:
     """Return the stages by the length of the longest way to them."""
     depth = dict.fromkeys(graph, 0)
     for name in graph:  # the file lists a stage after those that it depends on
-        for it in graph[name]:
-            depth[it] = max(depth[it], depth[name] + 1)
+        for following in graph[name]:
+            depth[following] = max(depth[following], depth[name] + 1)
     return [[name for name in graph if depth[name] == number] for number in range(max(depth.values()) + 1)]
 
 

@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: the page of benchmarks shows the last `make bench`, and the graph of stages is a picture.
+"""Hooks of mkdocs: the page of benchmarks shows the last `make bench`, and the graph of stages is an image.
 
 Code hosts draw Mermaid. The theme would fetch a script for it, and built pages fetch nothing.
 """
@@ -11,15 +11,15 @@ from typing import Any
 RESULTS = Path(__file__).resolve().parent.parent / "benchmarks/results.json"
 MARK = "<!-- figures -->"
 MERMAID = re.compile(r"^```mermaid\n.*?^```$", re.MULTILINE | re.DOTALL)
-PICTURE = "![The graph of stages](images/graph.svg)"
+IMAGE = "![The graph of stages](images/graph.svg)"
 HEADINGS = ("figure", "value", "against", "runs", "spread", "target")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put in the table of benchmarks, and the picture of the graph."""
+    """Put in the table of benchmarks, and the image of the graph."""
     if MARK in markdown:
         markdown = markdown.replace(MARK, table(json.loads(RESULTS.read_text(encoding="utf-8"))))
-    return MERMAID.sub(PICTURE, markdown)
+    return MERMAID.sub(IMAGE, markdown)
 
 
 def table(results: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from data_manifest.splits.protocols import ProtocolConfig
 from pipeline.alignments.table import ALIGNMENTS
 from pipeline.base.params import SECTIONS, Config
 from pipeline.base.registry import Table
-from pipeline.cli.doctor import MODELS
+from pipeline.cli.sections import MODELS
 from pipeline.faces.detectors import DETECTORS
 from pipeline.heads.table import HEADS
 from pipeline.spectrograms.kinds import SPECTROGRAMS
@@ -39,14 +39,14 @@ INTRODUCTION = """\
 Every key of `params.yaml`, with the default that holds where the file leaves it out. An unknown key, an unknown name or
 a value out of bounds is an error of one line that lists what is valid. Where a name is expected (a detector, a
 spectrogram, a backbone, a head, an alignment, an adapter), `package.module:function` is valid too: see
-[Swap a stage](swap.md).
+[Swap a part](swap.md).
 """
 SUBJECTS = {
-    "render": "Sample corpora, drawn and voiced by code: one entry each. `{}` draws none.",
+    "render": "Sample corpora, rendered by code: one entry each. `{}` renders none.",
     "corpora": "One entry per corpus. Its name becomes part of every clip's id.",
     "manifest": "Which clips are used, and under which emotions.",
     "faces": "The visual stream: how faces are detected, followed and cropped.",
-    "spectrograms": "The acoustic stream: how sound becomes images.",
+    "spectrograms": "The acoustic stream: how audio becomes images.",
     "embed_faces": "The frozen network that turns face crops into tokens.",
     "embed_mels": "The frozen network that turns spectrogram windows into tokens. Same keys as `embed_faces`.",
     "head": "The network that is trained on the tokens. See [The method](method.md).",
@@ -151,14 +151,14 @@ def default_of(field: FieldInfo) -> str:
 
 def bounds_of(field: FieldInfo) -> str:
     """Return the bounds of a value, such as `≥ 0, < 1`."""
-    found = []
-    for it in field.metadata:
+    bounds = []
+    for constraint in field.metadata:
         for kind, sign in BOUNDS.items():
-            if isinstance(it, kind):
-                found.append(f"{sign} {getattr(it, kind.__name__.lower())}")
-        if isinstance(it, annotated_types.MinLen):
-            found.append(f"at least {it.min_length} item")
-    return ", ".join(found)
+            if isinstance(constraint, kind):
+                bounds.append(f"{sign} {getattr(constraint, kind.__name__.lower())}")
+        if isinstance(constraint, annotated_types.MinLen):
+            bounds.append(f"at least {constraint.min_length} item")
+    return ", ".join(bounds)
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

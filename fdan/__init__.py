@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from pipeline.alignments.table import ALIGNMENTS
     from pipeline.base.errors import ClipError, CorpusError, ParameterError, PipelineError
     from pipeline.embeddings.backbones import BACKBONES, BackboneConfig
-    from pipeline.faces.contract import Boxes, Detector, DetectorConfig, Frames
+    from pipeline.evaluation.schemas import Evaluation
+    from pipeline.faces.contract import Boxes, BoxSource, Detector, DetectorConfig, Frames
     from pipeline.faces.crops import FacesConfig
     from pipeline.faces.detectors import DETECTORS
     from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes
     from pipeline.heads.examples import Examples
     from pipeline.heads.layers import Dropout, Standardise, masked_mean
     from pipeline.heads.table import HEADS
+    from pipeline.parallel.pool import ExecutionConfig
     from pipeline.predict.predictor import ClipPrediction, Predictor
-    from pipeline.spectrograms.kinds import SPECTROGRAMS, Sound, Spectrogram, SpectrogramsConfig
+    from pipeline.spectrograms.kinds import SPECTROGRAMS, Audio, Spectrogram, SpectrogramsConfig
     from pipeline.store.clips import ClipTokens
     from pipeline.store.features import FeatureStore
     from pipeline.store.tokens import Tokens
@@ -39,7 +41,9 @@ __all__ = [
     "Adapter",
     "Alignment",
     "AlignmentConfig",
+    "Audio",
     "BackboneConfig",
+    "BoxSource",
     "Boxes",
     "Candidate",
     "Clip",
@@ -50,7 +54,9 @@ __all__ = [
     "Detector",
     "DetectorConfig",
     "Dropout",
+    "Evaluation",
     "Examples",
+    "ExecutionConfig",
     "FacesConfig",
     "FeatureStore",
     "Findings",
@@ -62,7 +68,6 @@ __all__ = [
     "PipelineError",
     "Predictor",
     "Shapes",
-    "Sound",
     "Spectrogram",
     "SpectrogramsConfig",
     "Split",
@@ -79,8 +84,10 @@ _MODULES = {  # name: where it is defined, as in the imports above
     "Adapter": "data_manifest.corpora.adapters",
     "Alignment": "pipeline.alignments.contract",
     "AlignmentConfig": "pipeline.alignments.contract",
+    "Audio": "pipeline.spectrograms.kinds",
     "BACKBONES": "pipeline.embeddings.backbones",
     "BackboneConfig": "pipeline.embeddings.backbones",
+    "BoxSource": "pipeline.faces.contract",
     "Boxes": "pipeline.faces.contract",
     "CORPORA": "data_manifest.corpora.adapters",
     "Candidate": "data_manifest.corpora.contract",
@@ -93,7 +100,9 @@ _MODULES = {  # name: where it is defined, as in the imports above
     "Detector": "pipeline.faces.contract",
     "DetectorConfig": "pipeline.faces.contract",
     "Dropout": "pipeline.heads.layers",
+    "Evaluation": "pipeline.evaluation.schemas",
     "Examples": "pipeline.heads.examples",
+    "ExecutionConfig": "pipeline.parallel.pool",
     "FacesConfig": "pipeline.faces.crops",
     "FeatureStore": "pipeline.store.features",
     "Findings": "data_manifest.corpora.contract",
@@ -107,7 +116,6 @@ _MODULES = {  # name: where it is defined, as in the imports above
     "Predictor": "pipeline.predict.predictor",
     "SPECTROGRAMS": "pipeline.spectrograms.kinds",
     "Shapes": "pipeline.heads.contract",
-    "Sound": "pipeline.spectrograms.kinds",
     "Spectrogram": "pipeline.spectrograms.kinds",
     "SpectrogramsConfig": "pipeline.spectrograms.kinds",
     "Split": "data_manifest.splits.split",

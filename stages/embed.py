@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 from pipeline.base.params import read_section
+from pipeline.base.provenance import RANDOM_WEIGHTS
 from pipeline.embeddings.backbones import BackboneConfig
-from pipeline.embeddings.int8 import prepare
+from pipeline.embeddings.int8 import prepare_weights
 from pipeline.embeddings.step import write_tokens
 from pipeline.embeddings.tokens import SOURCES
 from pipeline.parallel.pool import ExecutionConfig
@@ -19,12 +20,12 @@ log = logging.getLogger(__name__)
 def main() -> None:
     """Write `data/embeddings/visual.h5` or `acoustic.h5`."""
     source = SOURCES[sys.argv[1]]
-    config = read_section(f"embed_{sys.argv[1]}", BackboneConfig)
+    config = read_section(source.stage, BackboneConfig)
     if config.weights == "random":
-        log.warning("RANDOM WEIGHTS: the pipeline works, but its results say nothing about emotion")
+        log.warning(RANDOM_WEIGHTS)
     run_config = read_section("run", ExecutionConfig)
     reader = Reader(source.path, schema=source.schema)
-    weights, model = prepare(reader, source, config)
+    weights, model = prepare_weights(reader, source, config)
     target = Path("data/embeddings") / f"{source.modality}.h5"
     write_tokens(target, reader, source=source, config=config, weights=weights, model=model, run=run_config)
 

@@ -1,4 +1,4 @@
-"""Compute the spectrogram windows of every clip with sound."""
+"""Compute the spectrogram windows of every clip with audio."""
 
 from pathlib import Path
 

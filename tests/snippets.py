@@ -47,8 +47,9 @@ def read_snippets() -> list[Snippet]:
     """Return all snippets, each once. A command in the text is left out if a block contains it."""
     snippets: dict[tuple[str, ...], Snippet] = {}
     for page in PAGES:
-        for it in _of_page(page):
-            snippets.setdefault((it.kind, *(it.commands if it.kind == "shell" else [it.text])), it)
+        for snippet in _of_page(page):
+            key = snippet.commands if snippet.kind == "shell" else [snippet.text]
+            snippets.setdefault((snippet.kind, *key), snippet)
     blocks = [it.commands for it in snippets.values() if it.kind == "shell" and len(it.commands) > 1]
     known = {command for commands in blocks for command in commands if not changes_parameters(commands)}
     return [it for it in snippets.values() if it.kind != "shell" or it.commands[1:] or it.commands[0] not in known]

@@ -90,7 +90,7 @@ class ManifestConfig(Config):
     merge: dict[str, str] = Field(default_factory=dict)
     """Emotions to rename, such as `calm: neutral`."""
     modalities: Literal["keep", "require"] = "keep"
-    """`require` leaves out clips that lack sound or picture."""
+    """`require` leaves out clips that lack audio or video."""
     min_duration_s: float = Field(0.04, ge=0)
     """Shorter clips are left out. The default is one frame at 25 frames per second."""
     max_duration_s: float = Field(120, gt=0)

@@ -38,7 +38,7 @@ class SampleConfig(Config):
     utterances: int = Field(default=3, ge=1, le=99)
     """Clips of each speaker and emotion."""
     seed: int = Field(default=1, ge=0)
-    """Another seed draws other people, voices and scenes."""
+    """Another seed renders other people, voices and scenes."""
 
 
 @dataclass(frozen=True)

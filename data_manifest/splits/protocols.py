@@ -38,7 +38,7 @@ class Protocol(Config):
     validation: float = Field(0.2, gt=0, le=0.5)
     """Share of the training part that is held out for validation."""
     seed: int = Field(0, ge=0)
-    """Seed of the draw."""
+    """Seed of the random folds."""
 
     def _split_validation(self, clips: Clips, fold: int, keys: Sequence[str], what: str) -> tuple[Clips, Clips]:
         """Return the training and the validation clips; clips with the same key stay together."""
@@ -58,7 +58,7 @@ class SpeakerFolds(Protocol):
     folds: int = Field(5, ge=2)
     """Number of folds; not together with `groups`."""
     groups: Any = None
-    """`each_speaker`, `ravdess_5`, `ravdess_6`, or lists of speakers, one fold each; null: drawn at random."""
+    """`each_speaker`, `ravdess_5`, `ravdess_6`, or lists of speakers, one fold each; null: random folds."""
 
     @field_validator("groups")
     @classmethod

@@ -70,7 +70,7 @@ def read_section(name: str, model: type[T], *, path: Path = PARAMS_FILE) -> T:
 def check(values: Any, model: type[T], *, where: str, recorded: bool = False) -> T:
     """Return `values` as `model`; raise a one-line `ParameterError` that starts with `where` and lists valid keys.
 
-    Plugins must lie where DVC sees them change, unless the values were `recorded` with a trained model.
+    DVC must track the plugins that the values name, unless the values were `recorded` with a trained model.
     """
     try:
         with nullcontext() if recorded else refuse_loose_files():

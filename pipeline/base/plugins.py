@@ -1,4 +1,4 @@
-"""Where a user's code comes from: the folder `plugins/`, which DVC watches, or an installed package."""
+"""Where a user's code comes from: the folder `plugins/`, which DVC tracks, or an installed package."""
 
 import importlib.util
 import json
@@ -26,7 +26,7 @@ def search_plugins() -> None:
 def find_origin(reference: str) -> str:
     """Return what `package.module:function` belongs to, in words; an empty string if Python cannot find it.
 
-    No module is imported. Raise if the module is a loose file or folder, because DVC would not see it change.
+    No module is imported. Raise if the module is a loose file or folder, because DVC would not track it.
     """
     name = reference.partition(":")[0].partition(".")[0]
     if name in PROJECT or name in sys.stdlib_module_names:
@@ -41,7 +41,7 @@ def find_origin(reference: str) -> str:
     distribution = _distribution_of(name, path)
     if distribution is None:
         raise ParameterError(
-            f"{path.name} lies in {path.parent}, where DVC does not see it change; "
+            f"{path.name} is in {path.parent}, which DVC does not track; "
             f"move it into {PLUGINS}/ or install it as a package"
         )
     return f"{distribution.name} {distribution.version}"

@@ -14,6 +14,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC = "fdan"  # the package that re-exports what users import
 PROJECT = ("data_manifest", PUBLIC, "pipeline", "stages")
+RANDOM_WEIGHTS = "random backbone weights: the results show that the pipeline works, and nothing about emotion"
 
 
 def canonical(value: Any) -> str:

@@ -27,7 +27,7 @@ def suggest(name: str, valid: Iterable[str]) -> str:
 
 @contextmanager
 def refuse_loose_files() -> Iterator[None]:
-    """Make `check_name` refuse modules that DVC does not see change.
+    """Make `check_name` refuse modules that DVC does not track.
 
     This is for names that a user gives. Workers, and models that were trained elsewhere, take plugins from any folder
     that Python searches.

@@ -55,7 +55,7 @@ class BackboneConfig(Config):
 
     @field_validator("backbone")
     @classmethod
-    def _known(cls, value: str) -> str:
+    def _check_name(cls, value: str) -> str:
         return check_name(BACKBONES, value, "backbone")
 
     @model_validator(mode="after")
@@ -205,14 +205,11 @@ def published_weights() -> dict[str, WeightFile]:
 
 
 class _Backbones(Mapping[str, Builder]):
-    """All networks of `published_weights`, and others; torchvision is imported at the first access."""
-
-    def __init__(self, others: Mapping[str, Builder]) -> None:
-        self._others = others
+    """All networks of `published_weights`; torchvision is imported at the first access."""
 
     @cached_property
     def _all(self) -> Mapping[str, Builder]:
-        return {name: partial(from_torchvision, name) for name in published_weights()} | dict(self._others)
+        return {name: partial(from_torchvision, name) for name in published_weights()}
 
     def __getitem__(self, name: str) -> Builder:
         return self._all[name]
@@ -224,7 +221,7 @@ class _Backbones(Mapping[str, Builder]):
         return len(self._all)
 
 
-BACKBONES = _Backbones(others={})
+BACKBONES = _Backbones()
 """Backbones by name: builders that take a `BackboneConfig`."""
 
 

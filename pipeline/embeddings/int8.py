@@ -27,7 +27,7 @@ SHARE = 0.99  # the share of the held-out tokens that must be close
 log = logging.getLogger(__name__)
 
 
-def prepare(reader: Reader[Any], source: Source, config: BackboneConfig) -> tuple[dict[str, Any], str]:
+def prepare_weights(reader: Reader[Any], source: Source, config: BackboneConfig) -> tuple[dict[str, Any], str]:
     """Return the attribute `weights` of the embeddings, and the file of the int8 model; "" in other precisions."""
     weights = describe_weights(config)
     if config.precision != "int8":

@@ -31,7 +31,7 @@ def write_tokens(
 ) -> ExtractionSummary:
     """Write the tokens of all clips of the reader to an HDF5 file.
 
-    `weights` and `model` are the results of `int8.prepare`.
+    `weights` and `model` are the results of `int8.prepare_weights`.
     """
     jobs = [ClipJob(clip_id, reader.media_sha256[clip_id], partial(reader.__getitem__, clip_id)) for clip_id in reader]
     attributes = {
@@ -42,7 +42,7 @@ def write_tokens(
     }
     with Pool(run, device=run.device) as pool:
         step = Step(
-            name={"visual": "embed_faces", "acoustic": "embed_mels"}[source.modality],
+            name=source.stage,
             compute=partial(
                 compute_columns, partial(embed_clip, source=source, config=config, device=run.device, model=model)
             ),

@@ -15,7 +15,7 @@ from pipeline.embeddings.backbones import BackboneConfig
 from pipeline.embeddings.engines import embed
 from pipeline.media.frames import decode_jpeg
 from pipeline.store.clips import ClipFaces, ClipTokens, ClipWindows
-from pipeline.store.schemas import FACES, WINDOWS, Schema
+from pipeline.store.schemas import FACES, STAGES, WINDOWS, Schema
 
 
 def crop_images(clip: ClipFaces) -> list[Tensor]:
@@ -31,6 +31,7 @@ def window_images(clip: ClipWindows) -> list[Tensor]:
 class Source(NamedTuple):
     """The images that one embedding stage reads."""
 
+    stage: str  # its name, and that of its section
     path: Path
     schema: Schema[Any]
     modality: str
@@ -40,8 +41,10 @@ class Source(NamedTuple):
 
 
 SOURCES = {
-    "faces": Source(Path("data/faces.h5"), FACES, "visual", crop_images, 3, vary_faces),
-    "mels": Source(Path("data/spectrograms.h5"), WINDOWS, "acoustic", window_images, 1, vary_spectrograms),
+    "faces": Source(STAGES["visual.h5"], Path("data/faces.h5"), FACES, "visual", crop_images, 3, vary_faces),
+    "mels": Source(
+        STAGES["acoustic.h5"], Path("data/spectrograms.h5"), WINDOWS, "acoustic", window_images, 1, vary_spectrograms
+    ),
 }
 
 

@@ -162,8 +162,8 @@ def attention(
         frames, windows = (it.times[0, it.mask[0]].numpy() for it in (clip.visual, clip.acoustic))
         shares = head.attention(clip.visual, clip.acoustic)
         if shares:
-            visual, frames_s = _by_picture(shares["visual"][0, : len(frames), : 1 + len(windows)], frames, windows)
-            acoustic, windows_s = _by_picture(shares["acoustic"][0, : len(windows), : 1 + len(frames)], windows, frames)
+            visual, frames_s = _by_image(shares["visual"][0, : len(frames), : 1 + len(windows)], frames, windows)
+            acoustic, windows_s = _by_image(shares["acoustic"][0, : len(windows), : 1 + len(frames)], windows, frames)
             yield ClipAttention(
                 **_answer_fields(answers[row], classes),
                 frames_s=_rounded(frames_s),
@@ -173,25 +173,25 @@ def attention(
             )
 
 
-def _by_picture(
+def _by_image(
     shares: Tensor, query_s: NDArray[np.float32], key_s: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return shares (T, 1 + S) of tokens at these times as shares of pictures in pictures, and the queries' times.
+    """Return shares (T, 1 + S) of tokens at these times as shares of images in images, and the queries' times.
 
-    Tokens of one picture share its time. The column of the sink is dropped: it is what a row lacks to 1.
+    Tokens of one image share its time. The column of the sink is dropped: it is what a row lacks to 1.
     """
-    (query, times), (key, _) = _pictures(query_s), _pictures(key_s)
+    (query, times), (key, _) = _images(query_s), _images(key_s)
     result = np.zeros((query.max() + 1, key.max() + 1))
     np.add.at(result, (query[:, None], key[None]), shares[:, 1:].double().numpy())
     return result / np.bincount(query)[:, None], times
 
 
-def _pictures(times: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the picture of each token (n,), of at most `MATRIX_SIDE` pictures, and their mean times."""
-    unique, picture = np.unique(times, return_inverse=True)
+def _images(times: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the image of each token (n,), of at most `MATRIX_SIDE` images, and their mean times."""
+    unique, image = np.unique(times, return_inverse=True)
     if len(unique) > MATRIX_SIDE:
-        picture = picture * MATRIX_SIDE // len(unique)
-    return picture, np.bincount(picture, weights=times) / np.bincount(picture)
+        image = image * MATRIX_SIDE // len(unique)
+    return image, np.bincount(image, weights=times) / np.bincount(image)
 
 
 def _rounded(values: NDArray[np.float64]) -> Any:

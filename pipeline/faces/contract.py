@@ -2,7 +2,7 @@
 
 A detector is a function of a batch of frames (B, H, W, 3) RGB uint8; it returns B arrays (n, 5) float32 of boxes
 x1, y1, x2, y2, score in pixels, where n may be 0. One that also finds the eyes returns (n, 9), with x, y of the eye on
-the left of the image and of the one on the right. A detector that reads boxes from a file is a `Lookup`.
+the left of the image and of the one on the right. A detector that reads boxes from a file is a `BoxSource`.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ Detector = Callable[[Frames], Sequence[Boxes]]
 
 
 @runtime_checkable
-class Lookup(Protocol):
+class BoxSource(Protocol):
     """A detector that looks up boxes by a clip's file and the times (n,) of its frames, in seconds."""
 
     def boxes(self, path: Path, times: NDArray[np.float32]) -> Sequence[Boxes]:
@@ -46,13 +46,13 @@ class DetectorConfig(Config):
 
     @field_validator("detector")
     @classmethod
-    def _known(cls, value: str) -> str:
+    def _check_name(cls, value: str) -> str:
         from pipeline.faces.detectors import DETECTORS  # imported late: detectors import this module
 
         return check_name(DETECTORS, value, "detector")
 
     @model_validator(mode="after")
-    def _complete(self) -> "DetectorConfig":
+    def _check_boxes(self) -> "DetectorConfig":
         if (self.detector == "precomputed") != bool(self.boxes):
             raise ValueError("faces.boxes and the detector precomputed need each other: set both or neither")
         return self

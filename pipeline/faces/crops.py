@@ -11,7 +11,7 @@ from pydantic import Field
 from pipeline.base.errors import ClipError, ExcludedClipError, ParameterError
 from pipeline.base.files import file_sha256
 from pipeline.faces import detectors, landmarks
-from pipeline.faces.contract import Boxes, DetectorConfig, Frames, Lookup
+from pipeline.faces.contract import Boxes, BoxSource, DetectorConfig, Frames
 from pipeline.faces.detectors import load_detector
 from pipeline.faces.tracks import WHOLE_FRAME, Track, track_person
 from pipeline.media.frames import encode_jpeg, read_frames
@@ -42,7 +42,7 @@ class FacesConfig(DetectorConfig):
     fill_gaps: int = Field(2, ge=0)
     """Frames without the face that are filled from the neighbouring frames."""
     no_face: Literal["drop_visual", "exclude", "whole_frame"] = "drop_visual"
-    """What happens to a clip without any face: keep its sound, leave it out, or use whole frames."""
+    """What happens to a clip without any face: keep its audio, leave it out, or use whole frames."""
     align: Literal["none", "eyes", "fan"] = "none"
     """Turn each crop until the eyes are level: by the detector's eyes, or by the landmark network FAN."""
     landmark_weights: str = ""
@@ -70,7 +70,7 @@ def extract_faces(path: Path, config: FacesConfig) -> ClipFaces:
     frames, times = read_frames(path, count=config.frames_per_clip)
     height, width = frames.shape[1:3]
     detector = load_detector(_detector_config(config))
-    detected = detector.boxes(path, times) if isinstance(detector, Lookup) else detect(frames, config)
+    detected = detector.boxes(path, times) if isinstance(detector, BoxSource) else detect(frames, config)
     track = track_person(detected, width_px=width, height_px=height, gap=config.fill_gaps)
     margin = config.margin
     if not len(track.frames):
@@ -98,14 +98,14 @@ def detect(frames: Frames, config: FacesConfig) -> list[Boxes]:
     """Return the boxes (n, 5) or (n, 9) of each frame, in pixels of the frame; detection runs on a smaller copy."""
     height, width = frames.shape[1:3]
     if min(height, width) < SMALLEST_SIDE_PX:
-        raise ClipError(f"its picture of {width} x {height} pixels is too small for a face")
+        raise ClipError(f"its frame of {width} x {height} pixels is too small for a face")
     scale = config.detect_max_side_px / max(height, width)
     small = frames
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = np.stack([np.asarray(cv2.resize(it, size, interpolation=cv2.INTER_AREA), np.uint8) for it in frames])
     detector = load_detector(_detector_config(config))
-    if isinstance(detector, Lookup):
+    if isinstance(detector, BoxSource):
         raise TypeError(f"{config.detector} looks up boxes; it cannot detect faces in frames")
     x, y = width / small.shape[2], height / small.shape[1]
     scales = np.asarray((x, y, x, y, 1, x, y, x, y), np.float32)

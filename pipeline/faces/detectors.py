@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.base.files import file_sha256
 from pipeline.base.registry import lookup
-from pipeline.faces.contract import Boxes, Detector, DetectorConfig, Frames, Lookup, as_boxes
+from pipeline.faces.contract import Boxes, BoxSource, Detector, DetectorConfig, Frames, as_boxes
 from pipeline.faces.networks import blazeface, retinaface, scrfd, sfd, weight_files, yunet
 from pipeline.faces.precomputed import Tables
 
@@ -23,9 +23,9 @@ def weights_digest(config: DetectorConfig) -> str:
 
 
 @cache
-def load_detector(config: DetectorConfig) -> Detector | Lookup:
+def load_detector(config: DetectorConfig) -> Detector | BoxSource:
     """Return the detector, built once per process."""
-    detector: Detector | Lookup = lookup(DETECTORS, config.detector, "detector")(config)
+    detector: Detector | BoxSource = lookup(DETECTORS, config.detector, "detector")(config)
     return detector
 
 
@@ -56,12 +56,12 @@ def cascade(config: DetectorConfig) -> Detector:
     return detect
 
 
-def precomputed(config: DetectorConfig) -> Lookup:
+def precomputed(config: DetectorConfig) -> BoxSource:
     """Boxes that OpenFace or py-feat has detected."""
     return Tables(Path(config.boxes), config.min_score)
 
 
-DETECTORS: dict[str, Callable[[DetectorConfig], Detector | Lookup]] = {
+DETECTORS: dict[str, Callable[[DetectorConfig], Detector | BoxSource]] = {
     "blazeface": blazeface,
     "blazeface_back": partial(blazeface, back=True),
     "cascade": cascade,

@@ -10,7 +10,7 @@ from pipeline.heads.layers import Dropout, Standardise, masked_mean
 from pipeline.store.tokens import Tokens
 
 
-class Concat(Head):
+class ConcatHead(Head):
     """Late fusion: the concatenated means of both modalities' tokens into a feed-forward network.
 
     The classifier of a single modality gets zeros, the standardised mean of all clips, for the other one. It is

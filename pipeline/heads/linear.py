@@ -13,7 +13,7 @@ from pipeline.store.tokens import Tokens
 ITERATIONS = 1000
 
 
-class Linear(Head):
+class LinearHead(Head):
     """Scikit-learn's logistic regression on the mean tokens of each modality, and of both concatenated."""
 
     def __init__(self, config: HeadConfig, shapes: Shapes) -> None:

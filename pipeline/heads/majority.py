@@ -8,7 +8,7 @@ from pipeline.heads.examples import Examples
 from pipeline.store.tokens import Tokens
 
 
-class Majority(Head):
+class MajorityHead(Head):
     """The class frequencies of the training part, for any clip."""
 
     frequencies: Tensor

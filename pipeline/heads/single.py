@@ -11,7 +11,7 @@ from pipeline.heads.layers import masked_mean
 from pipeline.store.tokens import Tokens
 
 
-class Single(Head):
+class SingleHead(Head):
     """A classifier of one modality: encoder, mean over the clip, feed-forward network, linear layer."""
 
     def __init__(self, config: HeadConfig, shapes: Shapes, *, modality: Literal["visual", "acoustic"]) -> None:

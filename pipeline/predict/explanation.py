@@ -72,7 +72,7 @@ def _draw_windows(axis: Axes, inputs: "ClipInputs", path: Path) -> None:
     """Draw the spectrogram windows at their times."""
     if str(path) not in inputs.windows:
         axis.set_axis_off()
-        axis.set_title("no sound", fontsize=9, loc="left")
+        axis.set_title("no audio", fontsize=9, loc="left")
         return
     clip = inputs.windows[str(path)]
     spans = np.stack([clip.times - clip.durations / 2, clip.times + clip.durations / 2], 1)

@@ -159,10 +159,10 @@ class Predictor:
         """Write faces, spectrograms and tokens into the folder; add failures to the notes."""
         jobs = {path: ClipJob(str(path), sha256[str(path)], path.absolute) for path in media}
         videos = [job for path, job in jobs.items() if media[path].has_video]
-        sounds = [job for path, job in jobs.items() if media[path].has_audio]
+        audio_jobs = [job for path, job in jobs.items() if media[path].has_audio]
         summaries = [
             write_faces(folder / SOURCES["faces"].path.name, videos, self.faces, run=self.run, quiet=True),
-            write_windows(folder / SOURCES["mels"].path.name, sounds, self.windows, run=self.run, quiet=True),
+            write_windows(folder / SOURCES["mels"].path.name, audio_jobs, self.windows, run=self.run, quiet=True),
         ]
         for summary in summaries:
             for clip_id, reason in {**summary.failures, **summary.excluded}.items():
@@ -251,7 +251,7 @@ def _missing_modalities(media: MediaInfo | None, examples: Examples, row: int) -
     if has_visual and has_acoustic:
         return []
     if not has_visual and not has_acoustic:
-        return ["neither a face nor sound was found in it"]
+        return ["neither a face nor audio was found in it"]
     if has_acoustic:
-        return [f"{'no face was found' if media.has_video else 'has no video'}: predicted from the sound alone"]
-    return ["has no sound: predicted from the face alone"]
+        return [f"{'no face was found' if media.has_video else 'has no video'}: predicted from the audio alone"]
+    return ["has no audio: predicted from the face alone"]

@@ -1,3 +1,3 @@
-"""Spectrograms of sound: kinds of them, cut into windows; the stage `spectrograms`."""
+"""Spectrograms of audio: kinds of them, cut into windows; the stage `spectrograms`."""
 
 __all__ = ["kinds", "sheet", "step", "windows"]

@@ -1,6 +1,6 @@
 """Kinds of spectrograms behind one contract, and the section `spectrograms`.
 
-A spectrogram is a function of mono float32 sound (samples,) and its rate in Hz; it returns (bands, frames) float32.
+A spectrogram is a function of mono float32 audio (samples,) and its rate in Hz; it returns (bands, frames) float32.
 An entry of the table `SPECTROGRAMS` is a builder: called with the section's configuration, it returns the spectrogram.
 """
 
@@ -16,12 +16,12 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.base.params import Config
 from pipeline.base.registry import check_name
-from pipeline.media.sound import Channels
+from pipeline.media.audio import Channels
 
-Sound = NDArray[np.float32]
-"""Mono sound (samples,) float32 in -1..1."""
-Spectrogram = Callable[[Sound, int], NDArray[np.float32]]
-"""A function of `Sound` and its rate in Hz that returns (bands, frames) float32."""
+Audio = NDArray[np.float32]
+"""Mono audio (samples,) float32 in -1..1."""
+Spectrogram = Callable[[Audio, int], NDArray[np.float32]]
+"""A function of `Audio` and its rate in Hz that returns (bands, frames) float32."""
 DECIBELS = (-80.0, 20.0)  # what is black and white where a kind does not say otherwise
 SILENCE = 1e-10  # the power below which a cell counts as silent, -100 dB: keeps the logarithm finite
 
@@ -32,9 +32,9 @@ class SpectrogramsConfig(Config):
     kind: str = "log_mel"
     """The kind of spectrogram."""
     rate_hz: int = Field(16000, ge=1000)
-    """Sampling rate to which the sound is converted."""
+    """Sampling rate to which the audio is converted."""
     channels: Channels = "mix"
-    """`mix` averages all channels, `first` takes the first, `center` takes the dialogue channel of 5.1 sound."""
+    """`mix` averages all channels, `first` takes the first, `center` takes the dialogue channel of 5.1 audio."""
     fft_samples: int = Field(1024, ge=16)
     """Samples of one Fourier transform."""
     hop_ms: float = Field(10, gt=0)
@@ -56,11 +56,11 @@ class SpectrogramsConfig(Config):
 
     @field_validator("kind")
     @classmethod
-    def _known(cls, value: str) -> str:
+    def _check_name(cls, value: str) -> str:
         return check_name(SPECTROGRAMS, value, "spectrogram")
 
     @model_validator(mode="after")
-    def _ordered(self) -> "SpectrogramsConfig":
+    def _check_bounds(self) -> "SpectrogramsConfig":
         if not self.fmin_hz < self.fmax_hz <= self.rate_hz / 2:
             raise ValueError(
                 f"needs fmin_hz < fmax_hz <= rate_hz / 2, not {self.fmin_hz}, {self.fmax_hz}, {self.rate_hz / 2}"
@@ -90,9 +90,9 @@ class SpectrogramsConfig(Config):
 def log_mel(config: SpectrogramsConfig) -> Spectrogram:
     """Power on the Mel scale, in dB re full scale squared."""
 
-    def compute(sound: Sound, rate_hz: int) -> NDArray[np.float32]:
+    def compute(audio: Audio, rate_hz: int) -> NDArray[np.float32]:
         power = librosa.feature.melspectrogram(
-            y=sound,
+            y=audio,
             sr=rate_hz,
             n_fft=config.fft_samples,
             hop_length=config.hop,
@@ -109,8 +109,8 @@ def mfcc(config: SpectrogramsConfig) -> Spectrogram:
     """Cepstral coefficients of `log_mel`, without the first one, which is loudness."""
     mels = log_mel(config.model_copy(update={"bands": config.bands + 1}))
 
-    def compute(sound: Sound, rate_hz: int) -> NDArray[np.float32]:
-        values = librosa.feature.mfcc(S=mels(sound, rate_hz), n_mfcc=config.bands + 1)[1:]
+    def compute(audio: Audio, rate_hz: int) -> NDArray[np.float32]:
+        values = librosa.feature.mfcc(S=mels(audio, rate_hz), n_mfcc=config.bands + 1)[1:]
         return np.asarray(values, np.float32)
 
     return compute
@@ -120,11 +120,11 @@ def cqt(config: SpectrogramsConfig) -> Spectrogram:
     """Power of a constant-Q transform, in dB re full scale squared; the bands are pitches from fmin_hz to fmax_hz."""
     bins_per_octave = math.ceil(config.bands / math.log2(config.fmax_hz / config.fmin_hz))
 
-    def compute(sound: Sound, rate_hz: int) -> NDArray[np.float32]:
+    def compute(audio: Audio, rate_hz: int) -> NDArray[np.float32]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "n_fft=.* is too large")  # low octaves of short clips are padded
             values = librosa.cqt(
-                sound,
+                audio,
                 sr=rate_hz,
                 hop_length=config.hop,
                 fmin=config.fmin_hz,

@@ -17,7 +17,7 @@ from pipeline.store.schemas import WINDOWS
 def write_windows(
     target: Path, jobs: Sequence[ClipJob], config: SpectrogramsConfig, *, run: ExecutionConfig, quiet: bool = False
 ) -> ExtractionSummary:
-    """Write the spectrogram windows of clips to an HDF5 file; a job loads the path of a media file with sound."""
+    """Write the spectrogram windows of clips to an HDF5 file; a job loads the path of a media file with audio."""
     with Pool(run) as pool:
         step = Step(
             name="spectrograms",

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.base.errors import ParameterError
 from pipeline.base.registry import lookup
-from pipeline.media.sound import read_audio
+from pipeline.media.audio import read_audio
 from pipeline.spectrograms.kinds import SPECTROGRAMS, SpectrogramsConfig
 from pipeline.store.clips import ClipWindows
 from pipeline.store.columns import Ragged
@@ -19,10 +19,10 @@ def extract_windows(path: Path, config: SpectrogramsConfig) -> ClipWindows:
 
     Raise ParameterError if the spectrogram returns an array of another shape than (bands, frames).
     """
-    sound = read_audio(path, rate_hz=config.rate_hz, channels=config.channels)
+    audio = read_audio(path, rate_hz=config.rate_hz, channels=config.channels)
     # The transform needs at least one FFT's samples, so a shorter clip is padded with silence.
-    sound = np.pad(sound, (0, max(0, config.fft_samples - len(sound))))
-    values = lookup(SPECTROGRAMS, config.kind, "spectrogram")(config)(sound, config.rate_hz)
+    audio = np.pad(audio, (0, max(0, config.fft_samples - len(audio))))
+    values = lookup(SPECTROGRAMS, config.kind, "spectrogram")(config)(audio, config.rate_hz)
     if values.ndim != 2 or len(values) != config.bands:
         raise ParameterError(
             f"spectrogram {config.kind!r} returned the shape {values.shape}, not (bands = {config.bands}, frames)"

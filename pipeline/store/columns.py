@@ -94,6 +94,11 @@ def numbered_columns(field: str, columns: Iterable[str]) -> list[str]:
     return list(takewhile(names.__contains__, _numbered(field)))
 
 
+def is_numbered(column: str, field: str) -> bool:
+    """Return whether a column holds one of the arrays of a tuple, as `view_1` does for `views`."""
+    return column.startswith(f"{field.removesuffix('s')}_")
+
+
 def _numbered(field: str) -> Iterable[str]:
     return (f"{field.removesuffix('s')}_{number}" for number in count(1))
 
@@ -106,3 +111,8 @@ def compute_columns(compute: Callable[[Any], ClipData], source: Any) -> Arrays:
 def offsets_name(column: str) -> str:
     """Return the name of a ragged column's offsets in a file; of the clips' offsets for the name ''."""
     return f"{column}_offsets" if column else "offsets"
+
+
+def is_offsets(column: str) -> bool:
+    """Return whether a column of a file holds offsets: a name that `offsets_name` returns."""
+    return column == "offsets" or column.endswith("_offsets")

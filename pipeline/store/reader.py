@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import StoreError
 from pipeline.base.provenance import digest, fingerprint
-from pipeline.store.columns import LENGTHS, Arrays, C, from_columns, offsets_name
+from pipeline.store.columns import LENGTHS, Arrays, C, from_columns, is_offsets, offsets_name
 from pipeline.store.schemas import CHECKSUM, CLIP_ID, MEDIA_SHA256, STAGES, WORDS, Schema, holds_tokens, word_sum
 
 READERS = 2
@@ -41,7 +41,7 @@ class Reader(Mapping[str, C]):
         except OSError as error:
             reason = " ".join(str(error).split())  # HDF5 writes several lines
             raise StoreError(f"{self.path} is damaged or not an HDF5 file ({reason}){self.rerun_hint}") from error
-        with self._named_damage("attributes"):
+        with self._report_damage("attributes"):
             name = str(file.attrs.get("schema", ""))
         if name != self.schema.name if self.schema else not name.startswith("fdan."):
             expected = self.schema.name if self.schema else "fdan.…"
@@ -62,7 +62,7 @@ class Reader(Mapping[str, C]):
 
     def column(self, name: str, rows: slice = slice(None)) -> NDArray[Any]:
         """Return rows of a flat column."""
-        with self._named_damage(name):
+        with self._report_damage(name):
             values: NDArray[Any] = self._column(name)[rows]
         if holds_tokens(name) and rows == slice(None):
             self._check_sum(name, word_sum(values))
@@ -70,7 +70,7 @@ class Reader(Mapping[str, C]):
 
     def width(self, name: str) -> int:
         """Return how many numbers a row of a flat column (N, D) has."""
-        with self._named_damage(name):
+        with self._report_damage(name):
             return int(self._column(name).shape[1])
 
     def read_blocks(self, name: str, receive: Callable[[int, NDArray[Any]], object]) -> None:
@@ -79,7 +79,7 @@ class Reader(Mapping[str, C]):
         A block is valid only during the call. While HDF5 reads a chunk for one thread, the other works on its block.
         Whole chunks are read in half the time that a selection of rows takes.
         """
-        with self._named_damage(name):
+        with self._report_damage(name):
             dataset = self._column(name)
         if dataset.chunks is None or dataset.id.get_create_plist().get_nfilters():  # written by another tool
             receive(0, self.column(name))
@@ -88,7 +88,7 @@ class Reader(Mapping[str, C]):
         def read(turn: int) -> int:
             block, total = np.empty(dataset.chunks, dataset.dtype), 0
             for first in range(turn * len(block), len(dataset), READERS * len(block)):
-                with self._named_damage(name):
+                with self._report_damage(name):
                     dataset.id.read_direct_chunk((first, 0), out=block.reshape(-1).view(np.uint8))
                 rows = block[: len(dataset) - first]
                 receive(first, rows)
@@ -99,7 +99,7 @@ class Reader(Mapping[str, C]):
             self._check_sum(name, sum(threads.map(read, range(READERS))))
 
     @contextmanager
-    def _named_damage(self, name: str) -> Iterator[None]:
+    def _report_damage(self, name: str) -> Iterator[None]:
         """Turn whatever HDF5 or JSON raises on reading into a StoreError that names the file and the column."""
         try:
             yield
@@ -116,7 +116,7 @@ class Reader(Mapping[str, C]):
     @cached_property
     def attributes(self) -> dict[str, Any]:
         """The file's attributes, with those in JSON decoded."""
-        with self._named_damage("attributes"):
+        with self._report_damage("attributes"):
             values = dict(self._file.attrs)
             if values.pop(CHECKSUM, "") != digest(values):
                 raise ValueError("their checksum differs")
@@ -197,7 +197,7 @@ class Reader(Mapping[str, C]):
     @cached_property
     def _columns_of_clips(self) -> list[tuple[str, bool]]:
         """The columns that hold the clips' rows, and whether each is ragged."""
-        names = [name for name in self.names if name not in (CLIP_ID, MEDIA_SHA256) and not name.endswith("offsets")]
+        names = [name for name in self.names if name not in (CLIP_ID, MEDIA_SHA256) and not is_offsets(name)]
         return [(name, offsets_name(name) in self.names) for name in names]
 
     def __contains__(self, clip_id: object) -> bool:

@@ -18,12 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.store.clips import ClipFaces, ClipTokens, ClipWindows
-from pipeline.store.columns import C
+from pipeline.store.columns import C, is_numbered
 
 CLIP_ID, MEDIA_SHA256 = "clip_id", "media_sha256"
 CHECKSUM = "checksum"  # the sha256 of all other attributes
 TOKENS = "tokens"
-VIEW = "view_"  # the prefix of columns that hold the tokens of augmented copies
 WORDS = 1 << 64  # the sum of all words is kept modulo this
 
 
@@ -49,7 +48,7 @@ STAGES = {
 
 def holds_tokens(column: str) -> bool:
     """Return whether a column holds tokens, of the images themselves or of augmented copies."""
-    return column == TOKENS or column.startswith(VIEW)
+    return column == TOKENS or is_numbered(column, "views")
 
 
 def word_sum(rows: NDArray[Any]) -> int:

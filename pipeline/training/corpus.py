@@ -39,7 +39,7 @@ def select_usable(
             clip.clip_id,
             clip.path,
             "train",
-            failed.get(clip.clip_id, "neither a face nor sound was found in it"),
+            failed.get(clip.clip_id, "neither a face nor audio was found in it"),
         )
         for clip in clips
         if clip.clip_id not in with_tokens

@@ -2,10 +2,9 @@
 
 from dataclasses import asdict
 
+from pipeline.base.provenance import RANDOM_WEIGHTS
 from pipeline.evaluation.schemas import DataSummary
 from pipeline.training.corpus import Corpus
-
-RANDOM_WEIGHTS = "random backbone weights: these figures show that the pipeline works, and nothing about emotion"
 
 
 def summarise_data(corpus: Corpus) -> DataSummary:

@@ -117,9 +117,9 @@ def train_group(
     if pool.run.scheduler == "synchronous" or corpus.folder is None:
         return pool.submit(partial(train_together, corpus.examples, **settings), replicas)
     recipe = replicas[0].recipe
-    here = partial(training_code, recipe.head.name, recipe.alignment.name)
+    find_version = partial(training_code, recipe.head.name, recipe.alignment.name)
     call = partial(_train_in_worker, corpus.folder, corpus.version, settings)
-    return pool.submit(call, replicas, version=here(), worker_version=here)
+    return pool.submit(call, replicas, version=find_version(), worker_version=find_version)
 
 
 def _train_in_worker(

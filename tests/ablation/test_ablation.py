@@ -173,7 +173,9 @@ def test_test_part_affects_neither_training_nor_the_choice_of_the_epoch() -> Non
 
 def test_editing_a_plugin_head_changes_the_memo_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
-    source = "from pipeline.heads.majority import Majority\n\ndef build(*arguments): return Majority(*arguments)\n"
+    source = (
+        "from pipeline.heads.majority import MajorityHead\n\ndef build(*arguments): return MajorityHead(*arguments)\n"
+    )
     data = corpus(90)
     runs = plan_runs(data.clips, {"folds": SpeakerFolds(kind="speaker_folds", folds=5)}, [0])
 
@@ -188,7 +190,9 @@ def test_editing_a_plugin_head_changes_the_memo_key(tmp_path: Path, monkeypatch:
     before = keys()
     (tmp_path / "edited_head.py").write_text(f"# a comment\n{source}")
     assert keys() == before
-    (tmp_path / "edited_head.py").write_text(source.replace("Majority(*arguments)", "Majority(*arguments).eval()"))
+    (tmp_path / "edited_head.py").write_text(
+        source.replace("MajorityHead(*arguments)", "MajorityHead(*arguments).eval()")
+    )
     assert keys() != before
     (tmp_path / "edited_head.py").write_text(f"import bokeh\n{source}")
     before, real = keys(), metadata.version

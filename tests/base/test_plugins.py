@@ -70,8 +70,8 @@ def test_loose_file_outside_plugins_is_refused(project: Path, file: str, module:
     with pytest.raises(ParameterError) as error:
         read_section("faces", DetectorConfig)
     assert str(error.value) == (
-        f"params.yaml: faces.detector = '{module}:build': {Path(file).parts[0]} lies in {project}, where DVC does not "
-        "see it change; move it into plugins/ or install it as a package"
+        f"params.yaml: faces.detector = '{module}:build': {Path(file).parts[0]} is in {project}, which DVC does not "
+        "track; move it into plugins/ or install it as a package"
     )
 
 

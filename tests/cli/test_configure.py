@@ -17,8 +17,8 @@ from data_manifest.manifest.clips import Clip, Exclusion, ManifestConfig, build_
 from data_manifest.splits.protocols import ProtocolConfig
 from pipeline.base.params import read_section
 from pipeline.base.provenance import ROOT
-from pipeline.cli.doctor import MODELS
 from pipeline.cli.main import app
+from pipeline.cli.sections import MODELS
 from pipeline.embeddings.backbones import published_weights
 from pipeline.faces import landmarks
 from pipeline.parallel.pool import ExecutionConfig
@@ -52,7 +52,7 @@ def test_configure_shows_the_survey_and_changes_the_parameters() -> None:
     assert result.exit_code == 0
     for words in (
         "anger 1, neutral 1",
-        "video 1, sound file 1",
+        "video 1, audio file 1",
         "RAVDESS: 2 of 1440 speech trials; missing: ",
         "1 file left out: the same performance",
         "1 file left out: not a RAVDESS file name",
@@ -173,7 +173,7 @@ def test_fallback_for_an_unreadable_file_is_counted() -> None:
     Path("media/1001_DFA_ANG_XX.wav").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     result = fdan("configure", "crema_d", "--root", "media")
     assert result.exit_code == 0
-    assert "sound file 1" in result.output
+    assert "audio file 1" in result.output
     assert "1 file left out: a git-lfs pointer, not the media; run: git lfs pull" in result.output
     assert "the audio is taken" not in result.output  # the MP3 file is used instead
 
@@ -238,8 +238,8 @@ def test_doctor_says_where_each_plugin_comes_from(monkeypatch: pytest.MonkeyPatc
         "ok    head.name: doctor_head:build is from plugins/doctor_head.py",
         f"ok    embed_mels.backbone: torchvision.models:resnet18 is from torchvision {metadata.version('torchvision')}",
         "ok    ablations.linear.alignment.name: pipeline.alignments.coral:build_coral is from fdan",
-        f"FAULT params.yaml: faces.detector = 'loose_detector:build': loose_detector.py lies in {Path.cwd()}, where "
-        "DVC does not see it change; move it into plugins/ or install it as a package",
+        f"FAULT params.yaml: faces.detector = 'loose_detector:build': loose_detector.py is in {Path.cwd()}, which "
+        "DVC does not track; move it into plugins/ or install it as a package",
     ):
         assert line in output.splitlines()
 

@@ -12,7 +12,7 @@ from pipeline.base.errors import ParameterError, PipelineError
 from pipeline.base.params import check
 from pipeline.embeddings.backbones import BackboneConfig
 from pipeline.embeddings.engines import embed, load_engine
-from pipeline.embeddings.int8 import measure_fidelity, prepare, quantise
+from pipeline.embeddings.int8 import measure_fidelity, prepare_weights, quantise
 from pipeline.embeddings.tokens import SOURCES
 from pipeline.store.clips import ClipWindows
 from pipeline.store.columns import Ragged, to_columns
@@ -97,7 +97,7 @@ def test_int8_is_quantised_and_measured_on_different_clips(tmp_path: Path, monke
             zeros, level = np.zeros(number, np.float32), np.full((4 * number, 8), number / 10, np.float32)
             writer.append(f"clip{number}", to_columns(ClipWindows(zeros, zeros, Ragged(level, np.full(number, 4)))))
     with pytest.raises(InterruptedError):
-        prepare(Reader(tmp_path / "s.h5", schema=WINDOWS), source, INT8)
+        prepare_weights(Reader(tmp_path / "s.h5", schema=WINDOWS), source, INT8)
     levels = {name: sorted(np.round(images.mean((1, 2, 3)).numpy() * 10).tolist()) for name, images in samples.items()}
     assert levels["images"] == [1] * 1 + [3] * 3 + [5] * 5
     assert levels["held_out"] == [2] * 2 + [4] * 4

@@ -155,11 +155,11 @@ def test_tokens_of_one_picture_share_a_row_and_long_clips_are_binned() -> None:
     # Two frames of three tokens each; each token gives its windows 0.1, 0.2, 0.3 and 0.4 is the sink's.
     shares = torch.tensor([0.4, 0.1, 0.2, 0.3]).expand(6, 4)
     frames = np.repeat(np.asarray([0.0, 1.0], np.float32), 3)
-    values, times = projections._by_picture(shares, frames, np.asarray([0.0, 0.0, 1.0], np.float32))
-    np.testing.assert_allclose(values, [[0.3, 0.3], [0.3, 0.3]], atol=1e-6)  # windows 1 and 2 are of one picture
+    values, times = projections._by_image(shares, frames, np.asarray([0.0, 0.0, 1.0], np.float32))
+    np.testing.assert_allclose(values, [[0.3, 0.3], [0.3, 0.3]], atol=1e-6)  # windows 1 and 2 are of one image
     assert times.tolist() == [0, 1]
     long = np.arange(100, dtype=np.float32)
-    values, times = projections._by_picture(torch.full((100, 101), 1 / 101), long, long)
+    values, times = projections._by_image(torch.full((100, 101), 1 / 101), long, long)
     assert values.shape == (projections.MATRIX_SIDE, projections.MATRIX_SIDE)
     np.testing.assert_allclose(values.sum(1), 100 / 101)
     assert (np.diff(times) > 0).all()

@@ -15,7 +15,7 @@ from benchmarks.detectors import WEIGHTS, boxes_of, face_alignment
 from pipeline.base.errors import ParameterError, WeightsError
 from pipeline.base.files import file_sha256
 from pipeline.base.params import check
-from pipeline.faces.contract import DetectorConfig, Lookup
+from pipeline.faces.contract import BoxSource, DetectorConfig
 from pipeline.faces.crops import FacesConfig, detect
 from pipeline.faces.detectors import DETECTORS, load_detector, weights_digest
 from pipeline.faces.networks import WEIGHT_FILES
@@ -66,7 +66,7 @@ def test_every_detector_finds_the_face_and_keeps_the_contract(
     blank = np.full_like(portrait, 127)
     config = DetectorConfig(detector=name, weights=weights_of(name, tmp_path))
     detector = load_detector(config)
-    assert not isinstance(detector, Lookup)
+    assert not isinstance(detector, BoxSource)
     detections = detector(np.stack([portrait, blank, portrait, blank, portrait]))
     assert [len(boxes) > 0 for boxes in detections] == [True, False, True, False, True]
     assert {boxes.dtype for boxes in detections} == {np.dtype(np.float32)}
@@ -111,7 +111,7 @@ def test_sfd_on_batches_agrees_with_face_alignment_on_single_frames(
     reference = module.FaceDetector(device="cpu", path_to_detector=weights)
     best = [reference.detect_from_image(frame)[0] for frame in frames]
     detector = load_detector(DetectorConfig(detector="sfd", weights=weights))
-    assert not isinstance(detector, Lookup)
+    assert not isinstance(detector, BoxSource)
     detections = detector(frames)
     for rows, row in zip(detections, best, strict=True):
         np.testing.assert_allclose(rows[0], row, rtol=1e-3, atol=1e-3)

@@ -50,8 +50,8 @@ def test_eyes_agree_with_face_alignment(network: FAN, weights: Path, detector: s
     boxes = np.asarray([(*FACE, 1), (150, 40, 300, 200, 1), (0, 0, 90, 120, 1), (190, 70, 270, 170, 1), (*FACE, 1)])
     frames = np.stack([np.roll(astronaut(), shift, 1) for shift in (0, 5, 0, 20, 40)])
     expected = [reference(network, *one, scale) for one in zip(frames, boxes.astype(np.float32), strict=True)]
-    found = find_eyes(frames, boxes.astype(np.float32), detector=detector, weights=weights)
-    np.testing.assert_allclose(found, expected, atol=1)  # a pixel: where two places are equally warm
+    eyes = find_eyes(frames, boxes.astype(np.float32), detector=detector, weights=weights)
+    np.testing.assert_allclose(eyes, expected, atol=1)  # a pixel: where two places are equally warm
 
 
 def test_crops_are_turned_by_the_eyes_of_fan_with_any_detector(network: FAN, weights: Path, tmp_path: Path) -> None:

@@ -101,15 +101,15 @@ def test_a_missing_table_and_an_unknown_table_are_named(tmp_path: Path, clip: Pa
 
 
 def test_other_tables_have_another_digest(tmp_path: Path) -> None:
-    place = tmp_path / "boxes"
-    place.mkdir()
-    own = DetectorConfig(detector="precomputed", boxes=str(place))
+    folder = tmp_path / "boxes"
+    folder.mkdir()
+    settings = DetectorConfig(detector="precomputed", boxes=str(folder))
     with pytest.raises(ParameterError, match=r"is neither a table \(\.csv, \.parquet\) nor a folder of them"):
-        weights_digest(own)
-    (place / "a.csv").write_text("frame")
-    first = weights_digest(own)
-    (place / "a.csv").rename(place / "b.csv")
-    assert weights_digest(own) != first
+        weights_digest(settings)
+    (folder / "a.csv").write_text("frame")
+    first = weights_digest(settings)
+    (folder / "a.csv").rename(folder / "b.csv")
+    assert weights_digest(settings) != first
 
 
 def test_tables_and_their_detector_need_each_other() -> None:

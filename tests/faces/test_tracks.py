@@ -16,8 +16,8 @@ def frames(*faces: list[tuple[float, ...]]) -> list[NDArray[np.float32]]:
 
 
 def track(detected: list[NDArray[np.float32]], gap: int = 2) -> tuple[list[int], NDArray[np.float32], list[int]]:
-    found = track_person(detected, width_px=300, height_px=200, gap=gap)
-    return found.frames.tolist(), found.boxes, found.sources.tolist()
+    followed = track_person(detected, width_px=300, height_px=200, gap=gap)
+    return followed.frames.tolist(), followed.boxes, followed.sources.tolist()
 
 
 def test_a_moving_face_is_followed_despite_a_briefly_larger_one() -> None:

@@ -296,7 +296,7 @@ def test_attention_weights_sum_to_one_over_present_tokens() -> None:
     assert weights["visual"].shape == (2, 3, 3)
     assert weights["acoustic"].shape == (2, 2, 4)
     torch.testing.assert_close(weights["visual"].sum(-1), torch.ones(2, 3))
-    assert weights["visual"][1, 0].tolist() == [1, 0, 0]  # without sound all weight is on the sink
+    assert weights["visual"][1, 0].tolist() == [1, 0, 0]  # without audio all weight is on the sink
     assert (weights["acoustic"][0, :, 1:] > 0).all()
     assert (weights["acoustic"][1, :, 2:] == 0).all()  # padding
     assert FdanHead(HeadConfig(width=16, attention_depth=0), SHAPES).attention(visual, acoustic) == {}

@@ -11,9 +11,9 @@ from conftest import write_media
 from numpy.typing import NDArray
 
 from pipeline.base.errors import ClipError
+from pipeline.media.audio import Channels, read_audio
 from pipeline.media.frames import decode_jpeg, encode_jpeg, read_frames
 from pipeline.media.probe import probe
-from pipeline.media.sound import Channels, read_audio
 
 CHOICES: tuple[Channels, ...] = ("first", "center")
 
@@ -30,15 +30,15 @@ def test_probe_returns_what_the_file_contains(tmp_path: Path, grey_levels: NDArr
     assert info.duration_s == pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.parametrize("kind", ["sound", "picture"])
+@pytest.mark.parametrize("kind", ["audio", "video"])
 def test_missing_modality_is_detected(tmp_path: Path, grey_levels: NDArray[np.uint8], kind: str) -> None:
     sound = sine(hertz=440, seconds=1, rate_hz=16000)
     path = (
         write_media(tmp_path / "a.mp4", frames=grey_levels)
-        if kind == "picture"
+        if kind == "video"
         else write_media(tmp_path / "a.wav", sound=sound)
     )
-    assert (probe(path).has_video, probe(path).has_audio) == (kind == "picture", kind == "sound")
+    assert (probe(path).has_video, probe(path).has_audio) == (kind == "video", kind == "audio")
 
 
 def test_frames_come_from_the_middles_of_equal_parts(tmp_path: Path, grey_levels: NDArray[np.uint8]) -> None:

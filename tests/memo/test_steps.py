@@ -44,7 +44,7 @@ NEUTRAL = {"fdan", "h5py", "platformdirs", "pydantic", "pydantic_core", "ruamel.
     [
         (probe, ("av", "opencv-python", "numpy")),  # the last two are imported but not used
         (extract_faces, FACES),
-        (extract_windows, (*SPECTROGRAMS, "opencv-python")),  # opencv only decodes pictures
+        (extract_windows, (*SPECTROGRAMS, "opencv-python")),  # opencv only decodes images
         (embed_clip, (*EMBEDDING["openvino"], "av")),  # av only decodes videos
         (train_together, ("numpy", "scikit-learn", "torch")),
     ],

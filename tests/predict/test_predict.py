@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from pipeline.alignments.contract import AlignmentConfig
 from pipeline.base.errors import ParameterError, PipelineError
+from pipeline.base.provenance import RANDOM_WEIGHTS
 from pipeline.cli.main import app
 from pipeline.embeddings.backbones import BackboneConfig, describe_weights
 from pipeline.faces.crops import FacesConfig
@@ -61,7 +62,7 @@ def write_model(path: Path, *, faces: FacesConfig = FACES, sha256: str = "") -> 
 
 @pytest.fixture
 def clips(tmp_path: Path) -> Path:
-    """A folder with a video with sound, a silent video, a sound, and a file that is neither."""
+    """A folder with a video with audio, a silent video, an audio file, and a file that is neither."""
     folder = tmp_path / "clips"
     write_short_media(folder / "a_both.mp4")
     write_short_media(folder / "b_mute.mp4", sound=False)
@@ -80,8 +81,8 @@ def test_a_clip_is_predicted_from_the_modalities_it_has(model: Path, clips: Path
     assert set(both.probabilities) == {"visual", "acoustic", "fused"}
     assert both.notes == []
     for prediction, kind, note in (
-        (mute, "visual", "has no sound: predicted from the face alone"),
-        (voice, "acoustic", "has no video: predicted from the sound alone"),
+        (mute, "visual", "has no audio: predicted from the face alone"),
+        (voice, "acoustic", "has no video: predicted from the audio alone"),
     ):
         assert set(prediction.probabilities) == {kind, "fused"}
         assert prediction.probabilities["fused"] == pytest.approx(prediction.probabilities[kind], abs=1e-6)
@@ -103,7 +104,7 @@ def test_a_video_without_a_face_is_predicted_from_its_sound(tmp_path: Path, clip
     strict = write_model(tmp_path / "h.safetensors", faces=FACES.model_copy(update={"no_face": "drop_visual"}))
     (prediction,) = Predictor(strict)([clips / "a_both.mp4"])
     assert set(prediction.probabilities) == {"acoustic", "fused"}
-    assert prediction.notes == ["no face was found: predicted from the sound alone"]
+    assert prediction.notes == ["no face was found: predicted from the audio alone"]
 
 
 def test_the_settings_come_from_the_model_and_not_from_params(
@@ -145,7 +146,7 @@ def test_the_command_writes_predictions_and_fails_if_one_is_missing(model: Path,
     written = tmp_path / "answers.json", tmp_path / "answers.csv"
     result = run(clips, "--model", model, "--json", written[0], "--csv", written[1])
     assert result.exit_code == 1  # for the broken one
-    assert "random backbone weights: these predictions mean nothing" in result.stdout
+    assert RANDOM_WEIGHTS in result.stdout
     saved = json.loads(written[0].read_text())
     assert [Path(row["clip"]).name for row in saved] == [
         "a_both.mp4",

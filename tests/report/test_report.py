@@ -20,12 +20,11 @@ from report_samples import (
 )
 from ruamel.yaml import YAML
 
-from pipeline.base.provenance import ROOT, library_versions
+from pipeline.base.provenance import RANDOM_WEIGHTS, ROOT, library_versions
 from pipeline.evaluation.projections import ATTENTION_CLIPS, MATRIX_SIDE, PROJECTED_CLIPS
 from pipeline.evaluation.schemas import Evaluation
 from pipeline.report.page import FIGURE_STAGES
 from pipeline.report.thumbnails import Thumbnails
-from pipeline.training.data_summary import RANDOM_WEIGHTS
 
 EVIL = "<script>alert('&\"')</script>"
 MEGABYTE = 2**20
@@ -132,7 +131,7 @@ def test_page_warns_of_random_weights_only(thumbnails: Thumbnails) -> None:
     random = evaluation(warning=RANDOM_WEIGHTS, weights={"visual": "random", "acoustic": "random"})
     warned = page(thumbnails, random)
     assert [tag for tag, values in warned.tags if values.get("class") == "warning"] == ["p"]
-    assert "Random backbone weights: these figures show that the pipeline works" in warned.text
+    assert "Random backbone weights: the results show that the pipeline works" in warned.text
 
 
 def test_page_is_self_contained(thumbnails: Thumbnails) -> None:

@@ -18,7 +18,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
-from pipeline.training.data_summary import RANDOM_WEIGHTS
+from pipeline.base.provenance import RANDOM_WEIGHTS
 
 pytestmark = pytest.mark.slow
 

@@ -31,8 +31,8 @@ from pipeline.ablation.table import override
 from pipeline.base.params import read_section
 from pipeline.base.provenance import ROOT
 from pipeline.base.registry import lookup
-from pipeline.cli.doctor import MODELS
 from pipeline.cli.main import app
+from pipeline.cli.sections import MODELS
 from pipeline.faces.contract import Boxes, DetectorConfig, Frames
 from pipeline.faces.detectors import DETECTORS
 from pipeline.heads.contract import HeadConfig, Shapes
@@ -279,6 +279,7 @@ def test_gated_head_ignores_masked_tokens(monkeypatch: pytest.MonkeyPatch) -> No
     assert not torch.allclose(one.fused, head(visual, acoustic._replace(mask=mask)).fused)
 
 
+DOCS = sorted((ROOT / "docs").glob("*.md"))
 SECTION = re.compile(r"^## `(data/[\w/.]+)`\n(.*?)(?=^## )", re.MULTILINE | re.DOTALL)
 
 
@@ -331,6 +332,15 @@ def test_graph_has_only_direct_edges() -> None:
     assert graph["manifest"] == {"faces", "spectrograms"}
     assert graph["embed_faces"] == graph["embed_mels"] == {"train", "ablate"}
     assert graph["report"] == set()
+
+
+@pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md", *(f"docs/{it.name}" for it in DOCS)])
+def test_relative_links_and_images_exist(path: str) -> None:
+    page = ROOT / path
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)  # code has no links
+    targets = re.findall(r"\]\(([^)\s#]+)", text) + re.findall(r'(?:src|href)="([^"#]+)', text)
+    missing = [it for it in targets if not re.match(r"\w+:", it) and not (page.parent / it).exists()]
+    assert not missing, f"{path} links to files that do not exist: {', '.join(missing)}"
 
 
 def test_api_page_lists_every_public_name() -> None:

@@ -15,8 +15,8 @@ from conftest import write_media
 from workspace import Workspace, executed_stages
 
 from data_manifest.manifest.clips import Clip, Exclusion, read_rows
+from pipeline.media.audio import read_audio
 from pipeline.media.probe import probe
-from pipeline.media.sound import read_audio
 
 pytestmark = pytest.mark.slow
 
@@ -200,7 +200,7 @@ def test_concurrent_builds_share_one_memo_and_two_workers_give_the_same_lock(bui
         ({"corpora": {"sample": {"root": "nowhere"}}}, "nowhere"),
         (
             {"faces": {"detector": "examples.embeddings:build"}},
-            "where DVC does not see it change; move it into plugins/",
+            "which DVC does not track; move it into plugins/",
         ),
     ],
 )

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from pipeline.base.params import SECTIONS, read_params, read_section
 from pipeline.base.provenance import PROJECT, ROOT, source_files
-from pipeline.cli.doctor import MODELS
+from pipeline.cli.sections import MODELS
 
 
 def stages() -> dict[str, dict[str, Any]]:
@@ -47,8 +47,8 @@ def test_a_stage_depends_on_every_room_that_it_uses_and_on_no_other(name: str) -
     stage = stages()[name]
     used = sources(stage["cmd"].split()[2])
     wanted = {room(path) for path in used} | {"plugins" for path in used if calls(path, "lookup")}
-    found = {path for path in stage["deps"] if path.split("/")[0] in (*PROJECT, "plugins")}
-    assert found == wanted, f"dvc.yaml, {name}: deps should be\n" + "\n".join(sorted(wanted))
+    dependencies = {path for path in stage["deps"] if path.split("/")[0] in (*PROJECT, "plugins")}
+    assert dependencies == wanted, f"dvc.yaml, {name}: deps should be\n" + "\n".join(sorted(wanted))
 
 
 @pytest.mark.slow
@@ -88,7 +88,7 @@ def offered(folder: Path) -> set[str]:
 
 
 def test_rooms_use_only_what_other_rooms_offer() -> None:
-    for path in [path for top in (*PROJECT, "benchmarks", "examples") for path in (ROOT / top).rglob("*.py")]:
+    for path in [path for top in (*PROJECT, "benchmarks", "docs", "examples") for path in (ROOT / top).rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             names = [f"{node.module}.{it.name}" for it in node.names] if isinstance(node, ast.ImportFrom) else []
             for folder in ROOMS:
@@ -103,7 +103,7 @@ def test_rooms_use_only_what_other_rooms_offer() -> None:
 def test_a_room_says_what_it_is_for_and_hides_the_rest_behind_an_underscore() -> None:
     for folder in ROOMS:
         assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), folder
-        if folder.name not in ("cli", "sample"):  # nobody imports the command line; the sample is one function
+        if folder.name not in ("cli", "sample"):  # of the commands only the sections; the sample is one function
             assert offered(folder) == {path.stem for path in folder.glob("[!_]*.py")}, folder
 
 

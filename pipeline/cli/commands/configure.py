@@ -25,7 +25,7 @@ def configure(
         from data_manifest.corpora.adapters import CorpusConfig
         from data_manifest.manifest.clips import ManifestConfig
         from pipeline.base.params import check, read_section
-        from pipeline.cli.configure import describe_counts, protocols_for, survey_corpus, write_params
+        from pipeline.cli.survey import describe_counts, protocols_for, survey_corpus, write_params
 
         folder = str(root.expanduser().resolve())
         entry = {"adapter": adapter or name, "root": folder} | ({"options": _options(option)} if option else {})

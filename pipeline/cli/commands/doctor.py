@@ -8,7 +8,7 @@ from pipeline.cli.console import console
 
 def doctor() -> None:
     """Check environment, parameters, weights, corpora and protocols, and say how to fix what is wrong."""
-    from pipeline.cli.doctor import run_checks
+    from pipeline.cli.checks import run_checks
 
     labels = {"ok": "[green]ok[/green]   ", "note": "[yellow]note[/yellow] ", "fault": "[red]FAULT[/red]"}
     faults = 0

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.base.errors import exit_with_message
+from pipeline.base.provenance import RANDOM_WEIGHTS
 from pipeline.cli.console import console
 
 if TYPE_CHECKING:
@@ -93,4 +94,4 @@ def _show_answers(predictor: "Predictor", answers: "Sequence[ClipPrediction]") -
             expected = f"UAR {100 * row.uar:.1f} % (95 %: {100 * low:.1f} to {100 * high:.1f}), {row.protocol}"
             console.print(f"Expected performance of this head: {expected}", highlight=False, soft_wrap=True)
     if predictor.has_random_weights:
-        console.print("Warning: random backbone weights: these predictions mean nothing.", style="bold yellow")
+        console.print(f"Warning: {RANDOM_WEIGHTS}.", style="bold yellow")

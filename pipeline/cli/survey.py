@@ -85,10 +85,10 @@ def _count_reasons(reasons: Mapping[str, str]) -> list[str]:
 
 
 def _modalities(candidate: Candidate, unreadable: Mapping[str, str]) -> str:
-    """Return the modalities by the file names; only decoding can tell whether a video has sound."""
+    """Return the modalities by the file names; only decoding can tell whether a video has audio."""
     readable = [path for path in candidate.files if path not in unreadable]
     videos = [path for path in readable if file_suffix(path) in VIDEO_SUFFIXES]
-    return "video" + " and sound file" * (len(readable) > 1) if videos else "sound file"
+    return "video" + " and audio file" * (len(readable) > 1) if videos else "audio file"
 
 
 def protocols_for(adapter: str, survey: Survey) -> dict[str, dict[str, Any]]:

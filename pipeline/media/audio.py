@@ -1,4 +1,4 @@
-"""The sound of a media file as one channel."""
+"""The audio of a media file as one channel."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from pipeline.base.errors import ClipError
 from pipeline.media._opening import first_stream, open_media
 
-Channels = Literal["mix", "first", "center"]  # center: the dialogue of 5.1 sound; without a centre, all are mixed
+Channels = Literal["mix", "first", "center"]  # center: the dialogue of 5.1 audio; without a centre, all are mixed
 
 
 def read_audio(path: Path, *, rate_hz: int, channels: Channels = "mix") -> NDArray[np.float32]:
-    """Return the sound as one channel (samples,) in -1..1 at the given rate; raise `ClipError` if there is none."""
+    """Return the audio as one channel (samples,) in -1..1 at the given rate; raise `ClipError` if there is none."""
     with open_media(path) as container:
         stream = first_stream(container.streams.audio, "audio")
         index = _channel_index(stream.layout, channels)

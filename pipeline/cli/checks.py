@@ -17,42 +17,24 @@ from data_manifest.manifest.clips import MANIFEST, Clip, ManifestConfig, read_ro
 from data_manifest.sample import SampleConfig
 from data_manifest.splits.protocols import ProtocolConfig, make_splits
 from pipeline.ablation.table import override
-from pipeline.alignments.contract import AlignmentConfig
 from pipeline.alignments.table import ALIGNMENTS
 from pipeline.base.errors import ParameterError, PipelineError
 from pipeline.base.files import cache_folder
 from pipeline.base.params import read_params, read_section
 from pipeline.base.plugins import find_origin
-from pipeline.base.provenance import library_versions
+from pipeline.base.provenance import RANDOM_WEIGHTS, library_versions
 from pipeline.base.registry import Table, lookup
-from pipeline.cli.configure import survey_corpus
+from pipeline.cli.sections import MODELS
+from pipeline.cli.survey import survey_corpus
 from pipeline.embeddings.backbones import BACKBONES, BackboneConfig, published_weights
 from pipeline.faces import landmarks, networks
 from pipeline.faces.crops import FacesConfig
 from pipeline.faces.detectors import DETECTORS
-from pipeline.heads.contract import HeadConfig
 from pipeline.heads.table import HEADS
-from pipeline.parallel.pool import ExecutionConfig
-from pipeline.spectrograms.kinds import SPECTROGRAMS, SpectrogramsConfig
-from pipeline.training.recipe import TrainConfig
+from pipeline.spectrograms.kinds import SPECTROGRAMS
 from pipeline.training.runs import read_recipe
 from pipeline.weights.files import WeightFile
 
-MODELS: dict[str, Any] = {
-    "render": dict[str, SampleConfig],
-    "corpora": dict[str, CorpusConfig],
-    "manifest": ManifestConfig,
-    "faces": FacesConfig,
-    "spectrograms": SpectrogramsConfig,
-    "embed_faces": BackboneConfig,
-    "embed_mels": BackboneConfig,
-    "head": HeadConfig,
-    "alignment": AlignmentConfig,
-    "train": TrainConfig,
-    "protocols": dict[str, ProtocolConfig],
-    "ablations": dict[str, dict[str, dict[str, Any]]],
-    "run": ExecutionConfig,
-}
 BUILDERS: tuple[tuple[str, str, Table, str], ...] = (  # section, key, the short names, what is built
     ("faces", "detector", DETECTORS, "detector"),
     ("spectrograms", "kind", SPECTROGRAMS, "spectrogram"),
@@ -194,7 +176,7 @@ def _backbone() -> Iterator[Check]:
         config = read_section(section, BackboneConfig)
         subject = f"{section}.weights"
         if config.weights == "random":
-            yield Check("note", subject, "random: the pipeline works, but its results say nothing about emotion")
+            yield Check("note", subject, RANDOM_WEIGHTS)
             continue
         published = published_weights().get(config.backbone)
         path = "" if config.weights == "imagenet" else config.weights
