@@ -81,7 +81,7 @@ def test_loose_file_that_hides_an_installed_package_is_refused(project: Path, tm
     assert find_origin("lab_f:build") == "lab-detectors 1.2"
     write(project / "lab_f.py")
     sys.path.insert(0, str(project))
-    with pytest.raises(ParameterError, match=r"lab_f\.py lies in "):
+    with pytest.raises(ParameterError, match=r"lab_f\.py is in "):
         find_origin("lab_f:build")
 
 
