@@ -9,9 +9,9 @@ repro: .venv/installed dvc-scm
 	dvc repro
 	@fdan info
 
-# Results and changed parameters in 120 columns, without the files and folders that stages depend on.
+# UAR and changed parameters in 120 columns, without the files and folders that stages depend on; `dvc exp show` has all columns.
 experiments: .venv/installed
-	@dvc exp show --only-changed --no-pager --drop '.*/[^:]*$$|plugins$$|Created|.*_(low|high)$$'
+	@dvc exp show --only-changed --no-pager --drop '.*/[^:]*$$|plugins$$|Created|State|Executor|.*_(low|high|uar)$$|.*\.war$$'
 
 # Two files at a time, in the order that tests/conftest.py gives them.
 test: .venv/installed

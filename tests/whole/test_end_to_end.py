@@ -78,6 +78,24 @@ def test_second_build_reruns_nothing(built: Workspace) -> None:
     assert built.repro() == set()
 
 
+def test_concurrent_builds_share_one_memo_and_two_workers_give_the_same_lock(built: Workspace, tmp_path: Path) -> None:
+    memo = tmp_path / "memo"
+    same = Workspace(tmp_path / "same", cache=memo, scheduler="processes", workers=2)
+    other = Workspace(tmp_path / "other", cache=memo, scheduler="synchronous")
+    other.change_params({"spectrograms": {"bands": 64}})
+    with ThreadPoolExecutor(2) as threads:
+        stages = list(threads.map(lambda workspace: workspace.repro("embed_faces", "embed_mels"), (same, other)))
+    assert stages == [EXTRACTION] * 2
+    for name in ("faces.h5", "spectrograms.h5", "embeddings/visual.h5", "embeddings/acoustic.h5"):
+        alone, equal, changed = ((it.folder / "data" / name).read_bytes() for it in (built, same, other))
+        assert alone == equal
+        assert (alone == changed) == ("faces" in name or "visual" in name)
+    entries = {path.name for path in (built.cache / "memo/embed_faces").rglob("*.entry")}
+    assert {path.name for path in (memo / "memo/embed_faces").rglob("*.entry")} <= entries
+    assert same.repro() == LEARNING
+    assert (same.folder / "dvc.lock").read_bytes() == (built.folder / "dvc.lock").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("params", "changed"),
     [
@@ -116,7 +134,7 @@ def test_experiments_in_temporary_folders_use_the_memo(built: Workspace, tmp_pat
     shown = json.loads(built.run("dvc", "exp", "show", "--json").stdout)
     assert json.dumps(shown).count('"margin": 0.1') >= 2
     table = built.run("make", "--assume-old=.venv/installed", "experiments", COLUMNS="120").stdout
-    assert all(name in table for name in ("speaker_folds.uar", "faces.margin", "head.dropout"))
+    assert all(name in table for name in ("speaker_folds.uar", "faces.margin", "head.dropout")), table
     assert not {"pipeline", "plugins", "data", "stages"} & {*re.findall(r"\w+", table)}
     assert max(map(len, table.splitlines())) <= 120
 
@@ -172,24 +190,6 @@ def test_earlier_detector_comes_from_the_memo_and_other_faces_are_refused(built:
     assert built.run(sys.executable, "-m", "stages.faces").returncode == 0
     assert (faces.read_bytes(), built.extraction_entries()) == (first, other)
     built.run("dvc", "checkout", "--force")
-
-
-def test_concurrent_builds_share_one_memo_and_two_workers_give_the_same_lock(built: Workspace, tmp_path: Path) -> None:
-    memo = tmp_path / "memo"
-    same = Workspace(tmp_path / "same", cache=memo, scheduler="processes", workers=2)
-    other = Workspace(tmp_path / "other", cache=memo, scheduler="synchronous")
-    other.change_params({"spectrograms": {"bands": 64}})
-    with ThreadPoolExecutor(2) as threads:
-        stages = list(threads.map(lambda workspace: workspace.repro("embed_faces", "embed_mels"), (same, other)))
-    assert stages == [EXTRACTION] * 2
-    for name in ("faces.h5", "spectrograms.h5", "embeddings/visual.h5", "embeddings/acoustic.h5"):
-        alone, equal, changed = ((it.folder / "data" / name).read_bytes() for it in (built, same, other))
-        assert alone == equal
-        assert (alone == changed) == ("faces" in name or "visual" in name)
-    entries = {path.name for path in (built.cache / "memo/embed_faces").rglob("*.entry")}
-    assert {path.name for path in (memo / "memo/embed_faces").rglob("*.entry")} <= entries
-    assert same.repro() == LEARNING
-    assert (same.folder / "dvc.lock").read_bytes() == (built.folder / "dvc.lock").read_bytes()
 
 
 @pytest.mark.parametrize(
