@@ -21,12 +21,9 @@ test: .venv/installed
 test-fast: .venv/installed
 	pytest -n 2 --dist loadfile --no-loadscope-reorder --fast
 
-# The branches of the library that the tests run, worker processes included.
+# All tests, with the lines and branches of the library that they run.
 coverage: .venv/installed
-	coverage erase
-	coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-	coverage combine --quiet
-	coverage report
+	pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report term:skip-covered
 
 check: .venv/installed
 	ruff check
