@@ -12,20 +12,11 @@ import numpy as np
 
 from pipeline.base.files import write_text
 from pipeline.base.selection import evenly_spaced
+from pipeline.training._epoch import Epoch
 
 Series = tuple[list[int], list[float]]  # epochs, values
 SHOWN_RUNS = 40  # single runs in a figure at most
 LABELS = {"cross_entropy": "cross-entropy", "validation_uar": "UAR on the validation part"}
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One row of the curves. Losses are means over batches; those of the alignment are unweighted and by layer."""
-
-    epoch: int
-    cross_entropy: float
-    alignment: tuple[float, ...]
-    validation_uar: float  # NaN without a validation part: the refit on all clips
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pipeline.base.registry import lookup
 from pipeline.heads.contract import Head, HeadConfig, Shapes
 from pipeline.heads.examples import Examples
 from pipeline.heads.table import HEADS
-from pipeline.training.curves import Epoch
+from pipeline.training._epoch import Epoch
 
 
 class TrainConfig(Config):

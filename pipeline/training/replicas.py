@@ -22,9 +22,9 @@ from pipeline.heads.contract import Head
 from pipeline.heads.examples import Examples
 from pipeline.parallel.devices import find_device
 from pipeline.store.tokens import Tokens
+from pipeline.training._epoch import Epoch
 from pipeline.training._stacked import Stacked, State
 from pipeline.training.answers import fused_probabilities, uar
-from pipeline.training.curves import Epoch
 from pipeline.training.losses import alignment_losses, class_weights, classification_loss, learning_rates
 from pipeline.training.recipe import Recipe, Trained, build_head
 
