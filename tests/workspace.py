@@ -91,6 +91,7 @@ class Workspace:
             "FDAN_CACHE": str(self.cache),
             "PATH": scripts + os.pathsep + os.environ["PATH"],
             "PYTHONPATH": str(self.folder),  # import the copy's code, not the installed project's
+            "PYTHONDONTWRITEBYTECODE": "",  # compile the copy once, not for every stage
             **environment,
         }
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_media
+from face_alignment import utils
 from face_alignment.api import FaceAlignment, LandmarksType
 from face_alignment.models import FAN
 from numpy.typing import NDArray
@@ -20,6 +21,13 @@ from pipeline.media.frames import read_frames
 pytestmark = pytest.mark.slow
 
 FACE = (170, 60, 280, 190)  # of the astronaut
+
+
+@pytest.fixture(autouse=True)
+def _uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run face-alignment's functions as Python: to compile them takes longer than the network."""
+    for name in ("_get_preds_fromhm", "transform_np"):
+        monkeypatch.setattr(utils, name, getattr(utils, name).py_func)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +55,8 @@ def reference(network: FAN, frame: NDArray[np.uint8], box: NDArray[np.float32], 
 
 @pytest.mark.parametrize(("detector", "scale"), [("cascade", 195), ("yunet", TIGHT_SCALE)])
 def test_eyes_agree_with_face_alignment(network: FAN, weights: Path, detector: str, scale: int) -> None:
-    boxes = np.asarray([(*FACE, 1), (150, 40, 300, 200, 1), (0, 0, 90, 120, 1), (190, 70, 270, 170, 1), (*FACE, 1)])
-    frames = np.stack([np.roll(astronaut(), shift, 1) for shift in (0, 5, 0, 20, 40)])
+    boxes = np.asarray([(*FACE, 1), (0, 0, 90, 120, 1), (190, 70, 270, 170, 1)])
+    frames = np.stack([np.roll(astronaut(), shift, 1) for shift in (5, 0, 20)])
     expected = [reference(network, *one, scale) for one in zip(frames, boxes.astype(np.float32), strict=True)]
     eyes = find_eyes(frames, boxes.astype(np.float32), detector=detector, weights=weights)
     np.testing.assert_allclose(eyes, expected, atol=1)  # a pixel: where two places are equally warm
