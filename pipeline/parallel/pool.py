@@ -66,6 +66,14 @@ class ExecutionConfig(Config):
     """Where backbones compute and heads train: `cpu`, `cuda`, `cuda:1` and so on, or `mps`."""
     max_failures: float = Field(0.05, ge=0, le=1)
     """Share of clips that may fail before the stage fails."""
+    clip_timeout_s: float = Field(600, gt=0, le=86400)
+    """Seconds that one clip may take in one step. A clip that takes longer fails, and its worker is replaced."""
+    max_pixels: int = Field(9437184, ge=256)
+    """Pixels that a frame may have. A video with larger frames fails."""
+    max_decoded_s: float = Field(600, gt=0, le=86400)
+    """Seconds of video or audio that a file may contain. A longer file fails."""
+    dashboard: bool = False
+    """Open Dask's dashboard, for this machine only."""
 
     @field_validator("scheduler")
     @classmethod
