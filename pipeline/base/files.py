@@ -1,20 +1,67 @@
-"""The cache folder, atomic writes and checksums."""
+"""The cache folder, careful reading, atomic writes and checksums."""
 
+import errno
 import hashlib
 import io
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from platformdirs import user_cache_path
 
+from pipeline.base.errors import DISK_FULL, ParameterError, PipelineError
+
+MAX_BYTES = 1 << 30  # of a file that is read into memory at once: a table of three million clips
+NAME_CHARACTERS = 50  # of a file's name in that of its temporary file: a name has at most 255 bytes
+
 
 def cache_folder() -> Path:
-    """Return the folder named by `$FDAN_CACHE`; by default, `fdan` in the user's cache folder."""
-    return Path(os.environ.get("FDAN_CACHE") or user_cache_path("fdan"))
+    """Return the folder named by `$FDAN_CACHE`; by default, `fdan` in the user's cache folder. It need not exist.
+
+    Raise `ParameterError` if there is something else of that name.
+    """
+    folder = Path(os.environ.get("FDAN_CACHE") or user_cache_path("fdan"))
+    if os.path.lexists(folder) and not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for a long name
+        raise ParameterError(f"the cache {folder} is not a folder; set FDAN_CACHE to one")
+    return folder
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading; raise `OSError` for a pipe or a device, whose reading may never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path.open("rb")
+
+
+def read_file(path: Path, *, raises: type[PipelineError], fix: str, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the bytes of a regular file; whatever is wrong with it is one line, which ends with `fix`."""
+    try:
+        with open_regular(path) as file:
+            content = file.read(max_bytes + 1)
+    except FileNotFoundError:
+        raise raises(f"{path} does not exist; {fix}") from None
+    except OSError as error:
+        raise raises(f"{path} cannot be read: {error.strerror}; {fix}") from error
+    except ValueError as error:  # a NUL in the path
+        raise raises(f"{path} cannot be read: {error}; {fix}") from error
+    if len(content) > max_bytes:
+        raise raises(f"{path} is larger than {max_bytes} bytes; {fix}")
+    return content
+
+
+@contextmanager
+def name_full_disk(path: Path, *, temporary: Path | None = None) -> Iterator[None]:
+    """Make the error of a full disk name `path`, because errors of writing name no file or the temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_FULL and error.filename in (None, temporary, str(temporary)):
+            error.filename = str(path)
+        raise
 
 
 @contextmanager
@@ -25,12 +72,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays, because some writers choose the format by it.
-    temporary = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
+    temporary = path.with_name(f".{uuid.uuid4().hex}.{path.name[-NAME_CHARACTERS:]}")
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with name_full_disk(path, temporary=temporary):
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -66,10 +114,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def file_sha256(*paths: Path) -> str:
-    """Return the sha256 of the concatenated bytes of the files."""
+    """Return the sha256 of the concatenated bytes of the files, which must be regular."""
     total = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             while block := file.read(1 << 20):
                 total.update(block)
     return total.hexdigest()
