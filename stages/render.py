@@ -1,13 +1,12 @@
 """Render the sample corpus: media files and a table with their labels."""
 
-import csv
 import sys
 from functools import partial
 from pathlib import Path
 
 from data_manifest.sample import SampleConfig, plan, render
-from pipeline.base.files import atomic_write
 from pipeline.base.params import read_section
+from pipeline.base.tables import write_table
 from pipeline.parallel.pool import ExecutionConfig, Pool, bounded_map
 from stages import run_stage
 
@@ -22,10 +21,8 @@ def main() -> None:
         start = partial(pool.submit, partial(render, folder=folder))
         for _, wait in bounded_map(utterances, start, workers=lambda: pool.workers):
             wait()
-    with atomic_write(folder / "clips.csv") as path, path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["path", "emotion", "speaker", "sentence"])
-        table.writerows([it.path, it.emotion, it.speaker, it.sentence] for it in utterances)
+    rows = ([it.path, it.emotion, it.speaker, it.sentence] for it in utterances)
+    write_table(folder / "clips.csv", ["path", "emotion", "speaker", "sentence"], rows)
 
 
 if __name__ == "__main__":

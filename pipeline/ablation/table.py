@@ -1,7 +1,5 @@
 """The ablation table: rows that change a recipe, their runs, and the score of every run."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.base.errors import ParameterError
-from pipeline.base.files import write_text
 from pipeline.base.params import check
 from pipeline.base.registry import suggest
+from pipeline.base.tables import write_table
 from pipeline.evaluation.intervals import SpeakerBootstrap
 from pipeline.evaluation.predictions import ANSWERS, Prediction, protocol_label
 from pipeline.evaluation.scores import score_predictions
@@ -80,9 +78,8 @@ class RowScores:
 
 def write_runs(path: Path, tested: Iterable[TestedRun], classes: Sequence[str]) -> dict[str, RowScores]:
     """Write one line for each row, run and answer; return the scores of the fused answer by row."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["row", "protocol", "fold", "seed", "modality", "clips", "war", "uar"])
+    columns = ["row", "protocol", "fold", "seed", "modality", "clips", "war", "uar"]
+    lines: list[list[object]] = []
     rows: dict[str, RowScores] = {}
     for row, group in groupby(tested, lambda it: it[0]):
         fused, row_predictions = [], []
@@ -93,11 +90,11 @@ def write_runs(path: Path, tested: Iterable[TestedRun], classes: Sequence[str]) 
                     scores = score_predictions(answered, modality, classes)
                     protocol = protocol_label(run.split.protocol, speakers_shared=run.split.speakers_shared)
                     line = [row, protocol, run.split.fold, run.seed, modality, len(answered)]
-                    table.writerow([*line, f"{scores.war:.6f}", f"{scores.uar:.6f}"])
+                    lines.append([*line, f"{scores.war:.6f}", f"{scores.uar:.6f}"])
                     if modality == "fused":
                         fused.append(scores.uar)
             row_predictions += predictions
         bootstrap = SpeakerBootstrap.of(row_predictions)
         rows[row] = RowScores(fused, bootstrap.sample_scores(row_predictions, "fused")["uar"])
-    write_text(path, text.getvalue())
+    write_table(path, columns, lines)
     return rows

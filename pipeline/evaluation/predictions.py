@@ -1,14 +1,12 @@
 """Predictions on test clips, and the tables that hold them."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.base.files import write_text
+from pipeline.base.tables import write_table
 
 MODALITIES = ("visual", "acoustic", "fused")
 ANSWERS = (*MODALITIES, "video_only", "audio_only")  # the last two: the fused answer without the other modality
@@ -39,29 +37,25 @@ class Prediction:
 
 def write_predictions(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:
     """Write one row for each run, clip and modality, with probabilities in columns `p_<emotion>`."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
     names = ["protocol", "fold", "seed", "modality", "clip_id", "speaker", "truth", "predicted"]
-    table.writerow([*names, *(f"p_{name}" for name in classes)])
-    for prediction in predictions:
-        run = prediction.protocol, prediction.fold, prediction.seed
-        clip = prediction.clip_id, prediction.speaker, classes[prediction.truth]
-        for modality, values in prediction.probabilities.items():
-            if values is not None:
-                predicted = classes[int(np.argmax(values))]
-                table.writerow([*run, modality, *clip, predicted, *(f"{value:.6f}" for value in values)])
-    write_text(path, text.getvalue())
+    rows = (
+        [it.protocol, it.fold, it.seed, modality, it.clip_id, it.speaker, classes[it.truth]]
+        + [classes[int(np.argmax(values))], *(f"{value:.6f}" for value in values)]
+        for it in predictions
+        for modality, values in it.probabilities.items()
+        if values is not None
+    )
+    write_table(path, [*names, *(f"p_{name}" for name in classes)], rows)
 
 
 def write_confusion(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:
     """Write truth and fused answer of each run and clip, in the format that `dvc plots` reads."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["truth", "predicted"])
-    for prediction in predictions:
-        if prediction.probabilities["fused"] is not None:
-            table.writerow([classes[prediction.truth], classes[prediction.predicted_class("fused")]])
-    write_text(path, text.getvalue())
+    rows = (
+        [classes[it.truth], classes[it.predicted_class("fused")]]
+        for it in predictions
+        if it.probabilities["fused"] is not None
+    )
+    write_table(path, ["truth", "predicted"], rows)
 
 
 def protocol_label(protocol: str, *, speakers_shared: bool) -> str:

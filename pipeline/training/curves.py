@@ -1,7 +1,5 @@
 """Training curves: the table of every run and epoch, written by `train` and read by the report."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -10,8 +8,10 @@ from statistics import fmean
 
 import numpy as np
 
-from pipeline.base.files import write_text
+from pipeline.base.errors import StoreError
+from pipeline.base.files import name_full_disk
 from pipeline.base.selection import evenly_spaced
+from pipeline.base.tables import read_table, unescape_cell, write_table
 from pipeline.training._epoch import Epoch
 
 Series = tuple[list[int], list[float]]  # epochs, values
@@ -27,13 +27,18 @@ class Curves:
 
     @classmethod
     def read(cls, path: Path, protocol: str) -> "Curves":
-        """Read the runs of a protocol, whose names are protocol-fold-seed."""
+        """Read the runs of a protocol, whose names are protocol-fold-seed; raise `StoreError` if there are none."""
         runs: dict[str, list[dict[str, float]]] = {}
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                run = row.pop("run")
-                if run.rsplit("-", 2)[0] == protocol:
+        fix = "run: dvc repro --force --single-item train"
+        for line, row in read_table(path, raises=StoreError, fix=fix)[1]:
+            run = unescape_cell(row.pop("run", ""))
+            if run.rsplit("-", 2)[0] == protocol:
+                try:
                     runs.setdefault(run, []).append({name: float(value) for name, value in row.items() if value})
+                except ValueError as error:
+                    raise StoreError(f"{path}, line {line}: {error}; {fix}") from error
+        if not runs:
+            raise StoreError(f"{path} has no run of {protocol!r}; {fix}")
         return cls(runs)
 
     def panels(self) -> dict[str, list[str]]:
@@ -72,19 +77,22 @@ def write_curves(folder: Path, curves: Mapping[str, Sequence[Epoch]]) -> None:
     from dvclive.live import Live  # slow to import, and readers do not need it
 
     rows = {run: [_flat(epoch) for epoch in curve] for run, curve in curves.items()}
-    with Live(str(folder), report=None, save_dvc_exp=False, dvcyaml=None, monitor_system=False) as live:
+    with (
+        name_full_disk(folder),
+        Live(str(folder), report=None, save_dvc_exp=False, dvcyaml=None, monitor_system=False) as live,
+    ):
         for epoch_rows in zip_longest(*rows.values()):
             reached = [row for row in epoch_rows if row is not None]
             for name in reached[0]:
                 live.log_metric(name, float(np.mean([row[name] for row in reached])))
             live.next_step()
-    text = io.StringIO()
     names = dict.fromkeys(name for run in rows.values() for row in run for name in row)
-    table = csv.DictWriter(text, ["run", "epoch", *names], lineterminator="\n")
-    table.writeheader()
-    for run, curve in rows.items():
-        table.writerows({"run": run, "epoch": number} | row for number, row in enumerate(curve, start=1))
-    write_text(folder / "runs.csv", text.getvalue())
+    lines = (
+        [run, number, *(row.get(name) for name in names)]
+        for run, curve in rows.items()
+        for number, row in enumerate(curve, start=1)
+    )
+    write_table(folder / "runs.csv", ["run", "epoch", *names], lines)
 
 
 def _flat(epoch: Epoch) -> dict[str, float]:
