@@ -158,6 +158,8 @@ def bounds_of(field: FieldInfo) -> str:
                 bounds.append(f"{sign} {getattr(constraint, kind.__name__.lower())}")
         if isinstance(constraint, annotated_types.MinLen):
             bounds.append(f"at least {constraint.min_length} item")
+        if isinstance(constraint, annotated_types.MaxLen):
+            bounds.append(f"at most {constraint.max_length} items")
     return ", ".join(bounds)
 
 

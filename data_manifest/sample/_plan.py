@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.base.params import Config
+from pipeline.base.params import Config, Seed
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 # Two clips with a missing modality; even the smallest configuration contains both.
@@ -37,7 +37,7 @@ class SampleConfig(Config):
     """Invented speakers."""
     utterances: int = Field(default=3, ge=1, le=99)
     """Clips of each speaker and emotion."""
-    seed: int = Field(default=1, ge=0)
+    seed: Seed = 1
     """Another seed renders other people, voices and scenes."""
 
 

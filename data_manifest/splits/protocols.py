@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from data_manifest.manifest.clips import Clip
 from data_manifest.splits.split import Clips, Split
 from pipeline.base.errors import CorpusError
-from pipeline.base.params import Config
+from pipeline.base.params import Config, Seed
 from pipeline.base.selection import shorten
 
 RAVDESS_GROUPS = {  # published folds of actors
@@ -35,9 +35,9 @@ PARTS = {"train": "train", "dev": "validation", "val": "validation", "validation
 class Protocol(Config):
     """The parameters that all protocols share."""
 
-    validation: float = Field(0.2, gt=0, le=0.5)
+    validation: float = Field(0.2, ge=0.001, le=0.5)
     """Share of the training part that is held out for validation."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """Seed of the random folds."""
 
     def _split_validation(self, clips: Clips, fold: int, keys: Sequence[str], what: str) -> tuple[Clips, Clips]:
@@ -55,7 +55,7 @@ class SpeakerFolds(Protocol):
     """Speaker-independent folds: no speaker is in two parts. The groups of speakers are random or given."""
 
     kind: Literal["speaker_folds"]
-    folds: int = Field(5, ge=2)
+    folds: int = Field(5, ge=2, le=10_000)
     """Number of folds; not together with `groups`."""
     groups: Any = None
     """`each_speaker`, `ravdess_5`, `ravdess_6`, or lists of speakers, one fold each; null: random folds."""
@@ -100,7 +100,7 @@ class RandomFolds(Protocol):
     """Random folds, stratified by emotion. Parts share speakers, so results are too optimistic."""
 
     kind: Literal["random"]
-    folds: int = Field(5, ge=2)
+    folds: int = Field(5, ge=2, le=10_000)
     """Number of folds."""
 
     def splits(self, clips: Clips, name: str) -> Iterator[Split]:
@@ -123,7 +123,7 @@ class SentenceFolds(Protocol):
     """
 
     kind: Literal["sentence_folds"]
-    folds: int = Field(5, ge=2)
+    folds: int = Field(5, ge=2, le=10_000)
     """Number of folds."""
 
     def splits(self, clips: Clips, name: str) -> Iterator[Split]:
@@ -169,9 +169,9 @@ class CrossCorpus(Protocol):
     """Train on some corpora and test on each of the others, using the emotions that both sides have."""
 
     kind: Literal["cross_corpus"]
-    train: tuple[str, ...] = Field(min_length=1)
+    train: tuple[str, ...] = Field(min_length=1, max_length=1000)
     """Corpora to train on."""
-    test: tuple[str, ...] = Field(min_length=1)
+    test: tuple[str, ...] = Field(min_length=1, max_length=1000)
     """Corpora to test on, one fold each."""
 
     @model_validator(mode="after")

@@ -5,9 +5,9 @@ scalar, which training minimises. It ignores rows whose class weights are all 0:
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from pipeline.base.params import Config
@@ -16,19 +16,22 @@ from pipeline.base.registry import check_name
 Alignment = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """A function of features (n, D), (m, D) and class weights (n, C), (m, C) that returns a scalar."""
 
+Weight = Annotated[float, Field(ge=-1_000_000, le=1_000_000)]
+MAX_BANDWIDTHS = 1e15  # between the kernel in the middle and the widest: float32 holds no more beyond 1e38
+
 
 class AlignmentConfig(Config):
     """The section `alignment`."""
 
     name: str = "lmmd"
     """The distance between the features of the two modalities."""
-    weight: float = Field(0.1, ge=0)
+    weight: float = Field(0.1, ge=0, le=1_000_000)
     """Weight of the alignment in the loss."""
-    gamma: float = Field(10.0, ge=0)
+    gamma: float = Field(10.0, ge=0, le=1_000_000)
     """How fast the weight grows to its full size during training."""
-    kernel_mul: float = Field(2.0, gt=1)
+    kernel_mul: float = Field(2.0, gt=1, le=100)
     """Ratio of the bandwidths of neighbouring kernels."""
-    kernel_num: int = Field(5, ge=1)
+    kernel_num: int = Field(5, ge=1, le=100)
     """Number of Gaussian kernels."""
     normalise: Literal["common", "all"] = "common"
     """Divide by the number of classes that occur on both sides (`common`), or by the number of `all` classes."""
@@ -36,7 +39,7 @@ class AlignmentConfig(Config):
     """Labels of the visual features in the alignment: the true ones, or the head's current probabilities."""
     acoustic_labels: Literal["given", "predicted"] = "given"
     """The same for the acoustic features."""
-    layer_weights: tuple[float, ...] = ()
+    layer_weights: tuple[Weight, ...] = Field((), max_length=100)
     """One weight per aligned layer; empty: each layer counts 1."""
 
     @field_validator("name")
@@ -45,6 +48,12 @@ class AlignmentConfig(Config):
         from pipeline.alignments.table import ALIGNMENTS  # each entry imports this module
 
         return check_name(ALIGNMENTS, value, "alignment")
+
+    @model_validator(mode="after")
+    def _check_bandwidths(self) -> "AlignmentConfig":
+        if self.kernel_mul ** (self.kernel_num // 2) > MAX_BANDWIDTHS:
+            raise ValueError(f"kernel_mul ** (kernel_num // 2) may be at most {MAX_BANDWIDTHS:g}; use fewer kernels")
+        return self
 
 
 def sample_mask(probs: Tensor) -> Tensor:

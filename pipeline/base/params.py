@@ -3,24 +3,32 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from reprlib import Repr
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.base.errors import ParameterError
+from pipeline.base.files import read_file
 from pipeline.base.registry import refuse_loose_files, suggest
+from pipeline.base.text import printable
 
 T = TypeVar("T")
 PARAMS_FILE = Path("params.yaml")
+MAX_BYTES, MAX_DEPTH, MAX_VALUES = 10_000_000, 50, 1_000_000  # of params.yaml, with every alias written out
+Seed = Annotated[int, Field(ge=0, le=(1 << 32) - 1)]
+"""The seed of a random generator."""
+_short = Repr()
+_short.maxstring = _short.maxlong = _short.maxother = 200
 
 
 class Config(BaseModel):
-    """A section of `params.yaml`: immutable and hashable; unknown keys are errors."""
+    """A section of `params.yaml`: immutable and hashable; unknown keys, infinities and NaN are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 SECTIONS = (
@@ -42,21 +50,56 @@ SECTIONS = (
 
 def read_params(path: Path = PARAMS_FILE) -> dict[str, Any]:
     """Return all sections after checking their names; `read_section` checks their contents."""
-    try:
-        # Like DVC, read YAML 1.2, in which 1e-3 is a number.
-        params = YAML(typ="safe").load(path)
-    except FileNotFoundError:
-        raise ParameterError(f"{path} does not exist; run this command from the root of the repository") from None
-    except OSError as error:
-        raise ParameterError(f"{path} cannot be read: {error.strerror}") from error
-    except YAMLError as error:
-        raise ParameterError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    fix = "run this command from the root of the repository"
+    params = parse_yaml(read_file(path, raises=ParameterError, fix=fix, max_bytes=MAX_BYTES), where=str(path))
     if not isinstance(params, dict):
         raise ParameterError(f"{path} contains no sections")
     for name in params:
         if name not in SECTIONS:
-            raise ParameterError(f"{path}: unknown section {name!r}; {suggest(str(name), SECTIONS)}")
+            hint = suggest(name if isinstance(name, str) else "", SECTIONS)
+            raise ParameterError(f"{path}: unknown section {quote(name)}; {hint}")
     return params
+
+
+def parse_yaml(text: str | bytes, *, where: str) -> Any:
+    """Return the value of a YAML text; raise a one-line `ParameterError` that starts with `where` if there is none."""
+    try:
+        # Like DVC, read YAML 1.2, in which 1e-3 is a number.
+        value = YAML(typ="safe").load(text)
+        _count_values(value, {}, depth=0)
+    except YAMLError as error:
+        raise ParameterError(f"{where} is not valid YAML: {printable(' '.join(str(error).split()))}") from error
+    except (ValueError, OverflowError) as error:  # of a number or a date
+        raise ParameterError(f"{where} is not valid YAML: {printable(str(error))}") from error
+    except RecursionError:
+        raise ParameterError(f"{where} has more than {MAX_DEPTH} levels; use fewer") from None
+    return value
+
+
+def _count_values(value: Any, known: dict[int, int], *, depth: int) -> int:
+    """Return the number of values with every alias written out; `known` contains that of collections, by their id.
+
+    Raise if they are too many: whoever writes the values out, as a report does, would fill the memory.
+    """
+    if depth > MAX_DEPTH:
+        raise RecursionError
+    if not isinstance(value, dict | list | tuple | set):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = MAX_VALUES  # if the collection contains itself
+        items = [*value, *value.values()] if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_count_values(item, known, depth=depth + 1) for item in items)
+    if known[id(value)] > MAX_VALUES:
+        raise ValueError(f"its aliases stand for more than {MAX_VALUES} values")
+    return known[id(value)]
+
+
+def quote(value: Any) -> str:
+    """Return a value for a message, shortened."""
+    try:
+        return _short.repr(value)
+    except ValueError:  # of an integer with thousands of digits
+        return f"a huge {type(value).__name__}"
 
 
 def read_section(name: str, model: type[T], *, path: Path = PARAMS_FILE) -> T:
@@ -82,12 +125,12 @@ def check(values: Any, model: type[T], *, where: str, recorded: bool = False) ->
 
 def _explain(detail: ErrorDetails, model: Any, where: str) -> str:
     path, keys = _follow(model, detail["loc"])
-    name = ".".join([where, *path])
+    name = ".".join([where, *map(printable, path)])
     if detail["type"] == "extra_forbidden":
         return f"{name}: unknown key; {suggest(path[-1], keys)}"
     if detail["type"] == "missing":
         return f"{name} is missing"
-    return f"{name} = {detail['input']!r}: {detail['msg'].removeprefix('Value error, ')}"
+    return f"{name} = {quote(detail['input'])}: {detail['msg'].removeprefix('Value error, ')}"
 
 
 def _follow(model: Any, location: Sequence[int | str]) -> tuple[list[str], list[str]]:
@@ -99,10 +142,11 @@ def _follow(model: Any, location: Sequence[int | str]) -> tuple[list[str], list[
     keys: list[str] = []
     for part in location:
         if get_origin(model) is Annotated:
-            model = next(
-                it for it in get_args(get_args(model)[0]) if part in get_args(it.model_fields["kind"].annotation)
-            )
-            continue
+            members = get_args(get_args(model)[0])
+            member = next((it for it in members if part in get_args(it.model_fields["kind"].annotation)), None)
+            if member is not None:
+                model = member
+                continue
         path.append(str(part))
         if isinstance(model, type) and issubclass(model, BaseModel):
             keys = list(model.model_fields)

@@ -22,7 +22,7 @@ from torch.fx.experimental.optimization import fuse
 from torch.fx.passes.shape_prop import ShapeProp
 
 from pipeline.base.errors import ParameterError, WeightsError
-from pipeline.base.params import Config
+from pipeline.base.params import Config, Seed
 from pipeline.base.registry import check_name, lookup
 from pipeline.parallel.devices import find_device
 from pipeline.weights.files import WeightFile, fetch_weights
@@ -38,15 +38,15 @@ class BackboneConfig(Config):
     """The frozen network: any torchvision classification network with ImageNet weights."""
     weights: str = "imagenet"
     """`imagenet`, `random`, or the path of a state dict."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """Seed of random weights."""
     tokens: Literal["pooled", "grid", "columns"] = "pooled"
     """What the last feature map becomes: one `pooled` token, a `grid` of tokens, or one token per column."""
     grid: int = Field(3, ge=1, le=7)
     """With `tokens: grid`, an image gives grid × grid tokens."""
-    size_px: int = Field(224, ge=32)
+    size_px: int = Field(224, ge=32, le=2048)
     """Side to which images are resized."""
-    views: int = Field(1, ge=1)
+    views: int = Field(1, ge=1, le=1000)
     """Views of each image to train on: the image itself and `views - 1` augmented copies."""
     engine: Literal["torch", "openvino"] = "torch"
     """The library that runs the network."""

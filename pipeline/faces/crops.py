@@ -35,11 +35,11 @@ SMALLEST_SIDE_PX = 16
 class FacesConfig(DetectorConfig):
     """The section `faces`."""
 
-    detect_max_side_px: int = Field(640, ge=32)
+    detect_max_side_px: int = Field(640, ge=32, le=8192)
     """Faces are detected on a copy of the frame whose longer side has at most this many pixels."""
-    frames_per_clip: int = Field(16, ge=1)
+    frames_per_clip: int = Field(16, ge=1, le=10_000)
     """Frames taken from each clip, at equal distances."""
-    fill_gaps: int = Field(2, ge=0)
+    fill_gaps: int = Field(2, ge=0, le=10_000)
     """Frames without the face that are filled from the neighbouring frames."""
     no_face: Literal["drop_visual", "exclude", "whole_frame"] = "drop_visual"
     """What happens to a clip without any face: keep its audio, leave it out, or use whole frames."""
@@ -47,9 +47,9 @@ class FacesConfig(DetectorConfig):
     """Turn each crop until the eyes are level: by the detector's eyes, or by the landmark network FAN."""
     landmark_weights: str = ""
     """FAN's weight file; empty: the published weights, fetched once."""
-    margin: float = Field(0.25, ge=0)
+    margin: float = Field(0.25, ge=0, le=10)
     """Added on each side of the box, as a share of its longer side."""
-    size_px: int = Field(224, ge=16)
+    size_px: int = Field(224, ge=16, le=2048)
     """Side of the square crops."""
 
 

@@ -15,13 +15,13 @@ class HeadConfig(Config):
 
     name: str = "fdan"
     """The architecture."""
-    width: int = Field(128, ge=4)
+    width: int = Field(128, ge=4, le=8192)
     """Width of the hidden layers; a multiple of `attention_heads`."""
-    attention_heads: int = Field(4, ge=1)
+    attention_heads: int = Field(4, ge=1, le=8192)
     """Heads of the cross-attention."""
-    attention_depth: int = Field(1, ge=0)
+    attention_depth: int = Field(1, ge=0, le=100)
     """Layers of cross-attention; 0: none."""
-    ffn_layers: int = Field(2, ge=1)
+    ffn_layers: int = Field(2, ge=1, le=100)
     """Layers of the feed-forward network. Each of them is aligned."""
     dropout: float = Field(0.3, ge=0, lt=1)
     """Share of activations set to 0 in training."""

@@ -60,15 +60,15 @@ class ExecutionConfig(Config):
 
     scheduler: str = "processes"
     """`synchronous`, `processes`, or the address of a Dask scheduler (`tcp://host:8786`)."""
-    workers: int | None = Field(None, ge=1)
+    workers: int | None = Field(None, ge=1, le=4096)
     """Number of processes; null: one per core."""
-    device: str = Field("cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$")
+    device: str = Field("cpu", pattern=r"^(cpu|mps|cuda(:\d{1,3})?)$")
     """Where backbones compute and heads train: `cpu`, `cuda`, `cuda:1` and so on, or `mps`."""
     max_failures: float = Field(0.05, ge=0, le=1)
     """Share of clips that may fail before the stage fails."""
     clip_timeout_s: float = Field(600, gt=0, le=86400)
     """Seconds that one clip may take in one step. A clip that takes longer fails, and its worker is replaced."""
-    max_pixels: int = Field(9437184, ge=256)
+    max_pixels: int = Field(9437184, ge=256, le=1 << 30)
     """Pixels that a frame may have. A video with larger frames fails."""
     max_decoded_s: float = Field(600, gt=0, le=86400)
     """Seconds of video or audio that a file may contain. A longer file fails."""

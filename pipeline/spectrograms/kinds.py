@@ -31,27 +31,27 @@ class SpectrogramsConfig(Config):
 
     kind: str = "log_mel"
     """The kind of spectrogram."""
-    rate_hz: int = Field(16000, ge=1000)
+    rate_hz: int = Field(16000, ge=1000, le=384_000)
     """Sampling rate to which the audio is converted."""
     channels: Channels = "mix"
     """`mix` averages all channels, `first` takes the first, `center` takes the dialogue channel of 5.1 audio."""
-    fft_samples: int = Field(1024, ge=16)
+    fft_samples: int = Field(1024, ge=16, le=65_536)
     """Samples of one Fourier transform."""
-    hop_ms: float = Field(10, gt=0)
+    hop_ms: float = Field(10, ge=0.1, le=10_000)
     """Time between two columns of the spectrogram."""
-    bands: int = Field(128, ge=8)
+    bands: int = Field(128, ge=8, le=4096)
     """Rows of the image: Mel bands, cepstral coefficients, or semitones and fractions of them."""
-    fmin_hz: float = Field(50, ge=0)
+    fmin_hz: float = Field(50, ge=0, le=192_000)
     """Lowest frequency."""
-    fmax_hz: float = Field(8000, gt=0)
+    fmax_hz: float = Field(8000, gt=0, le=192_000)
     """Highest frequency; at most half of `rate_hz`."""
-    window_s: float | None = Field(1.0, gt=0)
+    window_s: float | None = Field(1.0, gt=0, le=3600)
     """Length of a window; null: one image per clip."""
-    overlap: float = Field(0.5, ge=0, lt=1)
+    overlap: float = Field(0.5, ge=0, le=0.99)
     """Share of a window that the next window repeats."""
-    black: float | None = None
+    black: float | None = Field(None, ge=-1_000_000, le=1_000_000)
     """The value (for `log_mel` in dB) that becomes 0 in the image; null: the default of the kind."""
-    white: float | None = None
+    white: float | None = Field(None, ge=-1_000_000, le=1_000_000)
     """The value that becomes 1 in the image; null: the default of the kind."""
 
     @field_validator("kind")
@@ -65,6 +65,8 @@ class SpectrogramsConfig(Config):
             raise ValueError(
                 f"needs fmin_hz < fmax_hz <= rate_hz / 2, not {self.fmin_hz}, {self.fmax_hz}, {self.rate_hz / 2}"
             )
+        if self.kind == "cqt" and not self.fmin_hz:
+            raise ValueError("cqt needs fmin_hz > 0: its bands are pitches")
         black, white = self.range
         if black >= white:
             raise ValueError(f"needs black < white, not {black}, {white}")

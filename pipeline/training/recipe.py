@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from pipeline.alignments.contract import AlignmentConfig
-from pipeline.base.params import Config
+from pipeline.base.params import Config, Seed
 from pipeline.base.registry import lookup
 from pipeline.heads.contract import Head, HeadConfig, Shapes
 from pipeline.heads.examples import Examples
@@ -17,25 +17,25 @@ from pipeline.training._epoch import Epoch
 class TrainConfig(Config):
     """The section `train`."""
 
-    epochs: int = Field(40, ge=1)
+    epochs: int = Field(40, ge=1, le=100_000)
     """Passes over the training part."""
-    batch_size: int = Field(32, ge=2)
+    batch_size: int = Field(32, ge=2, le=16_384)
     """Clips per step."""
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(1e-3, gt=0, le=1000)
     """Highest learning rate of AdamW."""
-    weight_decay: float = Field(0.05, ge=0)
+    weight_decay: float = Field(0.05, ge=0, le=1000)
     """Weight decay of AdamW."""
     warmup: float = Field(0.1, ge=0, lt=1)
     """Share of the steps over which the learning rate grows; it then falls along a cosine."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     """Share of each label that is spread over all classes."""
-    gradient_norm: float = Field(1.0, gt=0)
+    gradient_norm: float = Field(1.0, gt=0, le=1_000_000_000)
     """Gradients with a larger norm are scaled down to it."""
     class_weights: Literal["none", "balanced"] = "none"
     """`balanced`: every class has the same total weight, however rare it is."""
-    patience: int | None = Field(None, ge=1)
+    patience: int | None = Field(None, ge=1, le=100_000)
     """Stop after this many epochs without a better UAR on validation; null: never."""
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1, max_length=1000)
     """One head is trained per fold and seed."""
 
 

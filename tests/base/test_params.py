@@ -1,13 +1,22 @@
 """Parameters: YAML 1.2, no unknown keys, and one-line errors that name the file, the key and the valid values."""
 
+import math
+import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from annotated_types import Ge, Gt, Le, Lt
+from conftest import QUICK
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from pipeline.base.errors import ParameterError
 from pipeline.base.params import SECTIONS, Config, check, read_params, read_section
+from pipeline.cli.sections import MODELS
 from pipeline.faces.crops import FacesConfig
 
 
@@ -155,3 +164,139 @@ def test_configuration_is_immutable_and_hashable() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         config.count = 2  # type: ignore[misc]
     assert {config: "a key"}[Outer(count=1)] == "a key"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"train: {epochs: \xff}\n", "is not valid YAML: unacceptable character"),
+        (b"train: \x1b[31m\n", "is not valid YAML: unacceptable character"),
+        (b"train: " + b"[" * 100_000, "has more than 50 levels"),
+        (b"train: " + b"[" * 60 + b"]" * 60 + b"\n", "has more than 50 levels"),
+        (b"train: {epochs: " + b"9" * 5000 + b"}\n", "is not valid YAML: Exceeds the limit"),
+        (b"train: !!python/object/apply:os.system [ls]\n", "is not valid YAML: could not determine a constructor"),
+        (b"train: 2001-13-45\n", "is not valid YAML: month must be in 1..12"),
+        (b"train: &loop [*loop, *loop]\n", "its aliases stand for more than 1000000 values"),
+        (b"a\x01: 1\n", "is not valid YAML"),
+        (b'"train\\e[31m\\n": 1\n', r"unknown section 'train\x1b[31m\n'"),
+        (b"? [1, 2]\n: 1\n", "unknown section (1, 2)"),
+        (b"? 0x" + b"9" * 5000 + b"\n: 1\n", "unknown section a huge int"),
+        (b"a: " + b"x" * 10_000_001, "is larger than 10000000 bytes"),
+    ],
+)
+def test_hostile_file_is_one_short_line(tmp_path: Path, text: bytes, words: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(text)
+    with pytest.raises(ParameterError) as error:
+        read_params(path)
+    message = str(error.value)
+    assert words in message
+    assert message.startswith(str(path))
+    assert message.isprintable() and len(message) < 600
+
+
+def test_billion_laughs_are_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [1, 2, 3]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    with pytest.raises(ParameterError, match="its aliases stand for more than 1000000 values"):
+        read_params(write_params(tmp_path, "train:\n  " + "\n  ".join(lines) + "\n"))
+
+
+def test_file_that_is_no_regular_file_is_one_line(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "params.yaml")
+    with pytest.raises(ParameterError, match=r"params\.yaml cannot be read: not a regular file; run this command"):
+        read_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        ("spectrograms", {"black": -math.inf}),
+        ("spectrograms", {"white": math.nan}),
+        ("spectrograms", {"hop_ms": math.inf}),
+        ("spectrograms", {"fft_samples": 10**9}),
+        ("spectrograms", {"black": -1e308, "white": 1e308}),
+        ("spectrograms", {"overlap": 1 - 1e-12}),
+        ("alignment", {"gamma": math.inf}),
+        ("alignment", {"layer_weights": [math.nan]}),
+        ("alignment", {"kernel_mul": 100, "kernel_num": 100}),
+        ("train", {"seeds": [-1]}),
+        ("train", {"learning_rate": "nan"}),
+        ("protocols", {"p": {"kind": "random", "validation": 1e-300}}),
+        ("run", {"max_failures": math.nan}),
+        ("run", {"workers": 10**9}),
+    ],
+)
+def test_number_that_is_not_finite_or_too_large_is_refused(section: str, values: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError):
+        check(values, MODELS[section], where=section)
+
+
+def fields_of(model: Any) -> Iterator[tuple[str, FieldInfo]]:
+    """Yield the fields of a section's model, with the model's name."""
+    if isinstance(model, type) and issubclass(model, Config):
+        yield from ((f"{model.__name__}.{name}", field) for name, field in model.model_fields.items())
+    for part in get_args(model):
+        yield from fields_of(part)
+
+
+NUMBERS = [
+    pytest.param(field, id=name)
+    for section in MODELS.values()
+    for name, field in fields_of(section)
+    if {int, float} & {field.annotation, *get_args(field.annotation)}
+]
+
+
+@pytest.mark.parametrize("field", NUMBERS)
+def test_every_number_has_bounds(field: FieldInfo) -> None:
+    kinds = {type(it) for it in field.metadata} | {
+        type(it) for part in get_args(field.annotation) for it in getattr(part, "__metadata__", ())
+    }
+    assert kinds & {Ge, Gt, FieldInfo}
+    assert kinds & {Le, Lt, FieldInfo}
+
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(10**400), 10**400)
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(["nan", "1e400", "os:system", "imagenet", "\x1b[31m", "precomputed", "cqt", "x" * 1000, "tcp://"])
+    | st.dates()
+    | st.binary(max_size=3)
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SCALARS, inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = {section: [name.partition(".")[2] for name, _ in fields_of(model)] for section, model in MODELS.items()}
+ENTRY = {"corpora": {"adapter": "csv", "root": "."}, "protocols": {"kind": "random"}, "render": {}, "ablations": {}}
+
+
+@settings(QUICK, max_examples=400)
+@given(st.data())
+def test_any_value_is_valid_or_one_line(data: st.DataObject) -> None:
+    section = data.draw(st.sampled_from(sorted(MODELS)))
+    keys = st.sampled_from(KEYS[section] or ["head"]) | SCALARS
+    entry: Any = ENTRY.get(section, {}) | data.draw(st.dictionaries(keys, VALUES, max_size=3))
+    values: Any = {data.draw(st.just("a") | SCALARS): entry} if section in ENTRY else entry
+    values = data.draw(st.sampled_from([values, values, values, data.draw(VALUES)]))
+    try:
+        config = check(values, MODELS[section], where=section)
+    except ParameterError as error:
+        assert str(error).isprintable()
+        assert str(error).startswith(section)
+    else:
+        for model in config.values() if isinstance(config, dict) else [config]:
+            finite_numbers(model.model_dump() if isinstance(model, Config) else {})
+
+
+def finite_numbers(values: dict[str, Any]) -> None:
+    """Fail if a number is not finite, but in `options` and `groups`, which others check."""
+    for name, value in values.items():
+        if name not in ("options", "groups"):
+            for number in value if isinstance(value, tuple) else [value]:
+                assert not isinstance(number, float) or math.isfinite(number)

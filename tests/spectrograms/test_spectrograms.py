@@ -112,7 +112,8 @@ def test_silence_is_black_and_finite(tmp_path: Path) -> None:
     [
         ({"fmax_hz": 9000}, "fmin_hz < fmax_hz <= rate_hz / 2"),
         ({"black": 30}, "black < white, not 30.0, 20.0"),
-        ({"overlap": 1.0}, "less than 1"),
+        ({"overlap": 1.0}, "less than or equal to 0.99"),
+        ({"fmin_hz": 0, "kind": "cqt"}, "cqt needs fmin_hz > 0"),
         ({"kind": "log_mell"}, "did you mean 'log_mel'"),
         ({"n_mels": 64}, "valid: bands, black, channels, fft_samples"),
     ],
