@@ -21,9 +21,10 @@ from torch.fx import GraphModule
 from torch.fx.experimental.optimization import fuse
 from torch.fx.passes.shape_prop import ShapeProp
 
+from pipeline.base.builders import build
 from pipeline.base.errors import ParameterError, WeightsError
 from pipeline.base.params import Config, Seed
-from pipeline.base.registry import check_name, lookup
+from pipeline.base.registry import check_name
 from pipeline.parallel.devices import find_device
 from pipeline.weights.files import WeightFile, fetch_weights
 
@@ -252,7 +253,7 @@ def load_backbone(config: BackboneConfig, device: str) -> nn.Module:
     """Return the backbone on a device, built once per process; one thread makes it independent of the core count."""
     torch.set_num_threads(1)
     target = find_device(device)
-    backbone: nn.Module = lookup(BACKBONES, config.backbone, "backbone")(config)
+    backbone: nn.Module = build(BACKBONES, config.backbone, "backbone", config, expected=nn.Module)
     return backbone.eval().requires_grad_(False).to(target)
 
 

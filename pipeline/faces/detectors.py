@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
+from pipeline.base.builders import build
 from pipeline.base.files import file_sha256
-from pipeline.base.registry import lookup
 from pipeline.faces.contract import Boxes, BoxSource, Detector, DetectorConfig, Frames, as_boxes
 from pipeline.faces.networks import blazeface, retinaface, scrfd, sfd, weight_files, yunet
 from pipeline.faces.precomputed import Tables
@@ -25,7 +25,9 @@ def weights_digest(config: DetectorConfig) -> str:
 @cache
 def load_detector(config: DetectorConfig) -> Detector | BoxSource:
     """Return the detector, built once per process."""
-    detector: Detector | BoxSource = lookup(DETECTORS, config.detector, "detector")(config)
+    detector: Detector | BoxSource = build(
+        DETECTORS, config.detector, "detector", config, expected=(Callable, BoxSource)
+    )
     return detector
 
 

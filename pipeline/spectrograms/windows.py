@@ -1,11 +1,12 @@
 """A clip's spectrogram, cut into windows of equal length, each with its time."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.base.builders import build
 from pipeline.base.errors import ParameterError
-from pipeline.base.registry import lookup
 from pipeline.media.audio import read_audio
 from pipeline.spectrograms.kinds import SPECTROGRAMS, SpectrogramsConfig
 from pipeline.store.clips import ClipWindows
@@ -22,7 +23,8 @@ def extract_windows(path: Path, config: SpectrogramsConfig) -> ClipWindows:
     audio = read_audio(path, rate_hz=config.rate_hz, channels=config.channels)
     # The transform needs at least one FFT's samples, so a shorter clip is padded with silence.
     audio = np.pad(audio, (0, max(0, config.fft_samples - len(audio))))
-    values = lookup(SPECTROGRAMS, config.kind, "spectrogram")(config)(audio, config.rate_hz)
+    spectrogram = build(SPECTROGRAMS, config.kind, "spectrogram", config, expected=Callable)
+    values = spectrogram(audio, config.rate_hz)
     if values.ndim != 2 or len(values) != config.bands:
         raise ParameterError(
             f"spectrogram {config.kind!r} returned the shape {values.shape}, not (bands = {config.bands}, frames)"

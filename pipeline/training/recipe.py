@@ -6,8 +6,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from pipeline.alignments.contract import AlignmentConfig
+from pipeline.base.builders import build
 from pipeline.base.params import Config, Seed
-from pipeline.base.registry import lookup
 from pipeline.heads.contract import Head, HeadConfig, Shapes
 from pipeline.heads.examples import Examples
 from pipeline.heads.table import HEADS
@@ -60,7 +60,7 @@ class Trained:
 def build_head(config: HeadConfig, examples: Examples, classes: int) -> Head:
     """Return an untrained head for the shapes of the examples."""
     shapes = Shapes(examples.visual.values.shape[-1], examples.acoustic.values.shape[-1], classes)
-    head: Head = lookup(HEADS, config.name, "head")(config, shapes)
+    head: Head = build(HEADS, config.name, "head", config, shapes, expected=Head)
     return head
 
 

@@ -5,7 +5,7 @@ rounding in the last digits. Generators are on the CPU for any device, so a GPU 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,8 @@ from torch.func import vmap
 from pipeline.alignments.contract import Alignment
 from pipeline.alignments.schedule import alignment_weights
 from pipeline.alignments.table import ALIGNMENTS
+from pipeline.base.builders import build
 from pipeline.base.errors import ParameterError, TrainingError
-from pipeline.base.registry import lookup
 from pipeline.heads.contract import Head
 from pipeline.heads.examples import Examples
 from pipeline.parallel.devices import find_device
@@ -99,7 +99,9 @@ class ReplicaBatch:
         self.replicas, self.heads, self.epochs, self.device = replicas, heads, epochs, device
         self.examples, self.labels = examples.to(device), examples.labels
         self.size = recipe.train.batch_size
-        self.align: Alignment = lookup(ALIGNMENTS, recipe.alignment.name, "alignment")(recipe.alignment)
+        self.align: Alignment = build(
+            ALIGNMENTS, recipe.alignment.name, "alignment", recipe.alignment, expected=Callable
+        )
         self.generators = [torch.Generator().manual_seed(it.seed) for it in replicas]
         self.stacked = Stacked(heads, device)
         layers = self.stacked.dry_run(examples.take(replicas[0].training[:1].expand(self.size)).to(device))
