@@ -1,5 +1,6 @@
 """Shared test helpers: synthesised media, manifest clips, and an isolated cache."""
 
+import hashlib
 import os
 import subprocess
 import zlib
@@ -126,6 +127,6 @@ def make_clip(clip_id: str, **changes: str | float) -> Clip:
         "sentence": "",
         "modalities": "visual+acoustic",
         "duration_s": 1.0,
-        "sha256": clip_id,
+        "sha256": hashlib.sha256(clip_id.encode()).hexdigest(),
     }
     return Clip(**(values | changes))  # type: ignore[arg-type]

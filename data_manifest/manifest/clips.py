@@ -1,7 +1,5 @@
 """The manifest: the clips with their labels, and the exclusions with their reasons."""
 
-import csv
-import io
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -9,14 +7,15 @@ from dataclasses import dataclass, fields, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, field_validator
 
+from data_manifest.manifest.paths import is_below
 from pipeline.base.errors import CorpusError, ParameterError, StoreError
-from pipeline.base.files import write_text
-from pipeline.base.params import Config
+from pipeline.base.params import Config, quote
 from pipeline.base.registry import suggest
+from pipeline.base.tables import read_table, unescape_cell, write_table
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 ALL_EMOTIONS = (*EMOTIONS, "calm", "contempt", "excitement")  # only some corpora have the last three
@@ -29,21 +28,31 @@ MANIFEST = Path("data/manifest.csv")
 EXCLUSIONS = Path("data/exclusions.csv")
 
 
+def _check_path(value: str) -> str:
+    if not is_below(value):
+        raise ValueError("is not a path below the corpus's root")
+    return value
+
+
+RelativePath = Annotated[str, AfterValidator(_check_path)]
+Name = Annotated[str, Field(min_length=1)]
+
+
 @dataclass(frozen=True)
 class Clip:
     """A row of `data/manifest.csv`. Paths are relative to the root of the clip's corpus."""
 
-    clip_id: str
-    corpus: str
-    path: str
-    audio_path: str  # a separate audio file, or ""
-    speaker: str
+    clip_id: Name
+    corpus: Name
+    path: RelativePath
+    audio_path: Literal[""] | RelativePath  # a separate audio file, or ""
+    speaker: Name
     emotion: str
     split: str  # the official part, if the corpus has any
     sentence: str
-    modalities: str  # "visual", "acoustic" or "visual+acoustic"
-    duration_s: float
-    sha256: str  # of the media's bytes
+    modalities: Annotated[str, Field(pattern=r"^(visual|acoustic|visual\+acoustic)$")]
+    duration_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # of the media's bytes
 
     @property
     def files(self) -> list[str]:
@@ -91,9 +100,9 @@ class ManifestConfig(Config):
     """Emotions to rename, such as `calm: neutral`."""
     modalities: Literal["keep", "require"] = "keep"
     """`require` leaves out clips that lack audio or video."""
-    min_duration_s: float = Field(0.04, ge=0)
+    min_duration_s: float = Field(0.04, ge=0, le=86_400)
     """Shorter clips are left out. The default is one frame at 25 frames per second."""
-    max_duration_s: float = Field(120, gt=0)
+    max_duration_s: float = Field(120, gt=0, le=86_400)
     """Longer clips are left out: an utterance of that length was cut wrongly."""
 
     @field_validator("merge")
@@ -109,33 +118,39 @@ Row = TypeVar("Row", Clip, Exclusion)
 
 def write_rows(path: Path, rows: Iterable[Row], kind: type[Row]) -> None:
     """Write clips or exclusions as CSV, sorted by clip id and path."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [column.name for column in fields(kind)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(vars(row) for row in sorted(rows, key=lambda row: (row.clip_id, row.path)))
-    write_text(path, text.getvalue())
+    ordered = sorted(rows, key=lambda row: (row.clip_id, row.path))
+    write_table(path, [column.name for column in fields(kind)], (list(vars(row).values()) for row in ordered))
 
 
 def read_rows(path: Path, kind: type[Row]) -> list[Row]:
-    """Return the rows of a CSV file that `write_rows` wrote."""
+    """Return the rows of a CSV file that `write_rows` wrote; raise `StoreError` with the line of a wrong row."""
     names = [column.name for column in fields(kind)]
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if reader.fieldnames != names:
-                raise StoreError(f"{path} has the columns {reader.fieldnames}, not {names}; run: dvc repro manifest")
-            return [kind(**_convert_row(row, f"{path}, line {reader.line_num}")) for row in reader]
-    except FileNotFoundError:
-        raise StoreError(f"{path} not found; run: dvc repro manifest") from None
+    columns, lines = read_table(path, raises=StoreError, fix="run: dvc repro manifest")
+    if columns != names:
+        raise StoreError(f"{path} has the columns {columns}, not {names}; run: dvc repro manifest")
+    validate = TypeAdapter(kind).validate_python
+    rows: list[Row] = []
+    first_lines: dict[str, int] = {}
+    for line, values in lines:
+        try:
+            row = validate({name: unescape_cell(value) for name, value in values.items()})
+            if kind is Clip and first_lines.setdefault(row.clip_id, line) != line:
+                raise ValueError(f"the id {row.clip_id!r} is that of line {first_lines[row.clip_id]}, too")
+        except ValueError as error:
+            raise StoreError(
+                f"{path}, line {line}: {_explain(error)}; correct it, or run: dvc repro --force --single-item manifest"
+            ) from error
+        rows.append(row)
+    return rows
 
 
-def _convert_row(row: dict[str, Any], where: str) -> dict[str, Any]:
-    try:
-        if None in row or None in row.values():  # DictReader uses None for surplus and missing values
-            raise ValueError("the number of values differs from the number of columns")
-        return row | {"duration_s": float(row["duration_s"])} if "duration_s" in row else row
-    except ValueError as error:
-        raise StoreError(f"{where}: {error}; run: dvc repro --force --single-item manifest") from error
+def _explain(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    if first["type"] == "missing":
+        return f"the value of {first['loc'][0]} is missing"
+    return f"{first['loc'][0]} = {quote(first['input'])}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def check_emotion(label: str) -> None:

@@ -17,21 +17,34 @@ from data_manifest.manifest.clips import (
     read_rows,
     write_rows,
 )
+from data_manifest.manifest.paths import is_below
 from pipeline.base.errors import CorpusError, PipelineError, StoreError
 from pipeline.base.params import check
 
-# Names may contain commas, quotes, line feeds and any letter, but not \r: csv reads it as the end of a line.
-TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"))
+# Names may contain commas, quotes, line breaks, what a spreadsheet takes for a formula, and any letter.
+CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+TEXT = st.text(CHARACTERS) | st.text("'=+-@\t\r\n", max_size=3)
+PATH = TEXT.filter(is_below)
+COLUMNS = [column.name for column in fields(Clip)]
 EXCLUSIONS = st.builds(Exclusion, TEXT, TEXT, TEXT, TEXT)
 CLIPS = st.builds(
     Clip,
-    **{column.name: TEXT for column in fields(Clip) if column.name != "duration_s"},
+    clip_id=TEXT.filter(bool),
+    corpus=TEXT.filter(bool),
+    path=PATH,
+    audio_path=st.just("") | PATH,
+    speaker=TEXT.filter(bool),
+    **dict.fromkeys(("emotion", "split", "sentence"), TEXT),
+    modalities=st.sampled_from(["visual", "acoustic", "visual+acoustic"]),
     duration_s=st.floats(0, 1e6),
+    sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
 )
 
 
 @settings(QUICK, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(clips=st.lists(CLIPS, max_size=5), exclusions=st.lists(EXCLUSIONS, max_size=5))
+@given(
+    clips=st.lists(CLIPS, max_size=5, unique_by=lambda clip: clip.clip_id), exclusions=st.lists(EXCLUSIONS, max_size=5)
+)
 def test_rows_are_read_back_sorted(tmp_path: Path, clips: list[Clip], exclusions: list[Exclusion]) -> None:
     write_rows(tmp_path / "clips.csv", clips, Clip)
     write_rows(tmp_path / "exclusions.csv", exclusions, Exclusion)
@@ -47,7 +60,7 @@ def test_file_has_the_documented_columns_and_does_not_depend_on_order(tmp_path: 
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
     lines = (tmp_path / "one.csv").read_bytes().decode().split("\n")
     assert lines[0] == "clip_id,corpus,path,audio_path,speaker,emotion,split,sentence,modalities,duration_s,sha256"
-    assert lines[1] == 'a,test,a.mp4,,"Ö, 1",anger,,,visual+acoustic,1.0,a'
+    assert lines[1] == f'a,test,a.mp4,,"Ö, 1",anger,,,visual+acoustic,1.0,{clips[1].sha256}'
     write_rows(tmp_path / "none.csv", [], Exclusion)
     assert (tmp_path / "none.csv").read_text() == "clip_id,path,stage,reason\n"
 
@@ -60,24 +73,67 @@ def test_file_with_other_columns_is_refused_with_the_stage_to_run(tmp_path: Path
 
 
 def test_missing_file_is_reported_with_the_stage_to_run(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"manifest\.csv not found; run: dvc repro manifest$"):
+    with pytest.raises(StoreError, match=r"manifest\.csv does not exist; run: dvc repro manifest$"):
         read_rows(tmp_path / "manifest.csv", Clip)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("changes", "words"),
     [
-        (",1.0,b", "", "the number of values differs"),
-        (",1.0,b", ",1.0,b,more", "the number of values differs"),
-        (",1.0,b", ",long,b", "could not convert string to float: 'long'"),
+        ({"path": "../../etc/passwd"}, "path = '../../etc/passwd': is not a path below the corpus's root"),
+        ({"path": "a/../../b.mp4"}, "path = 'a/../../b.mp4': is not a path below"),
+        ({"path": "/etc/passwd"}, "path = '/etc/passwd': is not a path below"),
+        ({"path": ""}, "path = '': is not a path below"),
+        ({"path": "."}, "path = '.': is not a path below"),
+        ({"audio_path": "/dev/zero"}, "audio_path = '/dev/zero'"),
+        ({"duration_s": "nan"}, "duration_s = 'nan': Input should be a finite number"),
+        ({"duration_s": "inf"}, "duration_s = 'inf': Input should be a finite number"),
+        ({"duration_s": "1e400"}, "duration_s = '1e400': Input should be a finite number"),
+        ({"duration_s": "-1"}, "duration_s = '-1': Input should be greater than or equal to 0"),
+        ({"duration_s": "long"}, "duration_s = 'long': Input should be a valid number"),
+        ({"modalities": "smell"}, "modalities = 'smell'"),
+        ({"sha256": "0" * 63}, "sha256 = '000"),
+        ({"sha256": "G" * 64}, "sha256 = 'GGG"),
+        ({"clip_id": "a"}, "the id 'a' is that of line 2, too"),
+        ({"clip_id": ""}, "clip_id = ''"),
+        ({"speaker": "\x1b[31m" + "x" * 10_000}, ""),
+        ({"sha256": "\x1b" + "x" * 10_000}, "sha256 = '\\x1bxxx"),
+        ({"sha256": None}, "the value of sha256 is missing"),
+        ({"sha256": f"{'0' * 64},more"}, "more values than columns"),
+        ({"clip_id": "x" * 200_000}, "field larger than field limit"),
+        ({"clip_id": "\0"}, "a NUL character"),
     ],
 )
-def test_invalid_row_is_reported_by_its_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_wrong_row_of_a_table_made_by_hand_is_one_line(
+    tmp_path: Path, changes: dict[str, str | None], words: str
+) -> None:
     path = tmp_path / "manifest.csv"
-    write_rows(path, [make_clip("a"), make_clip("b")], Clip)
-    path.write_text(path.read_text().replace(old, new))
-    with pytest.raises(StoreError, match=rf"manifest\.csv, line 3: .*{message}.*run: dvc repro"):
+    write_rows(path, [make_clip("a")], Clip)
+    values = dict(zip(COLUMNS, path.read_text().splitlines()[1].split(","), strict=True)) | {"clip_id": "b"} | changes
+    path.write_text(path.read_text() + ",".join(it for it in values.values() if it is not None) + "\n")
+    if not words:
+        assert len(read_rows(path, Clip)) == 2
+        return
+    with pytest.raises(StoreError) as error:
         read_rows(path, Clip)
+    message = str(error.value)
+    assert message.startswith(str(path))
+    assert "line 3" in message and words in message
+    assert message.isprintable() and len(message) < 700
+
+
+def test_table_in_another_encoding_is_one_line(tmp_path: Path) -> None:
+    write_rows(tmp_path / "manifest.csv", [make_clip("é")], Clip)
+    content = (tmp_path / "manifest.csv").read_text()
+    (tmp_path / "manifest.csv").write_bytes(content.encode("latin-1"))
+    with pytest.raises(StoreError, match=r"manifest\.csv is not in UTF-8"):
+        read_rows(tmp_path / "manifest.csv", Clip)
+
+
+def test_row_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "exclusions.csv").write_text("clip_id,path,stage,reason\na,b\n")
+    with pytest.raises(StoreError, match=r"exclusions\.csv, line 2: the value of stage is missing"):
+        read_rows(tmp_path / "exclusions.csv", Exclusion)
 
 
 def test_audio_source_is_the_separate_file_if_there_is_one() -> None:
