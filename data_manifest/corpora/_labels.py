@@ -1,11 +1,12 @@
 """Label tables that are published with a corpus, read from below its root or from a given folder."""
 
-import csv
-import io
+import os
 from collections.abc import Collection
 from pathlib import Path
 
+from data_manifest.corpora.contract import refuse_outside_link
 from pipeline.base.errors import CorpusError
+from pipeline.base.tables import read_table
 
 
 def note_untracked_tables(root: Path, folder: str) -> list[str]:
@@ -21,19 +22,13 @@ def read_labels(root: Path, name: str, columns: Collection[str], *, folder: str)
     `folder` is absolute or relative to the root; if it is empty, the file is searched for below the root.
     """
     paths = [root / folder / name] if folder else sorted(root.rglob(name))
-    if not paths or not paths[0].is_file():
+    if not paths or not os.path.lexists(paths[0]):
         where = f"in {root / folder}" if folder else f"below {root}"
         raise CorpusError(f"{name} not found {where}; set options.tables to the folder that contains it")
-    content = paths[0].read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:  # older copies of these tables contain curly quotes in Windows encoding
-        text = content.decode("cp1252", errors="replace")
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    missing = sorted(set(columns) - set(reader.fieldnames or ()))
-    if missing:
-        raise CorpusError(f"{paths[0]} lacks the columns {', '.join(missing)}; use the table that the corpus publishes")
-    try:
-        return [{column: row[column] or "" for column in columns} for row in reader]
-    except csv.Error as error:
-        raise CorpusError(f"{paths[0]} is not a readable CSV file: {error}") from error
+    refuse_outside_link(root, paths[0])
+    fix = "use the table that the corpus publishes"
+    # Older copies of these tables contain curly quotes in Windows encoding.
+    names, rows = read_table(paths[0], raises=CorpusError, fix=fix, fallback_encoding="cp1252")
+    if missing := sorted(set(columns) - set(names)):
+        raise CorpusError(f"{paths[0]} lacks the columns {', '.join(missing)}; {fix}")
+    return [{column: values.get(column, "") for column in columns} for _, values in rows]

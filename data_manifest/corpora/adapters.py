@@ -13,10 +13,11 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from data_manifest.corpora import crema_d, csv_table, emodb, enterface, folder, meld, ravdess, savee
-from data_manifest.corpora.contract import Candidate, Findings
+from data_manifest.corpora.contract import Candidate, Findings, follow_links, unusable_paths
+from pipeline.base.builders import build
 from pipeline.base.errors import CorpusError, ParameterError
 from pipeline.base.params import Config
-from pipeline.base.registry import check_name, lookup
+from pipeline.base.registry import check_name
 from pipeline.base.selection import shorten
 
 Adapter = Callable[[Path, Mapping[str, Any]], Findings]
@@ -30,6 +31,8 @@ class CorpusConfig(Config):
     """How the files are labelled."""
     root: str
     """The folder of the corpus. Paths in the manifest are relative to it."""
+    follow_links: bool = False
+    """Also use files outside the root that links below it lead to; see [Links](corpus.md#links)."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Options of the adapter; see [below](#options-of-the-adapters)."""
 
@@ -67,7 +70,11 @@ def scan(name: str, config: CorpusConfig) -> Findings:
     if not os.path.isdir(root):  # noqa: PTH112 - Path.is_dir raises without permission
         raise CorpusError(f"corpora.{name}.root: no folder {config.root!r}; set it to the folder of the corpus")
     try:
-        findings: Findings = lookup(CORPORA, config.adapter, "corpus adapter")(root, config.options)
+        with follow_links(allowed=config.follow_links):
+            findings: Findings = build(
+                CORPORA, config.adapter, "corpus adapter", root, config.options, expected=Findings
+            )
+            findings.left_out |= unusable_paths(root)
     except ParameterError as error:
         raise ParameterError(f"corpora.{name}.{error}") from error
     if not findings.candidates:

@@ -1,10 +1,13 @@
 """The adapters' contract: `Findings` made of `Candidate` clips, and helpers to build them from file names."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data_manifest.manifest.paths import LINK_REFUSED, is_below, outside_check
 from pipeline.base.errors import CorpusError
 from pipeline.base.selection import shorten
 
@@ -55,26 +58,68 @@ class Findings:
     expected_names: str = ""  # how the corpus's files are named; shown if the root contains none
 
 
+_links_are_followed = ContextVar("links_are_followed", default=False)
+
+
+@contextmanager
+def follow_links(*, allowed: bool) -> Iterator[None]:
+    """Set whether adapters follow links that lead out of the corpus's root."""
+    token = _links_are_followed.set(allowed)
+    try:
+        yield
+    finally:
+        _links_are_followed.reset(token)
+
+
 def media_files(root: Path) -> list[str]:
-    """Return the paths of all media files below `root`, sorted and relative to it; links to folders are followed.
+    """Return the paths of all media files below `root`, sorted and relative to it; `unusable_paths` are left out.
 
     Raise if a folder cannot be listed: skipping it would silently lose clips.
     """
-    paths = []
+    return sorted(path for path, reason in walk_media(root) if not reason)
+
+
+def unusable_paths(root: Path) -> dict[str, str]:
+    """Return a reason for each link to a folder outside `root` and for each media file whose name is not text."""
+    return {path.encode(errors="backslashreplace").decode(): reason for path, reason in walk_media(root) if reason}
+
+
+def walk_media(root: Path) -> Iterator[tuple[str, str]]:
+    """Yield the path of every media file below `root`, relative to it, and why it cannot be used, or "".
+
+    Links to folders are followed without cycles; those that lead out of the root only if `follow_links` allows it.
+    """
     # For each folder still to be visited: the real paths of the folder and its ancestors.
     ancestors = {root: {root.resolve()}}
     for name, folders, files in os.walk(root, followlinks=True, onerror=_raise_unreadable):
         above = ancestors.pop(Path(name))
-        real = {folder: Path(name, folder).resolve() for folder in folders}
-        folders[:] = [folder for folder in folders if not any(it.is_relative_to(real[folder]) for it in above)]
-        ancestors |= {Path(name, folder): above | {real[folder]} for folder in folders}
         below = Path(name).relative_to(root).as_posix()
         prefix = "" if below == "." else f"{below}/"
-        paths += [prefix + file for file in files if file_suffix(file) in MEDIA_SUFFIXES and not file.startswith(".")]
-    for path in paths:
-        if path.encode(errors="replace").decode() != path:
-            raise CorpusError(f"{root}: the file name {path!a} is not UTF-8; rename it")
-    return sorted(paths)
+        outside = {it for it in folders if Path(name, it).is_symlink() and not _may_follow(root, prefix + it)}
+        yield from ((prefix + folder, LINK_REFUSED) for folder in outside)
+        real = {folder: Path(name, folder).resolve() for folder in folders if folder not in outside}
+        folders[:] = [folder for folder in real if not any(it.is_relative_to(real[folder]) for it in above)]
+        ancestors |= {Path(name, folder): above | {real[folder]} for folder in folders}
+        for file in files:
+            if file_suffix(file) in MEDIA_SUFFIXES and not file.startswith("."):
+                path = prefix + file
+                yield path, "" if is_utf8(path) else "its name is not UTF-8; rename it"
+
+
+def _may_follow(root: Path, path: str) -> bool:
+    return _links_are_followed.get() or not outside_check(root)(path)
+
+
+def is_utf8(path: str) -> bool:
+    """Return whether a path is text in UTF-8; Python gives other bytes of a name as surrogates, which are not."""
+    return path.encode(errors="replace").decode() == path
+
+
+def refuse_outside_link(root: Path, table: Path) -> None:
+    """Raise if a table below the root is a link that leads out of it, unless `follow_links` allows it."""
+    path = os.path.relpath(table, root)
+    if is_below(path) and not _may_follow(root, path):
+        raise CorpusError(f"{table} is {LINK_REFUSED}")
 
 
 def _raise_unreadable(error: OSError) -> None:

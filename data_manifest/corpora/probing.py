@@ -1,10 +1,9 @@
 """Turn an adapter's findings into clips: hash every file once and decode it once from start to end."""
 
-import csv
-import io
 import os
+import stat
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,9 @@ from data_manifest.corpora.adapters import CorpusConfig, scan, speaker_namespace
 from data_manifest.corpora.contract import Candidate
 from data_manifest.manifest.checksums import media_checksums
 from data_manifest.manifest.clips import Clip, Exclusion, clip_sha256, duplicate_reason
-from pipeline.base.files import write_text
+from data_manifest.manifest.paths import LINK_REFUSED, is_below, outside_check
+from pipeline.base.files import open_regular
+from pipeline.base.tables import write_table
 from pipeline.media.probe import MediaInfo, probe, probe_arrays
 from pipeline.memo.extraction import ClipJob, ExtractionSummary, Step, extract
 from pipeline.parallel.pool import ExecutionConfig, Pool
@@ -37,12 +38,13 @@ def probe_corpus(name: str, config: CorpusConfig, run: ExecutionConfig) -> Probe
     """Return the corpus's clips, and an exclusion with a reason for every other media file."""
     root = Path(config.root).absolute()  # workers may run in another folder
     findings = scan(name, config)
-    candidates = [use_fallback_files(root, candidate) for candidate in findings.candidates]
+    reason_of = exclusion_check(root, follow_links=config.follow_links)
+    candidates = [use_fallback_files(candidate, reason_of) for candidate in findings.candidates]
     wanted = {path for candidate in candidates for path in candidate.files}
     reasons = {path: reason for path, reason in findings.left_out.items() if path not in wanted}
     replaced = {path for it in findings.candidates for path in it.files} - wanted
-    reasons |= {path: unreadable_reason(root / path) for path in replaced}
-    unreadable = {path: reason for path in sorted(wanted) if (reason := unreadable_reason(root / path))}
+    reasons |= {path: reason_of(path) for path in replaced}
+    unreadable = {path: reason for path in sorted(wanted) if (reason := reason_of(path))}
     readable = sorted(wanted - unreadable.keys())
     checksums = dict(
         zip(readable, media_checksums([root / path for path in readable], title=f"read {name}").values(), strict=True)
@@ -67,14 +69,28 @@ def probe_corpus(name: str, config: CorpusConfig, run: ExecutionConfig) -> Probe
     return ProbedCorpus(clips, exclusions, media, findings.notes)
 
 
-def use_fallback_files(root: Path, candidate: Candidate) -> Candidate:
-    """Return the candidate with unreadable files replaced by its fallbacks."""
+def use_fallback_files(candidate: Candidate, reason_of: Callable[[str], str]) -> Candidate:
+    """Return the candidate with its fallbacks instead of files that `reason_of` gives a reason to exclude."""
     for fallback in candidate.fallbacks:
-        if candidate.audio_path and unreadable_reason(root / candidate.audio_path):
+        if candidate.audio_path and reason_of(candidate.audio_path):
             candidate = replace(candidate, audio_path=fallback)
-        elif not candidate.audio_path and unreadable_reason(root / candidate.path):
+        elif not candidate.audio_path and reason_of(candidate.path):
             candidate = replace(candidate, path=fallback)
     return candidate
+
+
+def exclusion_check(root: Path, *, follow_links: bool) -> Callable[[str], str]:
+    """Return a function of a path that an adapter lists: why the file is not opened, or ""."""
+    leads_outside = outside_check(root)
+
+    def reason_of(path: str) -> str:
+        if not is_below(path):
+            return "not below the corpus's root"
+        if not follow_links and leads_outside(path):
+            return LINK_REFUSED
+        return unreadable_reason(root / path)
+
+    return reason_of
 
 
 def _remove_duplicates(clips: Sequence[Clip], checksums: Mapping[str, str]) -> tuple[list[Clip], list[Exclusion]]:
@@ -93,19 +109,22 @@ def _remove_duplicates(clips: Sequence[Clip], checksums: Mapping[str, str]) -> t
 
 
 def unreadable_reason(path: Path) -> str:
-    """Return why a file cannot contain media, or ""; only its size and first bytes are checked."""
+    """Return why a file cannot contain media, or ""; only its kind, size and first bytes are checked."""
     try:
-        size = path.stat().st_size
-        if size >= POINTER_BYTES:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
+            return "not a regular file"
+        if not status.st_size:
+            return "zero bytes"
+        if status.st_size >= POINTER_BYTES:
             return "" if os.access(path, os.R_OK) else "cannot be read: permission denied"
-        start = path.read_bytes()[: len(POINTER)]
+        with open_regular(path) as file:
+            start = file.read(len(POINTER))
     except FileNotFoundError:
         return "a broken link" if path.is_symlink() else "missing"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    if start == POINTER:
-        return "a git-lfs pointer, not the media; run: git lfs pull"
-    return "" if size else "zero bytes"
+    return "a git-lfs pointer, not the media; run: git lfs pull" if start == POINTER else ""
 
 
 def _probe_files(
@@ -148,8 +167,5 @@ def _make_clip(
 
 def write_media_table(path: Path, media: Mapping[str, MediaInfo]) -> None:
     """Write a CSV file with one row per media file and one column per field of `MediaInfo`."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["path", *(column.name for column in fields(MediaInfo))])
-    table.writerows([name, *vars(info).values()] for name, info in sorted(media.items()))
-    write_text(path, text.getvalue())
+    columns = ["path", *(column.name for column in fields(MediaInfo))]
+    write_table(path, columns, ([name, *vars(info).values()] for name, info in sorted(media.items())))

@@ -8,7 +8,8 @@ from typing import Literal
 
 from data_manifest.manifest.checksums import media_checksums
 from data_manifest.manifest.clips import MANIFEST, Clip, clip_sha256, read_rows
-from data_manifest.manifest.roots import corpus_roots
+from data_manifest.manifest.paths import LINK_REFUSED, outside_check
+from data_manifest.manifest.roots import CorpusRoot, corpus_roots
 from pipeline.base.digests import file_state
 from pipeline.base.errors import CorpusError
 from pipeline.memo.extraction import ClipJob
@@ -16,10 +17,12 @@ from pipeline.memo.extraction import ClipJob
 
 def clip_jobs(modality: Literal["visual", "acoustic"]) -> list[ClipJob]:
     """Return a job for every clip that has the modality; it loads the path of the video or of the audio."""
-    roots = {name: root.absolute() for name, root in corpus_roots().items()}  # workers may run in another folder
+    corpora = corpus_roots()
+    roots = {name: corpus.root.absolute() for name, corpus in corpora.items()}  # workers may run in another folder
     clips = [clip for clip in read_rows(MANIFEST, Clip) if modality in clip.modalities]
     for corpus in sorted({clip.corpus for clip in clips} - roots.keys()):
         raise CorpusError(f"{MANIFEST} lists clips of {corpus!r}, which is not in corpora; run: dvc repro manifest")
+    _refuse_links(clips, corpora)
     states = {path: file_state(path) for clip in clips for path in _media_paths(clip, roots)}
     _refuse_changed_media(clips, roots)
     return [
@@ -33,6 +36,15 @@ def clip_jobs(modality: Literal["visual", "acoustic"]) -> list[ClipJob]:
     ]
 
 
+def _refuse_links(clips: Sequence[Clip], corpora: Mapping[str, CorpusRoot]) -> None:
+    """Raise if a clip's file is outside its corpus. The stage `corpus` leaves it out, a table made by hand may not."""
+    checks = {name: outside_check(corpus.root) for name, corpus in corpora.items() if not corpus.follow_links}
+    for clip in clips:
+        for path in clip.files:
+            if clip.corpus in checks and checks[clip.corpus](path):
+                raise CorpusError(f"{MANIFEST}: {path} of {clip.clip_id} is {LINK_REFUSED} for corpora.{clip.corpus}")
+
+
 def _media_paths(clip: Clip, roots: Mapping[str, Path]) -> list[Path]:
     return [roots[clip.corpus] / path for path in clip.files]
 
@@ -42,7 +54,9 @@ def _refuse_changed_media(clips: Sequence[Clip], roots: Mapping[str, Path]) -> N
     files = {path for clip in clips for path in _media_paths(clip, roots)}
     # Missing and unreadable files are skipped: the memo may already contain the results for their clips.
     checksums = media_checksums(
-        sorted(path for path in files if path.is_file() and os.access(path, os.R_OK)), title="check media"
+        # Path.is_file raises for a name that is too long.
+        sorted(path for path in files if os.path.isfile(path) and os.access(path, os.R_OK)),  # noqa: PTH113
+        title="check media",
     )
     for clip in clips:
         paths = _media_paths(clip, roots)

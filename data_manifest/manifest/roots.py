@@ -10,9 +10,10 @@ from pipeline.base.params import read_section
 class CorpusRoot(BaseModel):
     """The part of an entry of the section `corpora` that is needed to open its media."""
 
-    root: str
+    root: Path
+    follow_links: bool = False
 
 
-def corpus_roots() -> dict[str, Path]:
-    """Return the root folder of each corpus from `params.yaml`."""
-    return {name: Path(entry.root) for name, entry in read_section("corpora", dict[str, CorpusRoot]).items()}
+def corpus_roots() -> dict[str, CorpusRoot]:
+    """Return the root of each corpus from `params.yaml`."""
+    return read_section("corpora", dict[str, CorpusRoot])

@@ -14,7 +14,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 
 from data_manifest.corpora.adapters import CorpusConfig, scan
 from data_manifest.corpora.contract import VIDEO_SUFFIXES, Candidate, file_suffix
-from data_manifest.corpora.probing import unreadable_reason, use_fallback_files
+from data_manifest.corpora.probing import exclusion_check, use_fallback_files
 from data_manifest.manifest.clips import ALL_EMOTIONS, ManifestConfig
 from pipeline.base.errors import CorpusError
 from pipeline.base.files import atomic_write
@@ -41,9 +41,10 @@ def survey_corpus(name: str, config: CorpusConfig, manifest: ManifestConfig) -> 
     """Survey a corpus without decoding any media; raise `CorpusError` if it has no usable clip."""
     findings = scan(name, config)
     root = Path(config.root)
-    candidates = [use_fallback_files(root, it) for it in findings.candidates]
+    reason_of = exclusion_check(root, follow_links=config.follow_links)
+    candidates = [use_fallback_files(it, reason_of) for it in findings.candidates]
     candidate_files = {path for it in (*findings.candidates, *candidates) for path in it.files}
-    unreadable = {path: reason for path in sorted(candidate_files) if (reason := unreadable_reason(root / path))}
+    unreadable = {path: reason for path in sorted(candidate_files) if (reason := reason_of(path))}
     clips = [it for it in candidates if set(it.files) - unreadable.keys()]
     if not clips:
         reasons = shorten(_count_reasons(unreadable))

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from data_manifest.corpora import csv_table
 from data_manifest.corpora.adapters import CorpusConfig
 from data_manifest.corpora.contract import MEDIA_SUFFIXES, Candidate, media_files
 from data_manifest.corpora.probing import probe_corpus, write_media_table
-from data_manifest.manifest.clips import Clip, Exclusion, read_rows
+from data_manifest.manifest.clips import Clip, Exclusion, read_rows, write_rows
+from data_manifest.manifest.paths import LINK_REFUSED
 from pipeline.base.errors import CorpusError, ParameterError, PipelineError
 from pipeline.base.params import check
+from pipeline.memo.extraction import ClipJob
 from pipeline.parallel.pool import ExecutionConfig
 
 RUN = ExecutionConfig(scheduler="synchronous", max_failures=1)
@@ -59,9 +62,11 @@ def write_table(root: Path, *rows: dict[str, str], name: str = "clips.csv") -> N
         writer.writerows(rows)
 
 
-def probe(root: Path, adapter: str, **options: Any) -> tuple[dict[str, Clip], dict[str, str]]:
+def probe(
+    root: Path, adapter: str, *, follow_links: bool = False, **options: Any
+) -> tuple[dict[str, Clip], dict[str, str]]:
     """Return the clips, and the reasons for all exclusions, by path."""
-    config = CorpusConfig(adapter=adapter, root=str(root), options=options)
+    config = CorpusConfig(adapter=adapter, root=str(root), follow_links=follow_links, options=options)
     corpus = probe_corpus("mine", config, RUN)
     assert {it.stage for it in corpus.exclusions} <= {"corpus"}
     assert all(it.clip_id.startswith("mine/") for it in corpus.exclusions)
@@ -181,7 +186,7 @@ def test_unreadable_table_is_a_one_line_error(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"clips\.csv is not a readable CSV file"):
         probe(tmp_path, "csv")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(CorpusError, match="folder cannot be read: Is a directory"):
+    with pytest.raises(CorpusError, match="folder cannot be read: not a regular file"):
         csv_table.find(tmp_path, {"table": "folder"})
     with pytest.raises(CorpusError, match=r"other\.csv not found; set options\.table .*: clips\.csv, folder"):
         csv_table.find(tmp_path, {"table": "other.csv"})
@@ -282,12 +287,106 @@ def test_silent_video_listed_as_audio_is_left_out_but_its_clip_is_kept(media: Pa
     assert reasons == {"a.mp4": "contains no audio"}
 
 
+def test_links_that_lead_out_of_the_root_are_refused_unless_allowed(media: Path, tmp_path: Path) -> None:
+    outside = {"joy/a_1.mp4": "one.mp4", "deep/a_2.mp4": "silent.mp4", "a_3.wav": "sound.wav"}
+    copy_media(media, tmp_path, outside | {"corpus/fear/b_1.mp4": "two.mp4"})
+    corpus = tmp_path / "corpus"
+    (corpus / "joy").symlink_to(tmp_path / "joy")
+    (corpus / "fear/deep").symlink_to("../../deep")
+    (corpus / "fear/a_3.wav").symlink_to(tmp_path / "a_3.wav")
+    (tmp_path / "link").symlink_to(corpus)  # the root itself may be a link
+    clips, reasons = probe(tmp_path / "link", "folder")
+    assert sorted(clips) == ["fear/b_1.mp4"]
+    assert reasons == dict.fromkeys(("joy", "fear/deep", "fear/a_3.wav"), LINK_REFUSED)
+    clips, reasons = probe(tmp_path / "link", "folder", follow_links=True)
+    assert sorted(clips) == ["fear/a_3.wav", "fear/b_1.mp4", "fear/deep/a_2.mp4", "joy/a_1.mp4"]
+    assert reasons == {}
+
+
+def test_link_to_the_whole_disk_is_not_searched(media: Path, tmp_path: Path) -> None:
+    copy_media(media, tmp_path, {"fear/b_1.mp4": "two.mp4"})
+    (tmp_path / "disk").symlink_to("/")
+    assert media_files(tmp_path) == ["fear/b_1.mp4"]
+
+
+def test_listed_files_behind_links_are_refused(media: Path, tmp_path: Path) -> None:
+    copy_media(media, tmp_path, {"else/a.mp4": "one.mp4", "else/a.wav": "sound.wav", "corpus/b.mp4": "silent.mp4"})
+    corpus = tmp_path / "corpus"
+    (corpus / "away").symlink_to(tmp_path / "else")
+    rows = [("away/a.mp4", ""), ("b.mp4", "away/a.wav")]
+    write_table(corpus, *({"path": p, "audio_path": a, "emotion": "fear", "speaker": "s"} for p, a in rows))
+    clips, reasons = probe(corpus, "csv")
+    assert {path: clip.modalities for path, clip in clips.items()} == {"b.mp4": "visual"}
+    assert reasons == dict.fromkeys(("away", "away/a.mp4", "away/a.wav"), LINK_REFUSED)
+    clips, reasons = probe(corpus, "csv", follow_links=True)
+    assert (sorted(clips), reasons) == (["away/a.mp4", "b.mp4"], {})
+
+
+@pytest.mark.parametrize(("adapter", "table"), [("csv", "clips.csv"), ("meld", "train_sent_emo.csv")])
+def test_table_behind_a_link_is_refused_unless_allowed(tmp_path: Path, adapter: str, table: str) -> None:
+    (tmp_path / "table.csv").write_text("path,emotion,speaker\n")
+    (tmp_path / "corpus/train_splits").mkdir(parents=True)
+    (tmp_path / "corpus/train_splits/dia0_utt0.mp4").touch()
+    (tmp_path / "corpus" / table).symlink_to(tmp_path / "table.csv")
+    with pytest.raises(CorpusError, match=rf"{table} is a link that leads out of the corpus's root"):
+        probe(tmp_path / "corpus", adapter)
+    with pytest.raises(CorpusError, match=r"contains no clip|lacks the columns"):
+        probe(tmp_path / "corpus", adapter, follow_links=True)
+
+
+def test_only_regular_files_are_opened(media: Path, tmp_path: Path) -> None:
+    copy_media(media, tmp_path, {"fear/a_1.mp4": "one.mp4"})
+    os.mkfifo(tmp_path / "fear/a_2.wav")
+    for number, device in enumerate(("/dev/zero", "/dev/random"), start=3):
+        (tmp_path / f"fear/a_{number}.wav").symlink_to(device)
+    (tmp_path / "fear/a_5.wav").symlink_to("a_5.wav")
+    (tmp_path / "fear/a_6.wav").mkdir()
+    odd = {f"fear/a_{number}.wav": "not a regular file" for number in (2, 3, 4)}
+    loop = {"fear/a_5.wav": "cannot be read: Too many levels of symbolic links"}
+    clips, reasons = probe(tmp_path, "folder", follow_links=True)
+    assert (list(clips), reasons) == (["fear/a_1.mp4"], odd | loop)
+    listed = ["fear/a_1.mp4", *odd, *loop, "fear/a_6.wav"]
+    write_table(tmp_path, *({"path": path, "emotion": "fear", "speaker": "s"} for path in listed))
+    clips, reasons = probe(tmp_path, "csv", follow_links=True)
+    assert (list(clips), reasons) == (["fear/a_1.mp4"], odd | loop | {"fear/a_6.wav": "not a regular file"})
+
+
+@pytest.mark.parametrize(("adapter", "table"), [("csv", "clips.csv"), ("meld", "train_sent_emo.csv")])
+def test_table_that_is_a_pipe_is_refused(tmp_path: Path, adapter: str, table: str) -> None:
+    (tmp_path / "train_splits").mkdir()
+    (tmp_path / "train_splits/dia0_utt0.mp4").touch()
+    os.mkfifo(tmp_path / table)
+    with pytest.raises(CorpusError, match=rf"{table} cannot be read: not a regular file; "):
+        probe(tmp_path, adapter)
+
+
+ODD_NAMES = [
+    *("clip [1].mp4", "take1:angry.mp4", "http:/host/a.mp4", "..x/a.mp4", "...mp4", "a*?.mp4", "=1+1.mp4", "-a.mp4"),
+    *("'a.mp4", "a\nb.mp4", "a\rb.mp4", "a\x1b[31m.mp4", 'a,"b.mp4', "\u202ea.mp4", "a\u2028.mp4", "a" * 251 + ".mp4"),
+]
+
+
+def test_file_of_any_name_is_a_clip_and_survives_the_manifest(media: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    (corpus / "http:/host").mkdir(parents=True)
+    (corpus / "..x").mkdir()
+    content = (media / "sound.wav").read_bytes()
+    for number, name in enumerate(ODD_NAMES):
+        (corpus / name).write_bytes(content + bytes(number))  # other bytes, the same samples
+    write_table(corpus, *({"path": name, "emotion": "fear", "speaker": "s"} for name in ODD_NAMES))
+    clips, reasons = probe(corpus, "csv")
+    assert (sorted(clips), reasons) == (sorted(ODD_NAMES), {})
+    write_rows(tmp_path / "clips.csv", clips.values(), Clip)
+    assert {clip.path: clip for clip in read_rows(tmp_path / "clips.csv", Clip)} == clips
+    jobs = [ClipJob(path, clip.sha256, partial(Path, corpus, path)) for path, clip in clips.items()]
+    assert len({job.load() for job in jobs}) == len(ODD_NAMES)
+
+
 def test_links_to_folders_are_followed_without_cycles(media: Path, tmp_path: Path) -> None:
-    copy_media(media, tmp_path, {"elsewhere/a_1.mp4": "one.mp4", "corpus/anger/b_1.mp4": "two.mp4"})
-    (tmp_path / "corpus" / "fear").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "corpus" / "anger" / "again").symlink_to(tmp_path / "corpus")
-    clips, reasons = probe(tmp_path / "corpus", "folder")
-    assert (sorted(clips), reasons) == (["anger/b_1.mp4", "fear/a_1.mp4"], {})
+    copy_media(media, tmp_path, {"fear/a_1.mp4": "one.mp4", "anger/b_1.mp4": "two.mp4"})
+    (tmp_path / "joy").symlink_to(tmp_path / "fear")
+    (tmp_path / "anger/again").symlink_to(tmp_path)
+    assert media_files(tmp_path) == ["anger/b_1.mp4", "fear/a_1.mp4", "joy/a_1.mp4"]
 
 
 def test_folders_that_link_to_each_other_are_each_followed_once(media: Path, tmp_path: Path) -> None:
@@ -304,10 +403,40 @@ def test_broken_link_is_left_out(media: Path, tmp_path: Path) -> None:
     assert (list(clips), reasons) == (["fear/a_1.mp4"], {"fear/a_2.mp4": "a broken link"})
 
 
-def test_file_name_that_is_not_utf8_is_refused(media: Path, tmp_path: Path) -> None:
-    copy_media(media, tmp_path, {os.fsdecode(b"fear/a_\xe9.mp4"): "one.mp4"})
-    with pytest.raises(CorpusError, match=r"the file name 'fear/a_\\udce9\.mp4' is not UTF-8; rename it"):
-        probe(tmp_path, "folder")
+def test_file_name_that_is_not_utf8_is_left_out(media: Path, tmp_path: Path) -> None:
+    copy_media(media, tmp_path, {os.fsdecode(b"fear/a_\xe9.mp4"): "one.mp4", "fear/a_1.mp4": "two.mp4"})
+    clips, reasons = probe(tmp_path, "folder")
+    assert (list(clips), reasons) == (["fear/a_1.mp4"], {"fear/a_\\udce9.mp4": "its name is not UTF-8; rename it"})
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("path,emotion,speaker\na.wav,fear,s\n../x.wav,fear,s\n", "line 3: ../x.wav is not below"),
+        ("path,emotion,speaker\n/etc/x.wav,fear,s\n", "line 2: /etc/x.wav is not below"),
+        ("path,emotion,speaker\na\0.wav,fear,s\n", "line 2: a NUL character"),
+        ("path,emotion,speaker,path\n", "has two columns 'path'"),
+    ],
+)
+def test_error_in_a_table_names_its_line(tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "clips.csv").write_text(content)
+    with pytest.raises(CorpusError) as error:
+        probe(tmp_path, "csv")
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_listed_name_that_is_too_long_is_left_out(media: Path, tmp_path: Path) -> None:
+    copy_media(media, tmp_path, {"a.mp4": "one.mp4"})
+    name = "x" * 300 + ".mp4"
+    write_table(tmp_path, *({"path": path, "emotion": "fear", "speaker": "s"} for path in ("a.mp4", name)))
+    assert probe(tmp_path, "csv")[1] == {name: "listed in clips.csv, but missing"}
+
+
+@pytest.mark.parametrize("table", ["x" * 300, "a\0b", "../" * 2000])
+def test_odd_name_of_a_table_is_one_line(tmp_path: Path, table: str) -> None:
+    with pytest.raises(CorpusError, match=r"not found; set options\.table"):
+        probe(tmp_path, "csv", table=table)
 
 
 def test_folder_without_read_permission_is_an_error(

@@ -1,12 +1,14 @@
 """The clips of the manifest as jobs: the file each job opens, and the check that it is unchanged."""
 
+import os
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from conftest import make_clip
 
-from data_manifest.manifest.clips import MANIFEST, Clip, write_rows
+from data_manifest.manifest.clips import MANIFEST, Clip, read_rows, write_rows
 from data_manifest.manifest.jobs import clip_jobs
 from pipeline.base.errors import CorpusError
 
@@ -59,3 +61,21 @@ def test_unreadable_media_are_left_to_the_step(media: Path) -> None:
     (media / "a.mp4").unlink()
     (media / "a.mp4").mkdir()
     assert len(clip_jobs("visual")) == 2
+
+
+def test_link_that_leads_out_of_the_root_is_refused_unless_allowed(media: Path) -> None:
+    (media / "b.wav").rename(media.parent / "b.wav")
+    (media / "b.wav").symlink_to(media.parent / "b.wav")
+    with pytest.raises(CorpusError, match=r"manifest\.csv: b\.wav of b is a link that leads out .* for corpora\.test$"):
+        clip_jobs("visual")
+    Path("params.yaml").write_text(f"corpora: {{test: {{root: {media}, follow_links: true}}}}")
+    assert len(clip_jobs("visual")) == 2
+
+
+def test_odd_media_are_left_to_the_step(media: Path) -> None:
+    for name in ("a.mp4", "b.wav"):
+        (media / name).unlink()
+    os.mkfifo(media / "a.mp4")
+    rows = read_rows(MANIFEST, Clip)
+    write_rows(MANIFEST, [rows[0], replace(rows[1], audio_path="x" * 300)], Clip)
+    assert len(clip_jobs("acoustic")) == 2
