@@ -1,5 +1,6 @@
 """Figures that explain predictions, one per clip: faces, spectrogram, attention, and probabilities over time."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pipeline.predict.predictor import ClipInputs, ClipPrediction, Predictor
 
 SHOWN = 8  # frames
+NOT_IN_NAMES = re.compile(r"[^\w.-]")  # characters of a clip's name that those of its figures lack
+STEM_CHARACTERS = 50  # a name has at most 255 bytes, and a character at most 4
 WINDOW_S = 1.0  # the probabilities at a time come from the tokens in a window of this length around it
 STEPS = 40
 
@@ -34,7 +37,8 @@ def draw_explanations(
     paths = []
     for row, prediction in enumerate(predictions):
         if prediction.probabilities:
-            path = folder / f"{row:03}-{prediction.path.stem}.png"
+            stem = NOT_IN_NAMES.sub("_", prediction.path.stem)[:STEM_CHARACTERS]
+            path = folder / f"{row:03}-{stem}.png"
             figure = Figure(figsize=(11, 8.5), layout="constrained")
             figure.suptitle(f"{prediction.path.name}: {prediction.emotion}", fontsize=13)
             rows = cast(Sequence[SubFigure], figure.subfigures(4, 1, height_ratios=(1.1, 1, 1, 1.2)))

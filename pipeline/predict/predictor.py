@@ -1,8 +1,7 @@
 """Predictions on new clips: they are extracted with the settings that the head was trained with."""
 
-import csv
-import io
 import logging
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,10 +11,12 @@ from typing import Any
 
 import torch
 
-from data_manifest.corpora.contract import MEDIA_SUFFIXES, file_suffix
+from data_manifest.corpora.contract import MEDIA_SUFFIXES, file_suffix, is_utf8, walk_media
+from data_manifest.corpora.probing import unreadable_reason
 from pipeline.base.digests import cached_sha256
 from pipeline.base.errors import ClipError, ParameterError, PipelineError
 from pipeline.base.params import check
+from pipeline.base.tables import table_text
 from pipeline.embeddings.backbones import BackboneConfig, describe_weights
 from pipeline.embeddings.int8 import find_quantised_model
 from pipeline.embeddings.step import write_tokens
@@ -60,10 +61,15 @@ class ClipPrediction:
         fused = self.probabilities.get("fused", {})
         return max(fused, key=lambda emotion: fused[emotion], default="")
 
+    @property
+    def name(self) -> str:
+        """The path as text; bytes of it that are not UTF-8 are escaped."""
+        return str(self.path).encode(errors="backslashreplace").decode()
+
     def as_json(self) -> dict[str, Any]:
         """Return the prediction as JSON-like data."""
         return {
-            "clip": str(self.path),
+            "clip": self.name,
             "emotion": self.emotion,
             "probabilities": self.probabilities,
             "notes": self.notes,
@@ -205,39 +211,52 @@ class Predictor:
 
 def to_csv(predictions: Sequence[ClipPrediction], classes: Sequence[str]) -> str:
     """Return a CSV table: a line for every clip and modality, and one for every clip without probabilities."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["clip", "emotion", "modality", *(f"p_{name}" for name in classes), "notes"])
-    for clip in predictions:
-        for modality, values in (clip.probabilities or {"": {}}).items():
-            probabilities = [f"{values[name]:.6f}" if values else "" for name in classes]
-            table.writerow([clip.path, clip.emotion, modality, *probabilities, "; ".join(clip.notes)])
-    return text.getvalue()
+    rows = (
+        [it.name, it.emotion, modality]
+        + [f"{values[name]:.6f}" if values else "" for name in classes]
+        + ["; ".join(it.notes)]
+        for it in predictions
+        for modality, values in (it.probabilities or {"": {}}).items()
+    )
+    return table_text(["clip", "emotion", "modality", *(f"p_{name}" for name in classes), "notes"], rows)
 
 
 def list_media(names: Sequence[str]) -> list[Path]:
     """Return the files that file names, folders and patterns stand for, each once; folders and patterns sorted.
 
-    Raise ParameterError if a name stands for no file.
+    The name of a file is one, even if it looks like a pattern. Raise ParameterError if a name stands for no file.
     """
     files: list[Path] = []
     for name in names:
         path = Path(name)
-        if path.is_dir():
-            matches = sorted(it for it in path.rglob("*") if it.is_file() and file_suffix(it.name) in MEDIA_SUFFIXES)
+        if os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises for a long name
+            matches = [path / file for file, _ in walk_media(path) if file_suffix(file) in MEDIA_SUFFIXES]
             if not matches:
                 raise ParameterError(f"{name}: this folder holds no media file")
         else:
-            matches = sorted(it for it in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if it.is_file())
+            matches = [path] if os.path.lexists(name) else _match(path)
             if not matches:
                 raise ParameterError(f"{name}: no such file")
-        files += matches
+        files += sorted(matches)
     return list(dict.fromkeys(files))
+
+
+def _match(pattern: Path) -> list[Path]:
+    if not pattern.name:
+        return []
+    try:
+        return [it for it in Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))) if it.is_file()]
+    except (OSError, ValueError):  # a name that is too long, or that is no pattern either
+        return []
 
 
 def _probe_or_note(path: Path, notes: list[str]) -> MediaInfo | None:
     try:
-        return probe(path)
+        if not is_utf8(str(path)):
+            raise ClipError("its name is not UTF-8; rename it")
+        if reason := unreadable_reason(path):
+            raise ClipError(reason)
+        return probe(path.absolute())
     except ClipError as error:
         notes.append(str(error))
         return None

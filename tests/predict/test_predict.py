@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,65 @@ def test_files_folders_and_patterns_list_each_clip_once(clips: Path) -> None:
     (clips.parent / "empty").mkdir()
     with pytest.raises(ParameterError, match="this folder holds no media file"):
         list_media([str(clips.parent / "empty")])
+
+
+def test_name_of_a_file_is_one_even_if_it_looks_like_a_pattern_or_an_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["clip [1].flv", "take1:angry.mp4", "http:/host/a.mp4", "a*.mp4", "-a.mp4", "..x/a.mp4", "x" * 251 + ".mp4"]
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    for name in names:
+        assert list_media([name]) == [Path(name)]
+    assert {str(path) for path in list_media(["."])} == set(names)
+    assert list_media(["clip *.flv"]) == [Path("clip [1].flv")]
+    for wrong in ("", "x" * 300, "a\0b", "**x", "x" * 300 + "/*.mp4"):
+        with pytest.raises(ParameterError, match="no such file"):
+            list_media([wrong])
+
+
+def test_odd_files_are_rows_with_a_reason(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    os.mkfifo(folder / "a.wav")
+    (folder / "b.wav").symlink_to("/dev/zero")
+    (folder / "c.wav").symlink_to("gone.wav")
+    (folder / os.fsdecode(b"d\xe9.wav")).touch()
+    (folder / "e.wav").touch()
+    (folder / "f.wav").symlink_to(folder, target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    result = run("odd", "--model", model, "--json", "a.json", "--csv", "a.csv")
+    assert result.exit_code == 1
+    expected = {
+        "odd/a.wav": ["not a regular file"],
+        "odd/b.wav": ["not a regular file"],
+        "odd/c.wav": ["a broken link"],
+        "odd/d\\udce9.wav": ["its name is not UTF-8; rename it"],
+        "odd/e.wav": ["zero bytes"],
+    }
+    assert {row["clip"]: row["notes"] for row in json.loads(Path("a.json").read_text())} == expected
+    with Path("a.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["clip"]: [row["notes"]] for row in csv.DictReader(file)} == expected
+    assert all(line.isprintable() for line in result.output.split("\n"))
+
+
+def test_odd_names_are_predicted_explained_and_written(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["=1+1:\x1b[31m\n$\\x$.wav", "x" * 251 + ".wav"]
+    for name in names:
+        write_short_media(Path("short.wav")).rename(name)
+    result = run(*names, "--model", model, "--json", "a.json", "--csv", "a.csv", "--explain", "why")
+    assert result.exit_code == 0
+    assert all(line.isprintable() for line in result.output.split("\n"))
+    assert [row["clip"] for row in json.loads(Path("a.json").read_text())] == names
+    with Path("a.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["clip"] for row in csv.DictReader(file)} == {f"'{names[0]}", names[1]}
+    figures = sorted(path.name for path in Path("why").glob("*.png"))
+    assert figures == ["000-_1_1___31m___x_.png", f"001-{'x' * 50}.png"]
 
 
 def test_the_command_writes_predictions_and_fails_if_one_is_missing(model: Path, clips: Path, tmp_path: Path) -> None:
