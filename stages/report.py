@@ -8,7 +8,7 @@ from pipeline.evaluation.figures import draw_attention
 from pipeline.evaluation.schemas import Ablation, Evaluation, Exploration
 from pipeline.report.extraction_summary import summarise_extraction
 from pipeline.report.figures import draw_extraction, draw_mistakes
-from pipeline.report.page import FIGURE_STAGES, Results, render_report
+from pipeline.report.page import Results, read_figures, render_report
 from pipeline.report.thumbnails import Thumbnails
 from pipeline.store.reader import Reader
 from pipeline.store.schemas import FACES, WINDOWS
@@ -37,9 +37,8 @@ def main() -> None:
     draw_attention(exploration.attention, REPORT_FIGURES / "attention.png")
     draw_mistakes(exploration.mistakes, thumbnails, REPORT_FIGURES / "mistakes.png")
     draw_extraction(extraction, REPORT_FIGURES / "extraction.png")
-    figures = {name: (FIGURES / stage / f"{name}.png").read_bytes() for name, stage in FIGURE_STAGES.items()}
     tracked = {name: values for name, values in read_params().items() if name != "run"}
-    results = Results(evaluation, ablation, exploration, extraction, curves, figures, tracked)
+    results = Results(evaluation, ablation, exploration, extraction, curves, read_figures(FIGURES), tracked)
     write_text(RESULTS / "report.html", render_report(results, thumbnails))
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.base.errors import StoreError
-from pipeline.base.files import write_text
+from pipeline.base.files import read_file, write_text
 
 
 class Result(BaseModel):
@@ -30,10 +30,8 @@ class ResultFile(Result):
     def read(cls, path: Path) -> Self:
         """Return the file's content; raise a `StoreError` if it is missing, damaged or of another schema."""
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise StoreError(f"{path} does not exist; run: dvc repro") from None
-        except ValueError as error:
+            content = json.loads(read_file(path, raises=StoreError, fix="run: dvc repro"))
+        except (ValueError, RecursionError) as error:
             raise cls._unreadable(path, str(error)) from error
         schema = content.get("schema") if isinstance(content, dict) else None
         expected = cls.model_fields["schema_id"].default

@@ -4,12 +4,15 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bokeh.models.ui import UIElement
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from ruamel.yaml import YAML
 
+from pipeline.base.errors import StoreError
+from pipeline.base.files import read_file
 from pipeline.base.provenance import library_versions
 from pipeline.evaluation.predictions import MODALITIES, answer_label, protocol_label
 from pipeline.evaluation.results import headline
@@ -77,6 +80,14 @@ class GalleryItem:
 
     mistake: Mistake
     pictures: dict[str, str | None]
+
+
+def read_figures(folder: Path) -> dict[str, bytes]:
+    """Return the PNG files of `FIGURE_STAGES` by name, from a folder for each stage; raise if one is missing."""
+    return {
+        name: read_file(folder / stage / f"{name}.png", raises=StoreError, fix=f"run: dvc repro --force {stage}")
+        for name, stage in FIGURE_STAGES.items()
+    }
 
 
 def render_report(results: Results, thumbnails: Thumbnails) -> str:

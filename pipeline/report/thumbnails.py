@@ -8,6 +8,7 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.base.errors import StoreError
 from pipeline.store.clips import ClipFaces, ClipWindows
 from pipeline.store.reader import Reader
 
@@ -44,8 +45,16 @@ class Thumbnails:
 
 
 def _face(jpeg: NDArray[np.uint8], px: int) -> Picture:
-    with Image.open(io.BytesIO(jpeg.tobytes())) as image:
-        return np.asarray(image.convert("RGB").resize((px, px), Image.Resampling.LANCZOS))
+    return np.asarray(_read_image(jpeg.tobytes(), "JPEG").resize((px, px), Image.Resampling.LANCZOS))
+
+
+def _read_image(data: bytes, format_name: str) -> Image.Image:
+    """Return an RGB image of this format only: the bytes of a store or a figure are not always ours."""
+    try:
+        with Image.open(io.BytesIO(data), formats=(format_name,)) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise StoreError(f"a face or a figure is not a valid {format_name} image; run: dvc repro --force") from error
 
 
 def _window(values: NDArray[np.float32], px: int) -> Picture:
@@ -70,7 +79,6 @@ def webp_uri(image: Image.Image) -> str:
 
 def figure_uri(png: bytes, width_px: int = 1600) -> str:
     """Return a PNG file as a data URI of a WebP image that is no wider than `width_px`."""
-    with Image.open(io.BytesIO(png)) as image:
-        plain = image.convert("RGB")
+    plain = _read_image(png, "PNG")
     plain.thumbnail((width_px, 10 * width_px))
     return webp_uri(plain)
