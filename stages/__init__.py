@@ -12,6 +12,7 @@ from rich.logging import RichHandler
 
 from pipeline.base.errors import exit_with_message
 from pipeline.base.processes import ONE_THREAD, relax_garbage_collection
+from pipeline.base.text import printable
 
 INTERRUPTED = 130  # the exit status of a command that Ctrl-C has ended
 relax_garbage_collection()
@@ -21,10 +22,18 @@ os.environ.update(ONE_THREAD)  # at import, because numerical libraries read the
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage: log to the terminal, stop at once on Ctrl-C, and report a pipeline error in one line."""
     handler = RichHandler(console=Console(stderr=True), show_path=False, show_time=False)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
+    handler.setFormatter(PrintableFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     signal.signal(signal.SIGINT, _stop)
     with exit_with_message():
         main()
+
+
+class PrintableFormatter(logging.Formatter):
+    """Makes every line harmless for a terminal, because notes and reasons contain names of strangers' files."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 def _stop(*_: object) -> None:

@@ -4,18 +4,26 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from pipeline.base.files import atomic_write
+from pipeline.base.text import printable
 
 matplotlib.use("agg")
-
+matplotlib.rcParams["text.parse_math"] = False  # a name may contain dollars
 
 DPI = 110
 SVG_DPI = 54  # of embedded photographs, which are PNG: at DPI, a sheet of faces would be many megabytes
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure as PNG and, next to it, as SVG; each file is written whole or not at all."""
+    """Write the figure as PNG and, next to it, as SVG; each file is written whole or not at all.
+
+    Unprintable characters of names and reasons are escaped: matplotlib would warn of them, on the terminal.
+    """
+    for text in figure.findobj(Text):
+        lines = text.get_text().split("\n")
+        text.set_text("\n".join(map(printable, lines)))
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
     # By default, an SVG contains random ids and the current date.

@@ -1,5 +1,6 @@
 """The command `fdan`: the table of results, descriptions of files, and one-line errors with exit status 1."""
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from report_samples import evaluation
 from typer.testing import CliRunner, Result
 
+import stages
 from pipeline.cli.main import app
 from pipeline.evaluation.predictions import Prediction
 from pipeline.store.writer import open_writer
@@ -156,3 +158,23 @@ def test_damaged_results_are_a_one_line_error(text: str, tmp_path: Path, monkeyp
     Path("results").mkdir()
     Path("results/evaluation.json").write_text(text)
     assert_one_line(fdan("info"), "evaluation.json is damaged or of another version", "run: dvc repro --force evaluate")
+
+
+def test_text_of_strangers_does_not_control_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evil = "\x1b]0;owned\x07\x9b31m\r\u202e[bold]"
+    result = fdan("info", str(write_file(tmp_path / "a.h5", **{f"name{evil}": f"value{evil}"})))
+    assert_harmless(result.output, "value", "name")
+    write_results(tmp_path, name=f"folds{evil}", warning=f"random{evil}")
+    monkeypatch.chdir(tmp_path)
+    assert_harmless(fdan("info").output, "folds", "random")
+
+
+def assert_harmless(output: str, *words: str) -> None:
+    assert all(line.isprintable() for line in output.split("\n"))
+    for word in words:
+        assert rf"{word}\x1b]0;owned\x07\x9b31m\r\u202e[bold]" in output
+
+
+def test_log_lines_of_stages_do_not_control_the_terminal() -> None:
+    record = logging.makeLogRecord({"msg": "%s: read\n%d", "args": ("a\x1b[31m\x07.mp4", 1)})
+    assert stages.PrintableFormatter().format(record) == "a\\x1b[31m\\x07.mp4: read\n1"

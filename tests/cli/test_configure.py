@@ -1,5 +1,6 @@
 """`fdan configure` describes a corpus and changes params.yaml for it; `fdan doctor` reports faults."""
 
+import re
 import shutil
 import sys
 from importlib import metadata
@@ -284,3 +285,37 @@ def test_doctor_checks_the_protocols_against_the_manifest() -> None:
     result = fdan("doctor")
     assert result.exit_code == 1
     assert "FAULT protocols.random: fold 0: " in result.output
+
+
+def test_survey_and_checks_show_names_of_strangers_harmlessly() -> None:
+    evil = "\x1b[31m\r\u202e[bold]"
+    write_short_media(Path(f"media{evil}/joy{evil}/s_1.mp4"))
+    write_short_media(Path(f"media{evil}/anger/s_1.mp4"))
+    result = fdan("configure", "mine", "--adapter", "folder", "--root", f"media{evil}")
+    assert result.exit_code == 0
+    result_of_doctor = fdan("doctor")
+    for output in (result.output, result_of_doctor.output):
+        assert all(line.isprintable() for line in output.split("\n"))
+        assert r"media\x1b[31m\r\u202e[bold]" in output
+
+
+def test_doctor_says_that_the_cache_is_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for cache, words in (
+        (tmp_path / "file", "the cache .*file is not a folder; set FDAN_CACHE to one"),
+        (tmp_path / "file/below", ".*below is not writable; set FDAN_CACHE to another folder"),
+    ):
+        monkeypatch.setenv("FDAN_CACHE", str(cache))
+        result = fdan("doctor")
+        assert result.exit_code == 1
+        assert re.search(f"FAULT cache: {words}", result.output)
+
+
+def test_links_out_of_the_corpus_are_noted_and_can_be_followed() -> None:
+    media = write_short_media(Path("elsewhere/1.mp4"))
+    Path("media/anger").mkdir(parents=True)
+    Path("media/anger/s_1.mp4").symlink_to(media.resolve())
+    arguments = ("configure", "mine", "--adapter", "folder", "--root", "media")
+    assert "1 file left out: a link that leads out of the corpus's root" in str(fdan(*arguments).output)
+    assert fdan(*arguments, "--follow-links").exit_code == 0
+    assert params()["corpora"]["mine"]["follow_links"] is True

@@ -12,6 +12,7 @@ from report_samples import CLASSES, ablation, curves, evaluation, exploration, p
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from pipeline.ablation.figure import draw_ablation
+from pipeline.base.text import printable
 from pipeline.drawing.figure import COLOURS, save
 from pipeline.evaluation.figures import draw_attention, draw_confusion, draw_projection, draw_reliability, draw_spread
 from pipeline.report.extraction_summary import summarise_extraction
@@ -90,3 +91,11 @@ def _lab(colour: str, eyes: Any) -> Any:
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     linear = np.clip(eyes @ linear, 0, 1)
     return rgb2lab(np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))
+
+
+@pytest.mark.parametrize("name", ["a$b$.mp4", "$\\frac{$", "\x1b[31m\x07", "\u202e", "\ud800"])
+def test_name_of_a_stranger_is_drawn_as_it_is(tmp_path: Path, name: str) -> None:
+    figure = Figure()
+    figure.suptitle(f"{name}\nsecond line")
+    save(figure, tmp_path / "a.png")  # a warning of matplotlib would fail this test
+    assert figure.get_suptitle() == f"{printable(name)}\nsecond line"

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from pipeline.base.errors import ParameterError, exit_with_message
 from pipeline.base.registry import suggest
-from pipeline.cli.console import console
+from pipeline.cli.console import console, plain
 
 if TYPE_CHECKING:
     from pipeline.evaluation.schemas import AblationRow
@@ -74,5 +73,5 @@ def _show_comparison(rows: "Sequence[AblationRow]", title: str) -> None:
         low, high = row.interval_95
         interval = f"{100 * low:+.1f} to {100 * high:+.1f}" if row.p is not None else ""
         cells = [f"{100 * row.mean:.1f}{spread}", f"{100 * row.difference:+.1f}", interval]
-        table.add_row(escape(row.name), *cells, *tests)
+        table.add_row(plain(row.name), *cells, *tests)
     console.print(table)

@@ -1,9 +1,8 @@
 """Check whether the pipeline can run."""
 
 import typer
-from rich.markup import escape
 
-from pipeline.cli.console import console
+from pipeline.cli.console import console, plain
 
 
 def doctor() -> None:
@@ -14,7 +13,7 @@ def doctor() -> None:
     faults = 0
     for check in run_checks():
         faults += check.state == "fault"
-        line = f"{labels[check.state]} [bold]{escape(check.subject)}[/bold]: {escape(check.message)}"
+        line = f"{labels[check.state]} [bold]{plain(check.subject)}[/bold]: {plain(check.message)}"
         console.print(line, highlight=False, soft_wrap=True)
     if faults:
         raise typer.Exit(1)

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from pipeline.base.errors import exit_with_message
-from pipeline.cli.console import console
+from pipeline.cli.console import console, plain
 
 RESULTS = Path("results")
 
@@ -38,15 +37,15 @@ def _show_results() -> None:
     for row in headline(evaluation):
         low, high = row.uar_interval
         scores = f"{100 * row.war:.1f}", f"{100 * row.uar:.1f}", f"{100 * low:.1f} to {100 * high:.1f}"
-        table.add_row(escape(row.protocol), row.modality, *scores, f"{100 * row.baseline_uar:.1f}")
+        table.add_row(plain(row.protocol), row.modality, *scores, f"{100 * row.baseline_uar:.1f}")
     console.print(table)
     if evaluation.warning is not None:
-        console.print(f"Warning: {evaluation.warning}.", style="bold yellow", highlight=False)
-    console.print(f"Report: {(RESULTS / 'report.html').resolve()}", highlight=False, soft_wrap=True, markup=False)
+        console.print(f"Warning: {plain(evaluation.warning)}.", style="bold yellow", highlight=False)
+    console.print(f"Report: {plain((RESULTS / 'report.html').resolve())}", highlight=False, soft_wrap=True)
 
 
 def _show_file(path: Path) -> None:
     from pipeline.store.reader import describe
 
     for name, value in describe(path).items():
-        console.print(f"[bold]{escape(name)}[/bold]: {escape(str(value))}", highlight=False, soft_wrap=True)
+        console.print(f"[bold]{plain(name)}[/bold]: {plain(value)}", highlight=False, soft_wrap=True)

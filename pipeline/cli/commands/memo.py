@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from pipeline.base.errors import ParameterError, exit_with_message
-from pipeline.cli.console import console
+from pipeline.cli.console import console, plain
 
 
 def memo(
@@ -26,14 +26,14 @@ def memo(
         entries = store.entries()
         limits = {"older_than_s": _parse_quantity(older_than, AGES_S), "max_bytes": _parse_quantity(max_size, BYTES)}
         to_prune = set(entries_to_prune(entries, now_s=time.time(), **limits))
-        table = Table("step", title=str(store.folder), title_justify="left")
+        table = Table("step", title=plain(store.folder), title_justify="left")
         for column in ("entries", "MB", "to prune", "MB to prune"):
             table.add_column(column, justify="right")
         for step in [*sorted({entry.step for entry in entries}), None]:
             of_step = [entry for entry in entries if step in (None, entry.step)]
             pruned = [entry for entry in of_step if entry in to_prune]
             megabytes = [f"{sum(entry.size_bytes for entry in group) / 1e6:.1f}" for group in (of_step, pruned)]
-            table.add_row(step or "all", str(len(of_step)), megabytes[0], str(len(pruned)), megabytes[1])
+            table.add_row(plain(step or "all"), str(len(of_step)), megabytes[0], str(len(pruned)), megabytes[1])
         console.print(table)
         if yes:
             store.remove(to_prune)

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from pipeline.base.errors import exit_with_message
 from pipeline.base.provenance import RANDOM_WEIGHTS
-from pipeline.cli.console import console
+from pipeline.cli.console import console, plain
 
 if TYPE_CHECKING:
     from pipeline.parallel.pool import ExecutionConfig
@@ -49,7 +48,7 @@ def predict(
         if csv:
             write_text(csv, library.to_csv(answers, predictor.card.classes))
         for path in figures:
-            console.print(f"figure: {path}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"figure: {plain(path)}", highlight=False, soft_wrap=True)
     if not all(answer.probabilities for answer in answers):
         raise typer.Exit(1)
 
@@ -71,7 +70,7 @@ def _show_answers(predictor: "Predictor", answers: "Sequence[ClipPrediction]") -
     for column in ("fused", "visual", "acoustic"):
         table.add_column(column, justify="right")
     for answer in answers:
-        name = escape(str(answer.path))
+        name = plain(answer.path)
         fused = answer.probabilities.get("fused", {})
         ranked = sorted(fused, key=lambda emotion: -fused[emotion])
         for emotion in ranked if len(answers) <= FEW else ranked[:1]:
@@ -80,18 +79,18 @@ def _show_answers(predictor: "Predictor", answers: "Sequence[ClipPrediction]") -
             ]
             style = "bold" if emotion == answer.emotion else ""
             cells = ("–" if it is None else f"{100 * it:.1f}" for it in values)
-            table.add_row(name if emotion == answer.emotion else "", emotion, *cells, style=style)
+            table.add_row(name if emotion == answer.emotion else "", plain(emotion), *cells, style=style)
         if not fused:
             table.add_row(name, "no prediction")
         table.add_section()
     console.print(table)
     for answer in answers:
         for note in answer.notes:
-            console.print(f"{answer.path}: {note}", markup=False, highlight=False, soft_wrap=True)
+            console.print(plain(f"{answer.path}: {note}"), highlight=False, soft_wrap=True)
     for row in predictor.expected_results:
         if row.modality == "fused":
             low, high = row.uar_interval
-            expected = f"UAR {100 * row.uar:.1f} % (95 %: {100 * low:.1f} to {100 * high:.1f}), {row.protocol}"
+            expected = f"UAR {100 * row.uar:.1f} % (95 %: {100 * low:.1f} to {100 * high:.1f}), {plain(row.protocol)}"
             console.print(f"Expected performance of this head: {expected}", highlight=False, soft_wrap=True)
     if predictor.has_random_weights:
         console.print(f"Warning: {RANDOM_WEIGHTS}.", style="bold yellow")

@@ -3,11 +3,10 @@
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from pipeline.base.errors import ParameterError, exit_with_message
 from pipeline.base.registry import suggest
-from pipeline.cli.console import console
+from pipeline.cli.console import console, plain
 
 if TYPE_CHECKING:
     from pipeline.weights.files import WeightFile
@@ -39,7 +38,7 @@ def list_weights(models: Models = None) -> None:
         for name, files in _published(models).items():
             for file in files:
                 state = "[green]present[/green]" if file.path.exists() else "[yellow]missing[/yellow]"
-                source = escape(f"{file.path} from {file.url}, {file.checksum_text}")
+                source = plain(f"{file.path} from {file.url}, {file.checksum_text}")
                 console.print(f"{state} [bold]{name}[/bold]: {source}", highlight=False, soft_wrap=True)
 
 
@@ -51,7 +50,7 @@ def fetch(models: Models = None) -> None:
 
         for name, files in _published(models).items():
             for file in files:
-                console.print(f"{name}: {fetch_weights(file)}", highlight=False, soft_wrap=True, markup=False)
+                console.print(plain(f"{name}: {fetch_weights(file)}"), highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -65,6 +64,6 @@ def verify(models: Models = None) -> None:
                     mismatch = file.mismatch()
                     mismatches += bool(mismatch)
                     result = mismatch or ("as published" if file.sha256 else file.checksum_text)
-                    console.print(f"{name}: {file.path}: {result}", highlight=False, soft_wrap=True, markup=False)
+                    console.print(plain(f"{name}: {file.path}: {result}"), highlight=False, soft_wrap=True)
     if mismatches:
         raise typer.Exit(1)
