@@ -1,10 +1,11 @@
-"""What every room builds on: errors, parameters, the registry of names, plugins, files, tables, provenance, digests."""
+"""What every room builds on: errors, parameters, plugins and names, files, tables, memory, provenance, digests."""
 
 __all__ = [
     "builders",
     "digests",
     "errors",
     "files",
+    "memory",
     "params",
     "plugins",
     "processes",
