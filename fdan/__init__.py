@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipeline.spectrograms.kinds import SPECTROGRAMS, Audio, Spectrogram, SpectrogramsConfig
     from pipeline.store.clips import ClipTokens
     from pipeline.store.features import FeatureStore
-    from pipeline.store.tokens import Tokens
+    from pipeline.store.tokens import Tokens, TokenSource
 
 __all__ = [
     "ALIGNMENTS",
@@ -72,6 +72,7 @@ __all__ = [
     "SpectrogramsConfig",
     "Split",
     "Standardise",
+    "TokenSource",
     "Tokens",
     "lmmd",
     "masked_mean",
@@ -120,6 +121,7 @@ _MODULES = {  # name: where it is defined, as in the imports above
     "SpectrogramsConfig": "pipeline.spectrograms.kinds",
     "Split": "data_manifest.splits.split",
     "Standardise": "pipeline.heads.layers",
+    "TokenSource": "pipeline.store.tokens",
     "Tokens": "pipeline.store.tokens",
     "lmmd": "pipeline.alignments.lmmd",
     "masked_mean": "pipeline.heads.layers",

@@ -96,6 +96,11 @@ def features(head: Head, part: Examples) -> tuple[Points, Points]:
     Before: the means of the cached tokens. After: the last aligned layer, or the means if the head aligns no layer.
     """
     head.eval()
+    befores, afters = zip(*(_chunk_features(head, chunk) for chunk in part.chunks()), strict=True)
+    return _joined(befores), _joined(afters)
+
+
+def _chunk_features(head: Head, part: Examples) -> tuple[Points, Points]:
     output = head(part.visual, part.acoustic)
     tokens = {"visual": part.visual, "acoustic": part.acoustic}
     last = {"visual": output.visual_layers[-1:], "acoustic": output.acoustic_layers[-1:]}
@@ -105,6 +110,10 @@ def features(head: Head, part: Examples) -> tuple[Points, Points]:
 
     before = {name: masked(name, mean_token(modality)) for name, modality in tokens.items()}
     return before, {name: masked(name, last[name][0]) if last[name] else before[name] for name in tokens}
+
+
+def _joined(chunks: Sequence[Points]) -> Points:
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
 def project(values: Mapping[str, NDArray[np.float64]]) -> Points:
@@ -158,9 +167,9 @@ def attention(
     first = wrong[: ATTENTION_CLIPS // 2]
     rest = [row for row in both if row not in first]
     for row in [*first, *evenly_spaced(rest, ATTENTION_CLIPS - len(first))]:
-        clip = part.take(torch.tensor([row]))
-        frames, windows = (it.times[0, it.mask[0]].numpy() for it in (clip.visual, clip.acoustic))
-        shares = head.attention(clip.visual, clip.acoustic)
+        clip = [tokens.batches(torch.tensor([row])) for tokens in (part.visual, part.acoustic)]
+        frames, windows = (it.times[0, it.mask[0]].numpy() for it in clip)
+        shares = head.attention(*clip)
         if shares:
             visual, frames_s = _by_image(shares["visual"][0, : len(frames), : 1 + len(windows)], frames, windows)
             acoustic, windows_s = _by_image(shares["acoustic"][0, : len(windows), : 1 + len(frames)], windows, frames)

@@ -1,19 +1,20 @@
 """Clips with both their modalities and their labels, as tensors."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from pipeline.store.tokens import Tokens
+from pipeline.store.tokens import TokenSource, chunk_indices
 
 
 @dataclass(frozen=True)
 class Examples:
     """Clips with both modalities and labels (n,), the positions of their classes."""
 
-    visual: Tokens
-    acoustic: Tokens
+    visual: TokenSource
+    acoustic: TokenSource
     labels: Tensor
 
     def __len__(self) -> int:
@@ -27,3 +28,11 @@ class Examples:
     def take(self, index: Tensor) -> "Examples":
         """Return the clips at the positions `index`."""
         return Examples(self.visual.take(index), self.acoustic.take(index), self.labels[index])
+
+    def batch(self, index: Tensor) -> "Examples":
+        """Return the clips at the positions `index` with `Tokens` in memory, without augmented copies."""
+        return Examples(self.visual.batches(index), self.acoustic.batches(index), self.labels[index])
+
+    def chunks(self) -> Iterator["Examples"]:
+        """Yield all clips in order, a few at a time, with `Tokens` in memory, however many clips there are."""
+        yield from map(self.batch, chunk_indices(self.visual, self.acoustic))

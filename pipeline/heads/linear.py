@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes
 from pipeline.heads.examples import Examples
 from pipeline.heads.layers import Standardise, masked_mean
-from pipeline.store.tokens import Tokens
+from pipeline.store.tokens import Tokens, TokenSource
 
 ITERATIONS = 1000
 
@@ -30,7 +30,8 @@ class LinearHead(Head):
         self.scale_acoustic.fit(examples.acoustic)
         has_visual, has_acoustic = examples.visual.present, examples.acoustic.present
         present = {"visual": has_visual, "acoustic": has_acoustic, "both": has_visual & has_acoustic}
-        features = self._features(examples.visual, examples.acoustic)
+        chunks = [self._features(chunk.visual, chunk.acoustic) for chunk in examples.chunks()]
+        features = {name: torch.cat([chunk[name] for chunk in chunks]) for name in present}
         for name, layer in self.layers.items():
             self._fit(cast(nn.Linear, layer), features[name][present[name]], examples.labels[present[name]])
 
@@ -56,7 +57,7 @@ class LinearHead(Head):
         fused = torch.where(has_both, logits["both"], single)
         return HeadOutput(logits["visual"], logits["acoustic"], [], [], fused=fused)
 
-    def _features(self, visual: Tokens, acoustic: Tokens) -> dict[str, Tensor]:
+    def _features(self, visual: TokenSource, acoustic: TokenSource) -> dict[str, Tensor]:
         visual_mean = masked_mean(self.scale_visual(visual.values), visual.mask)
         acoustic_mean = masked_mean(self.scale_acoustic(acoustic.values), acoustic.mask)
         both = torch.cat([visual_mean, acoustic_mean], 1)

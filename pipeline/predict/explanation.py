@@ -45,7 +45,7 @@ def draw_explanations(
             _draw_faces(rows[0].subplots(1, SHOWN), predictor, inputs, prediction.path)
             _draw_windows(rows[1].subplots(), inputs, prediction.path)
             index = torch.tensor([row])
-            visual, acoustic = inputs.examples.visual.take(index), inputs.examples.acoustic.take(index)
+            visual, acoustic = inputs.examples.visual.batches(index), inputs.examples.acoustic.batches(index)
             _draw_attention(rows[2].subplots(1, 2), predictor, visual, acoustic)
             bars, curves = rows[3].subplots(1, 2, width_ratios=(1, 2))
             _draw_probabilities(bars, prediction)

@@ -8,7 +8,7 @@ from torch import Tensor
 from pipeline.heads.contract import Head, HeadOutput
 from pipeline.heads.examples import Examples
 from pipeline.heads.layers import fuse
-from pipeline.store.tokens import Tokens
+from pipeline.store.tokens import Tokens, TokenSource
 
 
 @torch.inference_mode()
@@ -19,6 +19,11 @@ def predict(head: Head, examples: Examples) -> dict[str, Tensor]:
     `fused` is their fusion; `video_only` and `audio_only` are the fusion without the other modality.
     """
     head.eval()
+    chunks = [_predict_chunk(head, chunk) for chunk in examples.chunks()]
+    return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def _predict_chunk(head: Head, examples: Examples) -> dict[str, Tensor]:
     has_visual, has_acoustic = examples.visual.present, examples.acoustic.present
     absent = torch.zeros_like(has_visual)
     output = head(examples.visual, examples.acoustic)
@@ -44,8 +49,8 @@ def predict(head: Head, examples: Examples) -> dict[str, Tensor]:
     }
 
 
-def _without_tokens(tokens: Tokens) -> Tokens:
-    return tokens._replace(mask=torch.zeros_like(tokens.mask))
+def _without_tokens(tokens: TokenSource) -> Tokens:
+    return Tokens(tokens.values, tokens.times, torch.zeros_like(tokens.mask))
 
 
 def fused_probabilities(output: HeadOutput, has_visual: Tensor, has_acoustic: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """The corpus of a training: the manifest's clips that have tokens, with their embeddings and labels."""
 
+import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,18 +11,30 @@ import torch
 
 from data_manifest.manifest.clips import EXCLUSIONS, MANIFEST, Clip, Exclusion, read_rows
 from pipeline.base.errors import StoreError
+from pipeline.base.memory import available_bytes
 from pipeline.base.provenance import digest
 from pipeline.heads.examples import Examples
 from pipeline.store.features import FeatureStore
 
+log = logging.getLogger(__name__)
+
 
 def load_examples(
-    clips: Sequence[Clip], classes: Sequence[str], visual: FeatureStore, acoustic: FeatureStore
+    clips: Sequence[Clip],
+    classes: Sequence[str],
+    visual: FeatureStore,
+    acoustic: FeatureStore,
+    *,
+    memory_bytes: float = math.inf,
 ) -> Examples:
-    """Return the clips in the given order as examples."""
+    """Return the clips in the given order as examples; tokens stay in their files if they need more memory."""
     clip_ids = [clip.clip_id for clip in clips]
     labels = torch.tensor([classes.index(clip.emotion) for clip in clips])
-    return Examples(visual.load(clip_ids), acoustic.load(clip_ids), labels)
+    needed = visual.padded_bytes(clip_ids) + acoustic.padded_bytes(clip_ids)
+    if needed <= memory_bytes:
+        return Examples(visual.load(clip_ids), acoustic.load(clip_ids), labels)
+    log.info("%.2f GB of embeddings stay on disk: the memory has room for %.2f GB", needed / 1e9, memory_bytes / 1e9)
+    return Examples(visual.open_tokens(clip_ids), acoustic.open_tokens(clip_ids), labels)
 
 
 def select_usable(
@@ -74,8 +88,13 @@ class Corpus:
         return self.examples.take(torch.tensor([position[clip.clip_id] for clip in clips]))
 
 
-def open_corpus(folder: Path = Path()) -> Corpus:
-    """Read the manifest and both stores of a repository."""
+def open_corpus(folder: Path = Path(), *, processes: int = 1) -> Corpus:
+    """Read the manifest and both stores of a repository.
+
+    Embeddings are kept in memory if they fit into half of what is available; the machine runs so many `processes` that
+    keep their own.
+    """
+    memory_bytes = available_bytes() / (2 * processes)
     stores = {"visual": FeatureStore(folder / VISUAL), "acoustic": FeatureStore(folder / ACOUSTIC)}
     clips, left_out = select_usable(read_rows(folder / MANIFEST, Clip), stores["visual"], stores["acoustic"])
     left_out = [*read_rows(folder / EXCLUSIONS, Exclusion), *left_out]
@@ -88,7 +107,7 @@ def open_corpus(folder: Path = Path()) -> Corpus:
     return Corpus(
         clips,
         classes,
-        load_examples(clips, classes, stores["visual"], stores["acoustic"]),
+        load_examples(clips, classes, stores["visual"], stores["acoustic"], memory_bytes=memory_bytes),
         left_out,
         provenance,
         folder.resolve(),

@@ -59,7 +59,7 @@ class Trained:
 
 def build_head(config: HeadConfig, examples: Examples, classes: int) -> Head:
     """Return an untrained head for the shapes of the examples."""
-    shapes = Shapes(examples.visual.values.shape[-1], examples.acoustic.values.shape[-1], classes)
+    shapes = Shapes(examples.visual.width, examples.acoustic.width, classes)
     head: Head = build(HEADS, config.name, "head", config, shapes, expected=Head)
     return head
 

@@ -104,7 +104,7 @@ class ReplicaBatch:
         )
         self.generators = [torch.Generator().manual_seed(it.seed) for it in replicas]
         self.stacked = Stacked(heads, device)
-        layers = self.stacked.dry_run(examples.take(replicas[0].training[:1].expand(self.size)).to(device))
+        layers = self.stacked.dry_run(self.examples.batch(replicas[0].training[:1].expand(self.size).to(device)))
         self.layer_weights = _layer_weights(recipe, layers).to(device)
         self.class_weights = torch.stack(
             [class_weights(it.recipe.train, self.labels[it.training], classes) for it in replicas]
@@ -201,8 +201,8 @@ class ReplicaBatch:
         weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Return the cross-entropy () and the alignment of each layer (layers,) of one replica."""
-        batch = Examples(Tokens(*visual), Tokens(*acoustic), labels)
-        output = self.stacked.call(params, buffers, batch.visual, batch.acoustic)
+        tokens = Tokens(*visual), Tokens(*acoustic)
+        batch, output = Examples(*tokens, labels), self.stacked.call(params, buffers, *tokens)
         return (
             classification_loss(output, batch, smoothing=smoothing, weights=weights),
             alignment_losses(output, batch, self.align, self.replicas[0].recipe.alignment),

@@ -1,6 +1,7 @@
 """Runs of a recipe: one for each fold and seed of a protocol, trained in groups on all workers."""
 
 import math
+import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -118,20 +119,21 @@ def train_group(
         return pool.submit(partial(train_together, corpus.examples, **settings), replicas)
     recipe = replicas[0].recipe
     find_version = partial(training_code, recipe.head.name, recipe.alignment.name)
-    call = partial(_train_in_worker, corpus.folder, corpus.version, settings)
+    workers = pool.run.workers if pool.run.scheduler == "processes" else None  # a cluster's: one per core at most
+    call = partial(_train_in_worker, corpus.folder, corpus.version, workers, settings)
     return pool.submit(call, replicas, version=find_version(), worker_version=find_version)
 
 
 def _train_in_worker(
-    folder: Path, version: str, settings: dict[str, Any], replicas: Sequence[Replica]
+    folder: Path, version: str, workers: int | None, settings: dict[str, Any], replicas: Sequence[Replica]
 ) -> list[Trained]:
-    return train_together(_read_once(folder, version), replicas, **settings)
+    return train_together(_read_once(folder, version, workers or os.cpu_count() or 1), replicas, **settings)
 
 
 @cache
-def _read_once(folder: Path, version: str) -> Examples:
-    """Return the examples: a worker reads the stores once, so that groups need not carry them."""
-    corpus = open_corpus(folder)
+def _read_once(folder: Path, version: str, workers: int) -> Examples:
+    """Return the examples: a worker, of so many on this machine, reads the stores once; groups need not carry them."""
+    corpus = open_corpus(folder, processes=workers)
     if corpus.version != version:
         raise StoreError(
             f"{folder} holds other clips or embeddings on {platform.node()} than where training was started; "
@@ -151,7 +153,7 @@ def training_code(head: str, alignment: str) -> str:
 def describe_head(corpus: Corpus, recipe: Recipe, trained: Mapping[str, Any]) -> Card:
     """Return the card of a head that was trained on this corpus; `trained` describes the part and the epochs."""
     examples = corpus.examples
-    shapes = Shapes(examples.visual.values.shape[-1], examples.acoustic.values.shape[-1], len(corpus.classes))
+    shapes = Shapes(examples.visual.width, examples.acoustic.width, len(corpus.classes))
     return Card(
         head=recipe.head,
         alignment=recipe.alignment,

@@ -215,9 +215,9 @@ def test_worker_refuses_other_embeddings_than_those_of_the_parent(tmp_path: Path
 
     write("1")
     version = open_corpus(tmp_path).version
-    assert len(training_runs._read_once(tmp_path, version)) == 1
+    assert len(training_runs._read_once(tmp_path, version, 1)) == 1
     with pytest.raises(StoreError, match=r"holds other clips or embeddings on .* than where training was started"):
-        training_runs._read_once(tmp_path, "another")
+        training_runs._read_once(tmp_path, "another", 1)
     write("2")  # of media that the manifest does not list
     with pytest.raises(StoreError, match=r"visual.h5 holds an earlier version of a; run: dvc repro"):
         open_corpus(tmp_path)

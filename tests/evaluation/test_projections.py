@@ -144,8 +144,8 @@ def test_attention_equals_that_of_the_head_with_frames_in_rows(tmp_path: Path) -
     by_clip = {row.clip_id: row for row in attention(head, corpus.examples, predictions, CLASSES)}
     assert "c00" not in by_clip  # it has no video
     row = by_clip["c03"]
-    clip = corpus.examples.take(torch.tensor([3]))
-    shares = head.attention(clip.visual, clip.acoustic)
+    examples = corpus.examples
+    shares = head.attention(*(it.batches(torch.tensor([3])) for it in (examples.visual, examples.acoustic)))
     np.testing.assert_allclose(row.frames_to_windows, shares["visual"][0, :, 1:], atol=1e-4)
     np.testing.assert_allclose(row.windows_to_frames, shares["acoustic"][0, :, 1:].T, atol=1e-4)
     assert (row.frames_s, row.windows_s) == ([0, 0.5, 1, 1.5], [0, 0.5, 1])

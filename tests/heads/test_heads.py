@@ -18,6 +18,7 @@ from pipeline.heads.fdan import CrossAttention, FdanHead
 from pipeline.heads.layers import Dropout, Standardise, fuse
 from pipeline.heads.official import OfficialHead
 from pipeline.heads.table import HEADS
+from pipeline.store import tokens as tokens_module
 from pipeline.store.tokens import Tokens
 from pipeline.training.recipe import Recipe, TrainConfig
 
@@ -62,6 +63,20 @@ def logits(head: Head, visual: Tokens, acoustic: Tokens) -> Tensor:
     with torch.inference_mode():
         output = head(visual, acoustic)
     return torch.cat([it for it in (output.visual, output.acoustic, output.fused) if it is not None], 1)
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 300, 1 << 25])
+def test_standardise_measures_chunk_by_chunk_as_on_all_tokens_at_once(
+    chunk_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens_module, "CHUNK_BYTES", chunk_bytes)
+    clips = tokens([3, 1, 0, 4, 2, 0], 6, seed=1, filler=1e6)
+    clips.values.mul_(3).add_(100)[..., 5] = 7
+    layer, expected = Standardise(6), clips.values[clips.mask].double()
+    layer.fit(clips)
+    torch.testing.assert_close(layer.mean, expected.mean(0).float())
+    torch.testing.assert_close(layer.std[:5], expected.std(0, correction=0).float()[:5])
+    assert layer.std[5] == 1
 
 
 def test_every_head_meets_the_contract(head: Head) -> None:

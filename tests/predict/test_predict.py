@@ -250,7 +250,8 @@ def test_probabilities_over_time_use_nearby_tokens_only(model: Path, tmp_path: P
     predictor = Predictor(model)
     with predictor.extract([long]) as inputs:
         (whole,) = predictor.predict(inputs)
-        times, probabilities = probabilities_over_time(predictor, inputs.examples.visual, inputs.examples.acoustic)
+        clip = (it.batches(torch.tensor([0])) for it in (inputs.examples.visual, inputs.examples.acoustic))
+        times, probabilities = probabilities_over_time(predictor, *clip)
     assert times.min() >= 0 and times.max() <= 3
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
     assert np.abs(probabilities[0] - probabilities[-1]).max() > 1e-6  # they change with the frames

@@ -251,7 +251,9 @@ def test_clips_with_tokens_that_are_not_finite_are_refused(tmp_path: Path) -> No
     assert store.load(["a"]).mask.sum() == 2
     large = {"a": CLIPS["c"] | {"tokens": np.full((2, 3), 3e38, np.float32)}}  # finite, but their sum is not
     assert FeatureStore(write(tmp_path / "large.h5", large)).load(["a"]).mask.sum() == 2
-    with pytest.raises(StoreError, match=r"visual.h5 holds tokens that are not finite; run: dvc repro .* embed_faces"):
+    with pytest.raises(
+        StoreError, match=r"visual.h5 holds tokens of b that are not finite; run: dvc repro .* embed_faces"
+    ):
         store.load(["a", "b"])
 
 

@@ -16,7 +16,7 @@ from pipeline.alignments.table import ALIGNMENTS
 from pipeline.base.errors import ParameterError, TrainingError
 from pipeline.heads.contract import HeadConfig, HeadOutput
 from pipeline.heads.examples import Examples
-from pipeline.store.tokens import Tokens
+from pipeline.store.tokens import Tokens, TokenSource
 from pipeline.training.answers import predict, uar
 from pipeline.training.losses import alignment_losses, class_weights, classification_loss, learning_rates
 from pipeline.training.recipe import Recipe, TrainConfig, build_head
@@ -43,10 +43,10 @@ def examples(count: int, *, seed: int, shift: float = 1.5, noise: float = 1.0) -
     return Examples(modality(0, 4), modality(1, 3), labels)
 
 
-def without(tokens: Tokens, rows: slice) -> Tokens:
+def without(tokens: TokenSource, rows: slice) -> Tokens:
     mask = tokens.mask.clone()
     mask[rows] = False
-    return tokens._replace(mask=mask)
+    return Tokens(tokens.values, tokens.times, mask)
 
 
 def test_fusion_learns_what_neither_modality_shows_alone() -> None:
@@ -81,7 +81,8 @@ def test_last_epoch_is_taken_without_validation() -> None:
 
 def test_tokens_are_standardised_by_the_training_part_alone() -> None:
     training, validation = examples(30, seed=0), examples(15, seed=1)
-    scaled = replace(validation, visual=validation.visual._replace(values=validation.visual.values * 1000))
+    tokens = validation.visual
+    scaled = replace(validation, visual=Tokens(tokens.values * 1000, tokens.times, tokens.mask))
     heads = [train(RECIPE, training, it, classes=3, seed=0, epochs=1).head for it in (validation, scaled)]
     means = [head.state_dict()["encode_visual.standardise.mean"] for head in heads]
     assert torch.equal(means[0], means[1])
