@@ -43,7 +43,8 @@ class SpeakerBootstrap:
             total[cell] += 1
             correct[cell] += prediction.predicted_class(modality) == prediction.truth
         samples = np.random.default_rng(0).integers(len(self.speakers), size=(BOOTSTRAP_SAMPLES, len(self.speakers)))
-        hits, clips = correct[samples].sum(1), total[samples].sum(1)  # (samples, classes)
+        times = np.stack([np.bincount(row, minlength=len(self.speakers)) for row in samples]).astype(float)
+        hits, clips = times @ correct, times @ total  # (samples, classes); whole numbers, so exact
         recall = np.divide(hits, clips, out=np.full_like(hits, np.nan), where=clips > 0)
         return {"war": hits.sum(1) / clips.sum(1), "uar": np.nanmean(recall, axis=1)}
 
