@@ -1,5 +1,6 @@
 """Writing the HDF5 files of `pipeline.store.schemas`: clip by clip, whole or not at all."""
 
+from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,9 @@ class Writer:
         self._columns: dict[str, h5py.Dataset] = {}
         self._texts: dict[str, list[str]] = {CLIP_ID: [], MEDIA_SHA256: []}
         self._sums = {name: 0 for name in like if holds_tokens(name)}
-        self._offsets = {offsets_name(name): [0] for name in ["", *sorted(like)] if name + LENGTHS in like or not name}
+        # Arrays, because a list takes five times the memory, and millions of crops have an offset each.
+        ragged = [name for name in sorted(like) if name + LENGTHS in like]
+        self._offsets = {offsets_name(name): array("q", [0]) for name in ["", *ragged]}
         for name, value in sorted(like.items()):
             if name.endswith(LENGTHS):
                 continue
