@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from benchmarks.figures import Figure, ratio, single
 from pipeline.base.provenance import ROOT
-from pipeline.faces.contract import Frames
-from pipeline.faces.crops import FacesConfig, detect
+from pipeline.faces.contract import Boxes, Frames
+from pipeline.faces.crops import FacesConfig, detect, shrink_for_detection
 from pipeline.faces.networks import single_thread_session
 from pipeline.faces.tracks import overlap
-from pipeline.media.frames import read_frames
+from pipeline.media.frames import SampledFrames
 
 SHARED = Path(os.environ.get("FDAN_SHARED") or ROOT.parent / "shared")  # real clips and weights, if available
 WEIGHTS = {  # file names in the folder `weights`
@@ -65,18 +65,22 @@ def measure() -> list[Figure]:
 
 
 def _enlarged(path: Path, count: int) -> Frames:
-    frames, _ = read_frames(path, count=count)
+    frames = np.stack([frame for _, frame in SampledFrames(path, count=count)])
     height, width = (2 * side for side in frames.shape[1:3])
     margin = (SIZE_PX[0] - width) // 2
     large = [cv2.resize(frame, (width, height), interpolation=cv2.INTER_CUBIC) for frame in frames]
     return np.asarray([cv2.copyMakeBorder(it, 0, 0, margin, margin, cv2.BORDER_REPLICATE) for it in large], np.uint8)
 
 
+def _detect(video: Frames, config: FacesConfig) -> list[Boxes]:
+    return detect(np.stack([shrink_for_detection(frame, config) for frame in video]), config, size_px=SIZE_PX)
+
+
 def _speed(name: str, videos: list[Frames], config: FacesConfig, detector: Any) -> Figure:
     return ratio(
         f"{name}, clips of {SIZE_PX[0]} x {SIZE_PX[1]}",
         lambda: [boxes_of(detector, frame) for video in videos for frame in video],
-        lambda: [detect(video, config) for video in videos],
+        lambda: [_detect(video, config) for video in videos],
         against="face-alignment, frame by frame",
         target=">= 1.5",
         runs=RUNS,
@@ -86,7 +90,7 @@ def _speed(name: str, videos: list[Frames], config: FacesConfig, detector: Any) 
 def _agreement(name: str, videos: list[Frames], config: FacesConfig, detector: Any) -> Figure:
     agreements = []
     for video in videos:
-        for frame, boxes in zip(video, detect(video, config), strict=True):
+        for frame, boxes in zip(video, _detect(video, config), strict=True):
             reference_boxes = boxes_of(detector, frame)
             if len(boxes) and len(reference_boxes):
                 best = boxes[boxes[:, 4].argmax()]

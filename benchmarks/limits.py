@@ -19,7 +19,7 @@ from pipeline.embeddings.backbones import BackboneConfig
 from pipeline.embeddings.engines import embed
 from pipeline.faces.crops import FacesConfig, detect
 from pipeline.media.audio import read_audio
-from pipeline.media.frames import read_frames
+from pipeline.media.frames import SampledFrames
 from pipeline.spectrograms.kinds import SPECTROGRAMS, SpectrogramsConfig
 from pipeline.spectrograms.windows import window_spans
 
@@ -60,7 +60,7 @@ def _clip_seconds(path: Path) -> float:
     """Return the seconds of one clip for decoding, detection and spectrograms, and for embedding as many images."""
     config = read_section("spectrograms", SpectrogramsConfig, path=ROOT / "params.yaml")
     start = time.perf_counter()
-    frames, _ = read_frames(path, count=_faces().frames_per_clip)
+    frames = np.stack([frame for _, frame in SampledFrames(path, count=_faces().frames_per_clip)])
     images = sum(len(boxes) > 0 for boxes in detect(frames, _faces()))
     try:
         audio = read_audio(path, rate_hz=config.rate_hz)

@@ -32,7 +32,7 @@ def measure() -> list[Figure]:
             path.write_text(f"{number:2000}")  # longer than a git-lfs pointer
             os.utime(path, (0, 0))
         with patch.dict(os.environ, FDAN_CACHE=str(Path(folder) / "cache")):
-            with patch("data_manifest.corpora.probing.probe_arrays", lambda path: INFO.as_arrays()):
+            with patch("data_manifest.corpora.probing.probe_arrays", lambda path, *, limits: INFO.as_arrays()):
                 _manifest(root, Path(folder))  # fills the memo
             start = time.perf_counter()
             clips = _manifest(root, Path(folder))

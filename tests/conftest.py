@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from data_manifest.manifest.clips import Clip
 from pipeline.base.provenance import ROOT
+from pipeline.media.frames import SampledFrames
 
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # a test that fills the disk could leave truncated bytecode
 os.environ["COLUMNS"] = "300"  # keeps table rows on one line; set before the console is created
@@ -106,6 +107,14 @@ def write_short_media(path: Path, *, video: bool = True, sound: bool = True, **o
     tone = np.sin(np.arange(rate_hz // 5) * (0.01 + seed / 2**32 / 5)).astype(np.float32)
     has_video = video and path.suffix not in (".wav", ".mp3")
     return write_media(path, frames=frames if has_video else None, sound=tone if sound else None, **options)
+
+
+def read_frames(path: Path, *, count: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Return the frames (n, height, width, 3) in order of time, and their times (n,)."""
+    frames = SampledFrames(path, count=count)
+    images = dict(frames)
+    indices = sorted(images)
+    return np.stack([images[index] for index in indices]), frames.times[indices]
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from data_manifest.manifest.clips import Clip, Exclusion, clip_sha256, duplicate
 from data_manifest.manifest.paths import LINK_REFUSED, is_below, outside_check
 from pipeline.base.files import open_regular
 from pipeline.base.tables import write_table
+from pipeline.media.limits import Limits
 from pipeline.media.probe import MediaInfo, probe, probe_arrays
 from pipeline.memo.extraction import ClipJob, ExtractionSummary, Step, extract
 from pipeline.parallel.pool import ExecutionConfig, Pool
@@ -134,7 +135,8 @@ def _probe_files(
     jobs = [ClipJob(path, checksum, partial(Path, root, path)) for path, checksum in checksums.items()]
     summary = ExtractionSummary(title, len(jobs))
     with Pool(run) as pool:
-        step = Step("probe", probe_arrays, probe, params={}, libraries=("av",), hardware=pool.hardware)
+        compute = partial(probe_arrays, limits=Limits.of(run))
+        step = Step("probe", compute, probe, params={}, libraries=("av",), hardware=pool.hardware)
         media = {path: MediaInfo.from_arrays(arrays) for path, arrays in extract(jobs, step, summary, pool=pool)}
     return media, summary.failures
 

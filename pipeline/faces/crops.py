@@ -1,7 +1,8 @@
 """Face crops: a clip's person is followed through its frames and cropped for the backbone; the section `faces`."""
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -14,7 +15,8 @@ from pipeline.faces import detectors, landmarks
 from pipeline.faces.contract import Boxes, BoxSource, DetectorConfig, Frames
 from pipeline.faces.detectors import load_detector
 from pipeline.faces.tracks import WHOLE_FRAME, Track, track_person
-from pipeline.media.frames import encode_jpeg, read_frames
+from pipeline.media.frames import Image, SampledFrames, encode_jpeg, shrink_image
+from pipeline.media.limits import DEFAULT_LIMITS, Limits
 from pipeline.store.clips import ClipFaces
 from pipeline.store.columns import Ragged
 
@@ -30,6 +32,9 @@ LIBRARIES = (
     "torchvision",
 )
 SMALLEST_SIDE_PX = 16
+LONGEST_SIDE_PX = 2**15 - 2  # OpenCV counts the pixels of a side with 16 bits
+LARGEST_BOX = 1.5  # times the longer side of the frame
+T = TypeVar("T")
 
 
 class FacesConfig(DetectorConfig):
@@ -61,16 +66,14 @@ def weights_digest(config: FacesConfig) -> str:
     return " ".join(filter(None, digests))
 
 
-def extract_faces(path: Path, config: FacesConfig) -> ClipFaces:
+def extract_faces(path: Path, config: FacesConfig, *, limits: Limits = DEFAULT_LIMITS) -> ClipFaces:
     """Return the frames of a media file that show the person whom the clip is about.
 
-    Raise ClipError if the media cannot be used, ExcludedClipError if it shows no face and the configuration excludes
-    such clips.
+    Frames are decoded, shrunk for detection and cropped one at a time. Raise ClipError if the media cannot be used,
+    ExcludedClipError if it shows no face and the configuration excludes such clips.
     """
-    frames, times = read_frames(path, count=config.frames_per_clip)
-    height, width = frames.shape[1:3]
-    detector = load_detector(_detector_config(config))
-    detected = detector.boxes(path, times) if isinstance(detector, BoxSource) else detect(frames, config)
+    frames = SampledFrames(path, count=config.frames_per_clip, limits=limits)
+    indices, detected, (width, height) = _detect_in(frames, path, config)
     track = track_person(detected, width_px=width, height_px=height, gap=config.fill_gaps)
     margin = config.margin
     if not len(track.frames):
@@ -78,38 +81,77 @@ def extract_faces(path: Path, config: FacesConfig) -> ClipFaces:
             raise ExcludedClipError("shows no face, and faces.no_face is exclude")
         if config.no_face == "drop_visual":
             return ClipFaces.empty()
-        track, margin = _whole_frames(len(frames), width, height), 0.0
-    angles = _eye_angles(track, frames[track.frames], config)
-    files = [
-        encode_jpeg(crop(frames[index], box, margin=margin, size_px=config.size_px, angle=angle))
-        for index, box, angle in zip(track.frames, track.boxes, angles, strict=True)
-    ]
+        track, margin = _whole_frames(len(indices), width, height), 0.0
+    rows = {index: row for row, index in enumerate(indices[track.frames].tolist())}
+    angles = _eye_angles(track, frames, rows, config)
+
+    def encode_crop(frame: Image, row: int) -> NDArray[np.uint8]:
+        return encode_jpeg(crop(frame, track.boxes[row], margin=margin, size_px=config.size_px, angle=angles[row]))
+
     return ClipFaces(
-        times=times[track.frames],
+        times=frames.times[indices][track.frames],
         boxes=track.boxes[:, :5],
         face_counts=np.asarray([len(detected[index]) for index in track.frames], np.int32),
         sources=track.sources,
         angles=angles,
-        crops=Ragged.join(files),
+        crops=Ragged.join(_map_rows(encode_crop, frames, rows)),
     )
 
 
-def detect(frames: Frames, config: FacesConfig) -> list[Boxes]:
-    """Return the boxes (n, 5) or (n, 9) of each frame, in pixels of the frame; detection runs on a smaller copy."""
-    height, width = frames.shape[1:3]
-    if min(height, width) < SMALLEST_SIDE_PX:
+def _detect_in(
+    frames: SampledFrames, path: Path, config: FacesConfig
+) -> tuple[NDArray[np.int64], Sequence[Boxes], tuple[int, int]]:
+    """Return the indices (n,) of the decoded frames in order of time, their boxes, and their width and height."""
+    small: dict[int, Image] = {}
+    for index, frame in frames:
+        size = (frame.shape[1], frame.shape[0])
+        small[index] = shrink_for_detection(frame, config)
+    indices = np.asarray(sorted(small))
+    detector = load_detector(_detector_config(config))
+    if isinstance(detector, BoxSource):
+        detected = detector.boxes(path, frames.times[indices])
+        _check_boxes(detected, size)
+    else:
+        detected = detect(np.stack([small[index] for index in indices.tolist()]), config, size_px=size)
+    return indices, detected, size
+
+
+def shrink_for_detection(frame: Image, config: FacesConfig) -> Image:
+    """Return the copy of a frame (height, width, 3) in which faces are detected.
+
+    Raise ClipError if the frame or its copy is too small for a face, or if the frame is too long for OpenCV.
+    """
+    height, width = frame.shape[:2]
+    if max(height, width) > LONGEST_SIDE_PX:
+        raise ClipError(f"its frame of {width} x {height} pixels has a side of more than {LONGEST_SIDE_PX} pixels")
+    small = shrink_image(frame, max_side_px=config.detect_max_side_px)
+    if min(small.shape[:2]) < SMALLEST_SIDE_PX:
         raise ClipError(f"its frame of {width} x {height} pixels is too small for a face")
-    scale = config.detect_max_side_px / max(height, width)
-    small = frames
-    if scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        small = np.stack([np.asarray(cv2.resize(it, size, interpolation=cv2.INTER_AREA), np.uint8) for it in frames])
+    return small
+
+
+def detect(frames: Frames, config: FacesConfig, *, size_px: tuple[int, int] | None = None) -> list[Boxes]:
+    """Return the boxes (n, 5) or (n, 9) of each frame.
+
+    If the frames are copies by `shrink_for_detection`, `size_px` is the width and height of the originals, whose pixels
+    the boxes are in.
+    """
+    height, width = frames.shape[1:3]
     detector = load_detector(_detector_config(config))
     if isinstance(detector, BoxSource):
         raise TypeError(f"{config.detector} looks up boxes; it cannot detect faces in frames")
-    x, y = width / small.shape[2], height / small.shape[1]
+    full_width, full_height = size_px or (width, height)
+    x, y = full_width / width, full_height / height
     scales = np.asarray((x, y, x, y, 1, x, y, x, y), np.float32)
-    return [boxes * scales[: boxes.shape[1]] for boxes in detector(small)]
+    return [boxes * scales[: boxes.shape[1]] for boxes in detector(frames)]
+
+
+def _check_boxes(detected: Sequence[Boxes], size_px: tuple[int, int]) -> None:
+    """Raise ClipError if a box of a table cannot be cropped."""
+    rows = np.concatenate([boxes[:, :4] for boxes in detected])
+    sides = rows[:, 2:] - rows[:, :2]
+    if not ((sides > 0) & (sides <= LARGEST_BOX * max(size_px))).all():  # false for NaN
+        raise ClipError(f"faces.boxes: a box of it is empty, not finite, or larger than its frames of {size_px} pixels")
 
 
 def _detector_config(config: FacesConfig) -> DetectorConfig:
@@ -117,13 +159,22 @@ def _detector_config(config: FacesConfig) -> DetectorConfig:
     return DetectorConfig(**config.model_dump(include=set(DetectorConfig.model_fields)))
 
 
-def _eye_angles(track: Track, frames: Frames, config: FacesConfig) -> NDArray[np.float32]:
-    """Return the angles (n,) in degrees, clockwise in the image, of the line from eye to eye in the n frames."""
+def _map_rows(function: Callable[[Image, int], T], frames: SampledFrames, rows: Mapping[int, int]) -> list[T]:
+    """Return function(frame, row) for each row of a track; `rows` maps a frame's index to its row."""
+    results = {rows[index]: function(frame, rows[index]) for index, frame in frames if index in rows}
+    return [results[row] for row in range(len(rows))]
+
+
+def _eye_angles(
+    track: Track, frames: SampledFrames, rows: Mapping[int, int], config: FacesConfig
+) -> NDArray[np.float32]:
+    """Return the angles (n,) in degrees, clockwise in the image, of the line from eye to eye in n frames."""
     if config.align == "none" or (track.sources == WHOLE_FRAME).all():
         return np.zeros(len(track.boxes), np.float32)
     if config.align == "fan":
-        weights = landmarks.weight_file(config.landmark_weights)
-        eyes = landmarks.find_eyes(frames, track.boxes, detector=config.detector, weights=weights)
+        placements = [landmarks.place(box, detector=config.detector) for box in track.boxes]
+        crops = _map_rows(lambda frame, row: landmarks.crop_for_eyes(frame, placements[row]), frames, rows)
+        eyes = landmarks.find_eyes(crops, placements, weights=landmarks.weight_file(config.landmark_weights))
     elif track.boxes.shape[1] < 9:
         raise ParameterError(
             f"faces.align: eyes needs a detector that finds them; {config.detector} does not: "
@@ -140,7 +191,7 @@ def _whole_frames(count: int, width: int, height: int) -> Track:
     return Track(np.arange(count), boxes, np.full(count, WHOLE_FRAME, np.uint8))
 
 
-def crop(frame: Frames, box: NDArray[np.float32], *, margin: float, size_px: int, angle: float = 0) -> Frames:
+def crop(frame: Image, box: NDArray[np.float32], *, margin: float, size_px: int, angle: float = 0) -> Image:
     """Return the square crop (size_px, size_px, 3) around the box; outside the frame, its edge is repeated.
 
     A line at `angle` degrees in the frame, clockwise, is level in the crop.

@@ -6,9 +6,10 @@ itself, compile, and change global settings of cuDNN.
 
 import importlib
 import pickle
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,26 +36,43 @@ def weight_file(given: str) -> Path:
     return Path(given)
 
 
+class Placement(NamedTuple):
+    """Where FAN looks for a face: the centre (2,) and the scale of the square around it, in pixels of the frame."""
+
+    centre: NDArray[np.float64]
+    scale: float
+
+
+def place(box: NDArray[np.float32], *, detector: str) -> Placement:
+    """Return the placement of the face in a box (5,) or (9,) of this detector."""
+    utils = importlib.import_module("face_alignment.utils")
+    corners = box[:4].astype(np.float64)
+    sides = corners[2:] - corners[:2]
+    centre = (corners[:2] + corners[2:]) / 2 - np.asarray((0, utils.CENTER_Y_OFFSET)) * sides
+    return Placement(centre, sides.sum() / (TIGHT_SCALE if detector in TIGHT else utils.REFERENCE_SCALE))
+
+
+def crop_for_eyes(frame: NDArray[np.uint8], placement: Placement) -> NDArray[np.uint8]:
+    """Return the network's input (256, 256, 3) from a frame (height, width, 3)."""
+    utils = importlib.import_module("face_alignment.utils")
+    return np.asarray(utils.crop(frame, *placement), np.uint8)
+
+
 def find_eyes(
-    frames: NDArray[np.uint8], boxes: NDArray[np.float32], *, detector: str, weights: Path
+    crops: Sequence[NDArray[np.uint8]], placements: Sequence[Placement], *, weights: Path
 ) -> NDArray[np.float32]:
-    """Return x, y of the left and of the right eye, (n, 4) in pixels, for n frames with one box (5,) each."""
+    """Return x, y of the left and of the right eye, (n, 4) in pixels of the frame, in n crops of `crop_for_eyes`."""
     import torch
 
     utils = importlib.import_module("face_alignment.utils")
     network = _network(weights)
-    corners = boxes[:, :4].astype(np.float64)
-    sides = corners[:, 2:] - corners[:, :2]
-    centres = (corners[:, :2] + corners[:, 2:]) / 2 - np.asarray((0, utils.CENTER_Y_OFFSET)) * sides
-    scales = sides.sum(1) / (TIGHT_SCALE if detector in TIGHT else utils.REFERENCE_SCALE)
-    eyes = np.empty((len(frames), 4), np.float32)
-    for start in range(0, len(frames), FACES_AT_ONCE):
-        indices = range(start, min(start + FACES_AT_ONCE, len(frames)))
-        crops = np.stack([utils.crop(frames[it], centres[it], scales[it]) for it in indices])
+    eyes = np.empty((len(crops), 4), np.float32)
+    for start in range(0, len(crops), FACES_AT_ONCE):
+        batch = np.stack(crops[start : start + FACES_AT_ONCE])
         with torch.inference_mode():
-            heatmaps = network(torch.from_numpy(crops).permute(0, 3, 1, 2) / 255)[-1].numpy()
-        for index, heatmap in zip(indices, heatmaps, strict=True):
-            _, (points,), _ = utils.get_preds_fromhm(heatmap[None], centres[index], scales[index])
+            heatmaps = network(torch.from_numpy(batch).permute(0, 3, 1, 2) / 255)[-1].numpy()
+        for index, heatmap in enumerate(heatmaps, start):
+            _, (points,), _ = utils.get_preds_fromhm(heatmap[None], *placements[index])
             eyes[index] = *points[LEFT_EYE].mean(0), *points[RIGHT_EYE].mean(0)
     return eyes
 

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from pipeline.base.selection import evenly_spaced
 from pipeline.drawing.figure import save
 from pipeline.drawing.sheet import CLIPS, IMAGES_PER_CLIP, Sheet
-from pipeline.media.frames import decode_jpeg, read_frames
+from pipeline.media.frames import UNLIMITED, SampledFrames, decode_jpeg, shrink_image
 from pipeline.store.clips import ClipFaces
 from pipeline.store.reader import Reader
 
 BOX_COLOUR = (230, 159, 0)
+SHOWN_PX = 640  # the longer side of a frame
 
 
 def draw_faces(faces: Reader[ClipFaces], media: Mapping[str, Path], path: Path, *, frames_per_clip: int) -> None:
@@ -51,15 +52,19 @@ def _score_or_source(clip: ClipFaces, index: int) -> str:
 
 def _worst_frame(clip: ClipFaces, path: Path, frames_per_clip: int) -> tuple[NDArray[np.uint8], str]:
     """Return the frame whose box has the lowest score, and its caption; without boxes, the middle frame."""
-    frames, times = read_frames(path, count=frames_per_clip)
-    if not len(clip.boxes):
-        return _pad_to_square(frames[len(frames) // 2]), ""
-    worst = int(clip.boxes[:, 4].argmin())
-    index = int(np.abs(times - clip.times[worst]).argmin())
-    x1, y1, x2, y2 = clip.boxes[worst, :4].round().astype(int).tolist()
-    thickness = max(1, max(frames[index].shape) // 100)
-    frame = cv2.rectangle(frames[index].copy(), (x1, y1), (x2, y2), BOX_COLOUR, thickness)
-    return _pad_to_square(frame), f"{times[index]:.2f} s, {_score_or_source(clip, worst)}"
+    frames = SampledFrames(path, count=frames_per_clip, limits=UNLIMITED)
+    has_boxes = len(clip.boxes) > 0
+    worst = int(clip.boxes[:, 4].argmin()) if has_boxes else 0
+    time = clip.times[worst] if has_boxes else frames.times[len(frames.times) // 2]
+    index, frame = min(frames, key=lambda item: abs(frames.times[item[0]] - time))
+    small = shrink_image(frame, max_side_px=SHOWN_PX)
+    if not has_boxes:
+        return _pad_to_square(small), ""
+    box = clip.boxes[worst, :4] * (max(small.shape) / max(frame.shape))
+    x1, y1, x2, y2 = box.round().astype(int).tolist()
+    shown = small.copy()
+    cv2.rectangle(shown, (x1, y1), (x2, y2), BOX_COLOUR, max(1, max(shown.shape) // 100))
+    return _pad_to_square(shown), f"{frames.times[index]:.2f} s, {_score_or_source(clip, worst)}"
 
 
 def _pad_to_square(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

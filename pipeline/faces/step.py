@@ -7,6 +7,7 @@ from pathlib import Path
 from pipeline.base.registry import lookup
 from pipeline.faces.crops import LIBRARIES, FacesConfig, extract_faces, weights_digest
 from pipeline.faces.detectors import DETECTORS
+from pipeline.media.limits import Limits
 from pipeline.memo.extraction import ClipJob, ExtractionSummary, Step, extract_to_file
 from pipeline.parallel.pool import ExecutionConfig, Pool
 from pipeline.store.clips import ClipFaces
@@ -21,7 +22,7 @@ def write_faces(
     with Pool(run) as pool:
         step = Step(
             name="faces",
-            compute=partial(compute_columns, partial(extract_faces, config=config)),
+            compute=partial(compute_columns, partial(extract_faces, config=config, limits=Limits.of(run))),
             code=extract_faces,
             plugin=lookup(DETECTORS, config.detector, "detector"),
             params=config.model_dump(),

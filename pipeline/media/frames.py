@@ -1,72 +1,104 @@
 """Video frames at chosen times, and JPEG encoding."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from sys import maxsize
 
 import av
 import cv2
 import numpy as np
-from av.container import InputContainer
 from numpy.typing import NDArray
 
 from pipeline.base.errors import ClipError, StoreError
-from pipeline.media._opening import first_stream, open_media
+from pipeline.media._decoding import decode, read_packets
+from pipeline.media._opening import open_media, require_stream
+from pipeline.media.limits import DEFAULT_LIMITS, Limits
 
 JPEG_QUALITY = 95
+KEPT_BYTES = 128 * 2**20  # enough for 16 frames of 1920 x 1080
+UNLIMITED = Limits(max_pixels=maxsize, max_decoded_s=maxsize)
+"""For a file that has been read within limits before."""
+
+Image = NDArray[np.uint8]
+"""One frame (height, width, 3), RGB."""
 
 
-def read_frames(path: Path, *, count: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Return n frames (n, height, width, 3) RGB and their times (n,) in seconds, n = min(count, frames in the video).
+class SampledFrames:
+    """Frames of a video at equal distances, n = min(count, frames in the video).
 
-    The clip is divided into `count` equal parts; the frame nearest to the middle of each part is returned.
-    Raise `ClipError` if the file has no frames or cannot be decoded.
+    The clip is divided into `count` equal parts; the frame nearest to the middle of each part is taken. Iterating
+    yields an index into `times` and the image (height, width, 3) RGB, in the order in which FFmpeg decodes them; a
+    frame that cannot be decoded is left out. The images are kept if all fit into `KEPT_BYTES`. Otherwise, every
+    iteration decodes them again, and holds only one.
     """
-    wanted = _nearest_to_middles(_timestamps(path), count)
-    images: dict[int, NDArray[np.uint8]] = {}
-    with open_media(path) as container:
-        stream = first_stream(container.streams.video, "video")
-        for frame in container.decode(stream):
-            if frame.pts in wanted:
-                images[frame.pts] = _to_upright_rgb(frame)
-            if len(images) == len(wanted):
-                break
-        unit_s, start_s = _time_unit_and_start(container)
-    if not images:
-        raise ClipError("none of the video's frames can be decoded")
-    times = np.asarray([timestamp * unit_s - start_s for timestamp in sorted(images)], np.float32)
-    return np.stack([images[timestamp] for timestamp in sorted(images)]), times
+
+    times: NDArray[np.float32]
+    """The times (n,) in seconds, ascending."""
+
+    def __init__(self, path: Path, *, count: int, limits: Limits = DEFAULT_LIMITS) -> None:
+        """Find the frames; raise `ClipError` if there are none, or if the file cannot be read within the limits."""
+        timestamps, unit_s, start_s = _read_timestamps(path, limits)
+        self._timestamps = sorted(_nearest_to_middles(timestamps, count))
+        self._path, self._limits = path, limits
+        self._kept: list[tuple[int, Image]] = []
+        self.times = np.asarray(np.asarray(self._timestamps) * unit_s - start_s, np.float32)
+
+    def __iter__(self) -> Iterator[tuple[int, Image]]:
+        """Yield indices and images; raise `ClipError` if none of the frames can be decoded."""
+        if self._kept:
+            yield from self._kept
+            return
+        decoded = []
+        has_any = False
+        for index, image in self._decode():
+            has_any = True
+            if len(self._timestamps) * image.nbytes <= KEPT_BYTES:
+                decoded.append((index, image))
+            yield index, image
+        if not has_any:
+            raise ClipError("none of the video's frames can be decoded")
+        self._kept = decoded
+
+    def _decode(self) -> Iterator[tuple[int, Image]]:
+        indices = {timestamp: index for index, timestamp in enumerate(self._timestamps)}
+        with open_media(self._path, self._limits) as container:
+            stream = require_stream(container.streams.video, "video", self._limits)
+            for frame in decode(container, [stream], self._limits):
+                if isinstance(frame, av.VideoFrame) and frame.pts in indices:
+                    yield indices.pop(frame.pts), _to_upright_rgb(frame)
+                    if not indices:
+                        break
 
 
-def _to_upright_rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
+def _to_upright_rgb(frame: av.VideoFrame) -> Image:
     """Return the image (height, width, 3) RGB as a player shows it: phones store rotated frames with a rotation tag."""
     # By default, PyAV starts threads for every frame, which takes longer than the conversion.
     image = np.asarray(frame.to_ndarray(format="rgb24", threads=1), np.uint8)
-    return np.rot90(image, frame.rotation // 90) if frame.rotation % 360 else image
+    return np.ascontiguousarray(np.rot90(image, frame.rotation // 90)) if frame.rotation % 360 else image
 
 
 def frame_times(path: Path) -> NDArray[np.float32]:
-    """Return the times (n,) of all frames in seconds, on the same time axis as `read_frames`."""
-    with open_media(path) as container:
-        unit_s, start_s = _time_unit_and_start(container)
-    return np.asarray(_timestamps(path) * unit_s - start_s, np.float32)
+    """Return the times (n,) of all frames in seconds, on the same time axis as `SampledFrames`.
+
+    Call it for a file that has been read within limits before.
+    """
+    timestamps, unit_s, start_s = _read_timestamps(path, UNLIMITED)
+    return np.asarray(timestamps * unit_s - start_s, np.float32)
 
 
-def _time_unit_and_start(container: InputContainer) -> tuple[float, float]:
-    """Return the unit of the video's timestamps and the start of the clip, both in seconds."""
-    stream = first_stream(container.streams.video, "video")
-    return float(stream.time_base or 0), (container.start_time or 0) / av.time_base
+def _read_timestamps(path: Path, limits: Limits) -> tuple[NDArray[np.int64], float, float]:
+    """Return the sorted presentation times in the stream's units, the unit, and the clip's start, both in seconds.
 
-
-def _timestamps(path: Path) -> NDArray[np.int64]:
-    """Return the sorted presentation times in the stream's units; packets contain them, so no decoding is needed."""
-    with open_media(path) as container:
-        timestamps = sorted(
-            packet.pts
-            for packet in container.demux(first_stream(container.streams.video, "video"))
-            if packet.pts is not None
-        )
-    if not timestamps:
+    Packets contain the times, so no decoding is needed.
+    """
+    with open_media(path, limits) as container:
+        stream = require_stream(container.streams.video, "video", limits)
+        packets = read_packets(container, [stream], limits)
+        timestamps = np.asarray(sorted(packet.pts for packet in packets if packet.pts is not None), np.int64)
+        unit_s, start_s = float(stream.time_base or 0), (container.start_time or 0) / av.time_base
+    if not len(timestamps):
         raise ClipError("the video has no frames")
-    return np.asarray(timestamps)
+    return timestamps, unit_s, start_s
 
 
 def _nearest_to_middles(timestamps: NDArray[np.int64], count: int) -> set[int]:
@@ -75,6 +107,16 @@ def _nearest_to_middles(timestamps: NDArray[np.int64], count: int) -> set[int]:
     duration = timestamps[-1] + step - timestamps[0]
     middles = timestamps[0] + (np.arange(count) + 0.5) / count * duration - step / 2
     return {int(timestamps[np.abs(timestamps - middle).argmin()]) for middle in middles}
+
+
+def shrink_image(image: Image, *, max_side_px: int) -> Image:
+    """Return the image, or if its longer side is longer than `max_side_px`, a smaller copy."""
+    height, width = image.shape[:2]
+    scale = max_side_px / max(height, width)
+    if scale >= 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def encode_jpeg(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.base.errors import ClipError
-from pipeline.media._opening import open_media
+from pipeline.media._decoding import decode
+from pipeline.media._opening import first_stream, open_media
+from pipeline.media.limits import DEFAULT_LIMITS, Limits
 
 
 @dataclass(frozen=True)
@@ -47,24 +49,27 @@ class MediaInfo:
         return self.samples > 0
 
 
-def probe(path: Path) -> MediaInfo:
-    """Decode the whole file once and return what it contains; raise `ClipError` if it is damaged.
+def probe(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> MediaInfo:
+    """Decode the whole file once and return what it contains.
 
-    The header may be wrong about the data, so all fields come from the decoded frames.
+    The header may be wrong about the data, so all fields come from the decoded frames. Raise `ClipError` if the file is
+    damaged, if it exceeds the limits, or if the size of its picture changes.
     """
     frames = width = height = samples = rate = channels = 0
     end_s = 0.0
     times_s: list[float] = []
-    with open_media(path) as container:
-        streams = [*container.streams.video[:1], *container.streams.audio[:1]]
+    with open_media(path, limits) as container:
+        video = first_stream(container.streams.video, "video", limits)
+        audio = first_stream(container.streams.audio, "audio", limits)
+        streams = [stream for stream in (video, audio) if stream is not None]
         if not streams:
             raise ClipError("has neither video nor audio")
         start_s = (container.start_time or 0) / av.time_base
-        for frame in container.decode(streams):
+        for frame in decode(container, streams, limits):
             if isinstance(frame, av.VideoFrame):
                 frames, width, height = frames + 1, frame.width, frame.height
                 times_s.append((frame.time or 0.0) - start_s)
-            elif isinstance(frame, av.AudioFrame):
+            else:
                 samples += frame.samples
                 rate, channels = frame.sample_rate, frame.layout.nb_channels
                 end_s = max(end_s, (frame.time or 0.0) - start_s + frame.samples / rate)
@@ -77,6 +82,6 @@ def probe(path: Path) -> MediaInfo:
     return MediaInfo(round(end_s, 6), frames, round(fps, 3), width, height, samples, rate, channels)
 
 
-def probe_arrays(path: Path) -> dict[str, NDArray[np.float64]]:
+def probe_arrays(path: Path, *, limits: Limits) -> dict[str, NDArray[np.float64]]:
     """Return the result of `probe` in the format of the memo."""
-    return probe(path).as_arrays()
+    return probe(path, limits=limits).as_arrays()

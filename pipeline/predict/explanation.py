@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.drawing.figure import COLOURS, save
 from pipeline.heads.fdan import FdanHead
-from pipeline.media.frames import read_frames
+from pipeline.media.frames import UNLIMITED, SampledFrames, shrink_image
 from pipeline.store.clips import ClipFaces
 from pipeline.store.tokens import Tokens
 from pipeline.training.answers import fused_probabilities
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SHOWN = 8  # frames
 NOT_IN_NAMES = re.compile(r"[^\w.-]")  # characters of a clip's name that those of its figures lack
 STEM_CHARACTERS = 50  # a name has at most 255 bytes, and a character at most 4
+SHOWN_PX = 640  # the longer side of a frame
 WINDOW_S = 1.0  # the probabilities at a time come from the tokens in a window of this length around it
 STEPS = 40
 
@@ -63,11 +64,13 @@ def _draw_faces(axes: NDArray[np.object_], predictor: "Predictor", inputs: "Clip
     if not len(clip.times):
         axes[0].set_title("no face", fontsize=9, loc="left")
         return
-    frames, times = read_frames(path, count=predictor.faces.frames_per_clip)
+    frames = SampledFrames(path, count=predictor.faces.frames_per_clip, limits=UNLIMITED)
+    images = {index: (shrink_image(frame, max_side_px=SHOWN_PX), frame.shape) for index, frame in frames}
     shown = np.unique(np.linspace(0, len(clip.times) - 1, SHOWN).round().astype(int))
     for axis, index in zip(axes, shown, strict=False):
         time, (x1, y1, x2, y2, score) = clip.times[index], clip.boxes[index]
-        axis.imshow(frames[np.abs(times - time).argmin()])
+        image, (height, width, _) = images[int(np.abs(frames.times - time).argmin())]
+        axis.imshow(image, extent=(-0.5, width - 0.5, height - 0.5, -0.5))
         axis.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=COLOURS[3], linewidth=1.5))
         axis.set_title(f"{time:.2f} s, {score:.2f}", fontsize=8)
 

@@ -26,6 +26,7 @@ from pipeline.faces.crops import FacesConfig
 from pipeline.faces.step import write_faces
 from pipeline.heads.contract import Head
 from pipeline.heads.examples import Examples
+from pipeline.media.limits import Limits
 from pipeline.media.probe import MediaInfo, probe
 from pipeline.memo.extraction import ClipJob
 from pipeline.parallel.pool import ExecutionConfig
@@ -142,7 +143,7 @@ class Predictor:
         """Extract the head's inputs with the steps of training and their memo."""
         clips = [Path(path) for path in dict.fromkeys(map(Path, paths))]
         notes: dict[Path, list[str]] = {path: [] for path in clips}
-        media = {path: info for path in clips if (info := _probe_or_note(path, notes[path]))}
+        media = {path: info for path in clips if (info := _probe_or_note(path, notes[path], Limits.of(self.run)))}
         sha256 = {str(path): digest for path, digest in zip(media, cached_sha256(list(media)), strict=True)}
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -250,13 +251,13 @@ def _match(pattern: Path) -> list[Path]:
         return []
 
 
-def _probe_or_note(path: Path, notes: list[str]) -> MediaInfo | None:
+def _probe_or_note(path: Path, notes: list[str], limits: Limits) -> MediaInfo | None:
     try:
         if not is_utf8(str(path)):
             raise ClipError("its name is not UTF-8; rename it")
         if reason := unreadable_reason(path):
             raise ClipError(reason)
-        return probe(path.absolute())
+        return probe(path, limits=limits)
     except ClipError as error:
         notes.append(str(error))
         return None

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.base.registry import lookup
+from pipeline.media.limits import Limits
 from pipeline.memo.extraction import ClipJob, ExtractionSummary, Step, extract_to_file
 from pipeline.parallel.pool import ExecutionConfig, Pool
 from pipeline.spectrograms.kinds import SPECTROGRAMS, SpectrogramsConfig
@@ -21,7 +22,7 @@ def write_windows(
     with Pool(run) as pool:
         step = Step(
             name="spectrograms",
-            compute=partial(compute_columns, partial(extract_windows, config=config)),
+            compute=partial(compute_columns, partial(extract_windows, config=config, limits=Limits.of(run))),
             code=extract_windows,
             plugin=lookup(SPECTROGRAMS, config.kind, "spectrogram"),
             params=config.model_dump(),

@@ -8,6 +8,7 @@ import numpy as np
 from pipeline.base.builders import build
 from pipeline.base.errors import ParameterError
 from pipeline.media.audio import read_audio
+from pipeline.media.limits import DEFAULT_LIMITS, Limits
 from pipeline.spectrograms.kinds import SPECTROGRAMS, SpectrogramsConfig
 from pipeline.store.clips import ClipWindows
 from pipeline.store.columns import Ragged
@@ -15,12 +16,13 @@ from pipeline.store.columns import Ragged
 LIBRARIES = ("av", "librosa", "numba", "numpy", "scipy", "soxr")
 
 
-def extract_windows(path: Path, config: SpectrogramsConfig) -> ClipWindows:
+def extract_windows(path: Path, config: SpectrogramsConfig, *, limits: Limits = DEFAULT_LIMITS) -> ClipWindows:
     """Return the spectrogram windows of a media file.
 
-    Raise ParameterError if the spectrogram returns an array of another shape than (bands, frames).
+    Raise ParameterError if the spectrogram returns an array of another shape than (bands, frames), and ClipError if the
+    media cannot be used.
     """
-    audio = read_audio(path, rate_hz=config.rate_hz, channels=config.channels)
+    audio = read_audio(path, rate_hz=config.rate_hz, channels=config.channels, limits=limits)
     # The transform needs at least one FFT's samples, so a shorter clip is padded with silence.
     audio = np.pad(audio, (0, max(0, config.fft_samples - len(audio))))
     spectrogram = build(SPECTROGRAMS, config.kind, "spectrogram", config, expected=Callable)

@@ -544,6 +544,14 @@ def test_second_run_decodes_nothing(media: Path, tmp_path: Path, monkeypatch: py
     assert probe(tmp_path, "folder") == first
 
 
+def test_a_file_beyond_the_limits_of_the_run_is_left_out(media: Path, tmp_path: Path) -> None:
+    copy_media(media, tmp_path, {"fear/a_1.mp4": "one.mp4", "fear/a_2.mp4": "two.mp4"})
+    run = ExecutionConfig(scheduler="synchronous", max_failures=1, max_pixels=256)
+    corpus = probe_corpus("mine", CorpusConfig(adapter="folder", root=str(tmp_path)), run)
+    assert {it.reason.partition(" is larger than ")[2] for it in corpus.exclusions} == {"run.max_pixels = 256 allows"}
+    assert not corpus.clips
+
+
 def test_media_properties_are_probed_and_written(tmp_path: Path) -> None:
     wide = np.zeros((12, 48, 64, 3), np.uint8)
     write_media(tmp_path / "fear/a_1.mp4", frames=wide, sound=np.tile(SOUND, 3), fps=30, rate_hz=48000, layout="5.1")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED
+from conftest import SHARED, read_frames
 from numpy.typing import NDArray
 from skimage.data import astronaut
 
@@ -20,7 +20,6 @@ from pipeline.faces.crops import FacesConfig, detect
 from pipeline.faces.detectors import DETECTORS, load_detector, weights_digest
 from pipeline.faces.networks import WEIGHT_FILES
 from pipeline.faces.tracks import overlap
-from pipeline.media.frames import read_frames
 
 # The astronaut's face in the image of 512 x 512, measured by hand: eyes and mouth, with a margin.
 FACE = (180, 70, 270, 180)

@@ -1,7 +1,10 @@
 """Faces: the detectors' contract, the choice among several faces, and the geometry of a crop."""
 
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -11,7 +14,11 @@ from skimage.data import astronaut
 
 from pipeline.base.errors import ClipError, ExcludedClipError, ParameterError
 from pipeline.faces.crops import FacesConfig, crop, detect, extract_faces
+from pipeline.faces.step import write_faces
+from pipeline.media import frames as media_frames
 from pipeline.media.frames import decode_jpeg, encode_jpeg
+from pipeline.memo.extraction import ClipJob
+from pipeline.parallel.pool import ExecutionConfig
 from pipeline.store.clips import ClipFaces
 from pipeline.store.columns import to_columns
 
@@ -146,3 +153,63 @@ def test_the_crops_of_ravdess_stay_under_a_gigabyte(portrait: NDArray[np.uint8])
     jpeg = encode_jpeg(image)
     assert 1440 * 16 * len(jpeg) < 1e9
     assert np.abs(decode_jpeg(jpeg) - image.astype(float)).mean() < 4  # of 255: less than the grain
+
+
+@pytest.mark.parametrize(("width", "height"), [(20, 20000), (20000, 20), (8, 64), (40000, 64)])
+def test_a_picture_that_is_too_narrow_for_a_face_is_refused(tmp_path: Path, width: int, height: int) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = width, height, "gray"
+        frame = av.VideoFrame.from_ndarray(np.zeros((height, width), np.uint8), format="gray")
+        container.mux([*stream.encode(frame), *stream.encode()])
+    with pytest.raises(ClipError, match=rf"^its frame of {width} x {height} pixels (is too small|has a side of more)"):
+        extract_faces(path, FacesConfig())
+
+
+def watch_frames(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that receives, for each decoded full-size frame, how many are in memory."""
+    decode: Callable[[av.VideoFrame], NDArray[np.uint8]] = media_frames._to_upright_rgb
+    images: list[weakref.ref[NDArray[np.uint8]]] = []
+    alive: list[int] = []
+
+    def watched(frame: av.VideoFrame) -> NDArray[np.uint8]:
+        image = decode(frame)
+        images.append(weakref.ref(image))
+        alive.append(sum(reference() is not None for reference in images))
+        return image
+
+    monkeypatch.setattr(media_frames, "_to_upright_rgb", watched)
+    return alive
+
+
+def test_large_frames_are_held_one_by_one_and_give_the_same_crops(
+    tmp_path: Path, portrait: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = np.asarray(cv2.resize(portrait, (700, 700)), np.uint8)
+    path = write_video(tmp_path / "a.mp4", [np.roll(large, 9 * shift, 1) for shift in range(6)])
+    config = FacesConfig(frames_per_clip=6)
+    kept = to_columns(extract_faces(path, config))
+    assert len(kept["times"]) == 6
+    monkeypatch.setattr(media_frames, "KEPT_BYTES", 0)
+    alive = watch_frames(monkeypatch)
+    again = to_columns(extract_faces(path, config))
+    assert len(alive) == 12  # for detection, and for the crops
+    assert max(alive) <= 2  # a frame, and the one that replaces it
+    for name, values in kept.items():
+        np.testing.assert_array_equal(again[name], values)
+
+
+def test_the_step_keeps_the_limits_of_the_run(tmp_path: Path, portrait: NDArray[np.uint8]) -> None:
+    path = write_video(tmp_path / "a.mp4", [portrait] * 25)
+    reasons = {}
+    for limit in ({"max_pixels": 65535}, {"max_decoded_s": 0.5}, {}):
+        run = ExecutionConfig.model_validate({"scheduler": "synchronous", "max_failures": 1, **limit})
+        jobs = [ClipJob("a", "0", lambda: path)]
+        reasons[str(limit)] = write_faces(tmp_path / "a.h5", jobs, FacesConfig(), run=run, quiet=True).failures
+    assert list(reasons.values()) == [
+        {"a": "its picture of 256 x 256 pixels is larger than run.max_pixels = 65535 allows"},
+        {"a": "lasts longer than run.max_decoded_s = 0.5 s allows"},
+        {},
+    ]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import write_media
+from conftest import read_frames, write_media
 from face_alignment import utils
 from face_alignment.api import FaceAlignment, LandmarksType
 from face_alignment.models import FAN
@@ -15,8 +15,7 @@ from skimage.data import astronaut
 
 from pipeline.base.errors import WeightsError
 from pipeline.faces.crops import FacesConfig, extract_faces, weights_digest
-from pipeline.faces.landmarks import STACKS, TIGHT_SCALE, find_eyes
-from pipeline.media.frames import read_frames
+from pipeline.faces.landmarks import STACKS, TIGHT_SCALE, Placement, crop_for_eyes, find_eyes, place
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +57,9 @@ def test_eyes_agree_with_face_alignment(network: FAN, weights: Path, detector: s
     boxes = np.asarray([(*FACE, 1), (0, 0, 90, 120, 1), (190, 70, 270, 170, 1)])
     frames = np.stack([np.roll(astronaut(), shift, 1) for shift in (5, 0, 20)])
     expected = [reference(network, *one, scale) for one in zip(frames, boxes.astype(np.float32), strict=True)]
-    eyes = find_eyes(frames, boxes.astype(np.float32), detector=detector, weights=weights)
+    placements = [place(box, detector=detector) for box in boxes.astype(np.float32)]
+    crops = [crop_for_eyes(*one) for one in zip(frames, placements, strict=True)]
+    eyes = find_eyes(crops, placements, weights=weights)
     np.testing.assert_allclose(eyes, expected, atol=1)  # a pixel: where two places are equally warm
 
 
@@ -82,6 +83,6 @@ def test_other_weights_have_another_digest_and_unsuitable_ones_are_named(weights
     for content in (other.read_bytes(), b"no weights"):
         other.write_bytes(content)
         with pytest.raises(WeightsError, match=f"^{other} does not hold the weights of FAN: [^\n]+$"):
-            find_eyes(astronaut()[None], np.asarray([(*FACE, 1)], np.float32), detector="sfd", weights=other)
+            find_eyes([astronaut()[:256, :256]], [Placement(np.zeros(2), 1)], weights=other)
     with pytest.raises(WeightsError, match=r"^faces\.landmark_weights: nowhere\.pth does not exist; leave it empty"):
         weights_digest(config.model_copy(update={"landmark_weights": "nowhere.pth"}))

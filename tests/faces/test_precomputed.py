@@ -116,3 +116,10 @@ def test_tables_and_their_detector_need_each_other() -> None:
     for values in ({"detector": "precomputed"}, {"boxes": "somewhere"}):
         with pytest.raises(ParameterError, match="set both or neither"):
             check(values, FacesConfig, where="params.yaml: faces")
+
+
+@pytest.mark.parametrize("change", [{"FaceRectX": np.nan}, {"FaceRectWidth": 0.0}, {"FaceRectWidth": 1e9}])
+def test_a_box_that_cannot_be_cropped_is_refused(tmp_path: Path, clip: Path, change: dict[str, float]) -> None:
+    py_feat("", 1).assign(**change).to_csv(tmp_path / "a01.csv")
+    with pytest.raises(ClipError, match=r"^faces\.boxes: a box of it is empty, not finite, or larger than"):
+        extract_faces(clip, config(tmp_path))

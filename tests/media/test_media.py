@@ -7,12 +7,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from conftest import write_media
+from conftest import read_frames, write_media
 from numpy.typing import NDArray
 
 from pipeline.base.errors import ClipError
 from pipeline.media.audio import Channels, read_audio
-from pipeline.media.frames import decode_jpeg, encode_jpeg, read_frames
+from pipeline.media.frames import decode_jpeg, encode_jpeg
 from pipeline.media.probe import probe
 
 CHOICES: tuple[Channels, ...] = ("first", "center")

@@ -20,6 +20,7 @@ from pipeline.embeddings.backbones import BackboneConfig, describe_weights
 from pipeline.faces.crops import FacesConfig
 from pipeline.heads.contract import HeadConfig, Shapes
 from pipeline.heads.table import HEADS
+from pipeline.parallel.pool import ExecutionConfig
 from pipeline.predict.explanation import probabilities_over_time
 from pipeline.predict.predictor import Predictor, list_media
 from pipeline.spectrograms.kinds import SpectrogramsConfig
@@ -106,6 +107,13 @@ def test_a_video_without_a_face_is_predicted_from_its_sound(tmp_path: Path, clip
     (prediction,) = Predictor(strict)([clips / "a_both.mp4"])
     assert set(prediction.probabilities) == {"acoustic", "fused"}
     assert prediction.notes == ["no face was found: predicted from the audio alone"]
+
+
+def test_a_file_beyond_the_limits_has_a_note_and_no_prediction(model: Path, clips: Path) -> None:
+    run = ExecutionConfig(scheduler="synchronous", max_pixels=256)
+    (prediction,) = Predictor(model, run=run)([clips / "a_both.mp4"])
+    assert not prediction.probabilities
+    assert prediction.notes == ["its picture of 32 x 32 pixels is larger than run.max_pixels = 256 allows"]
 
 
 def test_the_settings_come_from_the_model_and_not_from_params(

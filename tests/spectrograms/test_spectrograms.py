@@ -12,7 +12,10 @@ from scipy.signal import stft
 
 from pipeline.base.errors import ParameterError
 from pipeline.base.params import check
+from pipeline.memo.extraction import ClipJob
+from pipeline.parallel.pool import ExecutionConfig
 from pipeline.spectrograms.kinds import SPECTROGRAMS, SpectrogramsConfig
+from pipeline.spectrograms.step import write_windows
 from pipeline.spectrograms.windows import extract_windows, window_spans
 
 RATE_HZ = 16000
@@ -131,3 +134,11 @@ def test_a_spectrogram_with_another_number_of_bands_is_refused(tmp_path: Path, m
     path = write_media(tmp_path / "a.wav", sound=tone(440, 1))
     with pytest.raises(ParameterError, match=r"shape \(7, 9\)"):
         extract_windows(path, SpectrogramsConfig(kind="own_spectrogram:build"))
+
+
+def test_the_step_keeps_the_limits_of_the_run(tmp_path: Path) -> None:
+    path = write_media(tmp_path / "a.wav", sound=tone(440, 1))
+    run = ExecutionConfig(scheduler="synchronous", max_decoded_s=0.5)
+    jobs = [ClipJob("a", "0", lambda: path)]
+    summary = write_windows(tmp_path / "a.h5", jobs, SpectrogramsConfig(), run=run, quiet=True)
+    assert summary.failures == {"a": "lasts longer than run.max_decoded_s = 0.5 s allows"}
