@@ -135,7 +135,19 @@ def _write_corpus(folder: Path) -> None:
     """Write a manifest and two stores of random tokens, in the format of the stages."""
     rng = np.random.default_rng(0)
     clips = [
-        Clip(f"c{n:03}", "made", "", "", f"made/{n % SPEAKERS}", f"e{n % CLASSES}", "", "", "both", 1.0, str(n))
+        Clip(
+            clip_id=f"c{n:03}",
+            corpus="made",
+            path=f"{n}.mp4",
+            audio_path="",
+            speaker=f"made/{n % SPEAKERS}",
+            emotion=f"e{n % CLASSES}",
+            split="",
+            sentence="",
+            modalities="visual+acoustic",
+            duration_s=1.0,
+            sha256=f"{n:064x}",
+        )
         for n in range(CLIPS)
     ]
     write_rows(folder / MANIFEST, clips, Clip)

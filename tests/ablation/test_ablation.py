@@ -201,17 +201,17 @@ def test_editing_a_plugin_head_changes_the_memo_key(tmp_path: Path, monkeypatch:
 
 
 def test_worker_refuses_other_embeddings_than_those_of_the_parent(tmp_path: Path) -> None:
-    write_rows(tmp_path / MANIFEST, [make_clip("a", emotion="fear")], Clip)
+    write_rows(tmp_path / MANIFEST, [make_clip("a", emotion="fear", sha256="1" * 64)], Clip)
     write_rows(tmp_path / EXCLUSIONS, [], Exclusion)
     empty: dict[str, Any] = {name: {} for name in ("config", "upstream", "weights", "failures", "excluded")}
     attributes = empty | {"schema": EMBEDDINGS.name, "fingerprint": "f"}
     columns = {"tokens": np.ones((2, 3), np.float32), "times": np.zeros(2, np.float32)}
 
-    def write(sha256: str) -> None:
+    def write(digit: str) -> None:
         for path in (VISUAL, ACOUSTIC):
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             with open_writer(tmp_path / path, like=columns, attributes=attributes) as writer:
-                writer.append("a", columns, media_sha256=sha256)
+                writer.append("a", columns, media_sha256=digit * 64)
 
     write("1")
     version = open_corpus(tmp_path).version

@@ -247,6 +247,16 @@ NUMBERS = [
 ]
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "nan", "1e400"])
+def test_number_without_bounds_is_finite(value: Any) -> None:
+    class Unbounded(Config):
+        """A section of a plugin."""
+
+        level: float = 0.0
+
+    assert error_line({"level": value}, Unbounded).endswith("Input should be a finite number")
+
+
 @pytest.mark.parametrize("field", NUMBERS)
 def test_every_number_has_bounds(field: FieldInfo) -> None:
     kinds = {type(it) for it in field.metadata} | {
