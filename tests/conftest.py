@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import struct
 import subprocess
 import zlib
 from collections.abc import Callable
@@ -107,6 +108,16 @@ def write_short_media(path: Path, *, video: bool = True, sound: bool = True, **o
     tone = np.sin(np.arange(rate_hz // 5) * (0.01 + seed / 2**32 / 5)).astype(np.float32)
     has_video = video and path.suffix not in (".wav", ".mp3")
     return write_media(path, frames=frames if has_video else None, sound=tone if sound else None, **options)
+
+
+def write_wav(
+    path: Path, samples: bytes, *, kind: int = 1, bits: int = 16, rate_hz: int = 16000, more: bytes = b""
+) -> Path:
+    """Write a mono WAV file with any header; `kind` is 1 for integers and 3 for floats, `more` are further chunks."""
+    head = struct.pack("<HHIIHH", kind, 1, rate_hz, rate_hz * bits // 8, max(1, bits // 8), bits)
+    body = b"WAVEfmt \x10\0\0\0" + head + b"data" + struct.pack("<I", len(samples)) + samples + more
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    return path
 
 
 def read_frames(path: Path, *, count: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
