@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro experiments test test-fast coverage check docs bench clean dvc-scm
+.PHONY: repro experiments test test-fast coverage check docs bench hostile clean dvc-scm
 
 repro: .venv/installed dvc-scm
 	dvc repro
@@ -39,6 +39,12 @@ docs: .venv/installed
 
 bench: .venv/installed
 	python -m benchmarks
+
+# Hostile media, kills, damaged files and fuzzing, for about 20 minutes; writes docs/reliability.md.
+hostile: .venv/installed
+	@python -c 'import atheris' 2>/dev/null || pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[hostile]' \
+	|| echo "Atheris cannot be installed: fuzzing is not guided by coverage"
+	PYTHONPATH=tests python -m hostile
 
 # The stamp is newer than what it was made from: a second `make` installs nothing.
 .venv/installed: Makefile setup.cfg pyproject.toml constraints.txt

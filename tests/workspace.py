@@ -85,16 +85,25 @@ class Workspace:
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command of this environment in the workspace."""
-        scripts = str(Path(sys.executable).parent)
-        environment = {
+        environment = self._environment | environment
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+
+    def start(self, *command: str) -> "subprocess.Popen[bytes]":
+        """Start a command in a process group of its own, and drop what it writes."""
+        silent = subprocess.DEVNULL
+        return subprocess.Popen(
+            command, cwd=self.folder, env=self._environment, stdout=silent, stderr=silent, start_new_session=True
+        )
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {
             **os.environ,
             "FDAN_CACHE": str(self.cache),
-            "PATH": scripts + os.pathsep + os.environ["PATH"],
+            "PATH": str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"],
             "PYTHONPATH": str(self.folder),  # import the copy's code, not the installed project's
             "PYTHONDONTWRITEBYTECODE": "",  # compile the copy once, not for every stage
-            **environment,
         }
-        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
 
     def extraction_entries(self) -> set[str]:
         """Return the names of the memo entries that were computed from media."""
