@@ -17,6 +17,7 @@ from docs.generate import put
 from docs.reference import table
 from hostile.company import attack_with_company
 from hostile.files import attack_heads, attack_stores
+from hostile.forgeries import attack_with_forgeries
 from hostile.fuzzing import attack_with_inputs
 from hostile.kills import attack_with_kills
 from hostile.media import attack_with_crafted_files, attack_with_mutants
@@ -32,6 +33,7 @@ ATTACKS: dict[str, Callable[[int, Path], list[Attack]]] = {
     "crafted": lambda seed, folder: [attack_with_crafted_files(folder=folder)],
     "kills": lambda seed, folder: [attack_with_kills(110, seed=seed, folder=folder)],
     "stores": lambda seed, folder: [attack_stores(3000, seed=seed, folder=folder)],
+    "forgeries": lambda seed, folder: attack_with_forgeries(folder=folder),
     "heads": lambda seed, folder: [attack_heads(3000, seed=seed, folder=folder)],
     "inputs": lambda seed, folder: attack_with_inputs(20, seed=seed, folder=folder),
     "company": lambda seed, folder: attack_with_company(seed=seed, folder=folder),

@@ -15,8 +15,12 @@ from hostile.isolation import REFUSED, SAME, run_isolated
 from hostile.mutations import mutant
 from hostile.outcome import Attack
 from pipeline.alignments.contract import AlignmentConfig
-from pipeline.heads.contract import HeadConfig, Shapes
+from pipeline.base.params import Config
+from pipeline.embeddings.backbones import BackboneConfig
+from pipeline.faces.crops import FacesConfig
+from pipeline.heads.contract import Head, HeadConfig, Shapes
 from pipeline.heads.table import HEADS
+from pipeline.spectrograms.kinds import SpectrogramsConfig
 from pipeline.store.clips import ClipFaces, ClipTokens, ClipWindows
 from pipeline.store.columns import ClipData, Ragged, to_columns
 from pipeline.store.features import FeatureStore
@@ -121,12 +125,28 @@ def read_store(path: Path) -> str:
 
 def write_head(path: Path, name: str = "fdan") -> Path:
     """Write an untrained head."""
-    upstream = {"config": {}, "fingerprint": "u"}
-    embeddings = {
-        modality: {"config": {}, "upstream": upstream, "weights": {"name": "random"}, "fingerprint": modality}
-        for modality in ("visual", "acoustic")
+    card = head_card(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_head(untrained_head(card), card, path)
+    return path
+
+
+def head_card(name: str) -> Card:
+    """Return the card of a head that was trained on embeddings with the default settings."""
+    settings: dict[str, tuple[Config, Config]] = {
+        "visual": (BackboneConfig(), FacesConfig()),
+        "acoustic": (BackboneConfig(), SpectrogramsConfig()),
     }
-    card = Card(
+    embeddings = {
+        modality: {
+            "config": backbone.model_dump(),
+            "upstream": {"config": upstream.model_dump(), "fingerprint": "u", "version": "v"},
+            "weights": {"name": "random", "sha256": "0" * 64},
+            "fingerprint": modality,
+        }
+        for modality, (backbone, upstream) in settings.items()
+    }
+    return Card(
         head=HeadConfig(name=name, width=8),
         alignment=AlignmentConfig(),
         train=TrainConfig(),
@@ -136,10 +156,12 @@ def write_head(path: Path, name: str = "fdan") -> Path:
         libraries={"torch": "2"},
         trained={"clips": 7},
     )
+
+
+def untrained_head(card: Card) -> Head:
+    """Return the head of a card, with the same numbers at every call."""
     torch.manual_seed(0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_head(HEADS[name](card.head, card.shapes), card, path)
-    return path
+    return HEADS[card.head.name](card.head, card.shapes)
 
 
 def read_head(path: Path) -> str:
