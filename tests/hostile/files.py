@@ -60,6 +60,7 @@ def _attack_with_mutants(name: str, count: int, files: Mapping[Path, Read], *, s
         kind = number % len(paths)
         path = folder / "mutants" / paths[kind].name  # the name decides what an error says
         path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)  # HDF5 takes a file that is written in place for one that it has open
         path.write_bytes(mutant(contents, kind, f"{seed}/{number}"))
         return reads[kind](path)
 
