@@ -143,11 +143,24 @@ def _write_lying_duration(path: Path) -> None:
 
 
 def _write_external_data(path: Path) -> None:
-    """Write a MOV whose samples are said to lie in another file."""
-    content = write_recording(path, RECORDINGS[".mov"], seed=9).read_bytes()
-    inside = b"\0\0\0\x0curl \0\0\0\x01"
-    outside = b"\0\0\0\x0curl \0\0\0\0"
-    path.write_bytes(content.replace(inside, outside).replace(b"mdat", b"skip"))
+    """Write a MOV whose frames are said to be in another file, which has them."""
+    silent: dict[str, Any] = {"seed": 9, "audio": ""}
+    other = write_recording(path.with_name(".whole.mov"), RECORDINGS[".mov"], **silent)
+    content = other.read_bytes()
+    start = content.rindex(b"dref") + len(b"dref") + 8  # after its version and the number of its entries
+    (size,) = struct.unpack_from(">I", content, start)
+    name = str(other).encode()
+    name += bytes(len(name) % 2)
+    levels = struct.pack(">hh", 1, 1)  # the file is in the same folder
+    alias = bytes(10 + 28 + 12 + 64) + levels + bytes(16)
+    alias += struct.pack(">hH", 2, len(name)) + name + struct.pack(">hH", -1, 0)
+    entry = struct.pack(">I4sI", 12 + len(alias), b"alis", 0) + alias
+    changed = bytearray(content[:start] + entry + content[start + size :])
+    for box in (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref"):  # in each other
+        position = changed.rindex(box, 0, start) - 4
+        (box_size,) = struct.unpack_from(">I", changed, position)
+        struct.pack_into(">I", changed, position, box_size + len(entry) - size)
+    path.write_bytes(changed.replace(b"mdat", b"skip"))
 
 
 def _foreign_files() -> Iterator[Crafted]:

@@ -123,19 +123,17 @@ def _faults(folder: Path, files: Sequence[Crafted], outcomes: Counter[str]) -> I
     for name in sorted({*media_files(folder / "media")} - clips.keys() - reasons.keys()):
         yield f"{folder.name}: {name!r} has no row"
     for file in files:
-        became = "clip" if file.path in clips else "excluded"
+        reason = reasons.get(file.path) or failures.get(clips[file.path].clip_id if file.path in clips else "", "")
+        became = "excluded" if reason else "clip"
         if file.expected not in (became, "either"):
-            yield f"{folder.name}: {file.path!r} became {became} {reasons.get(file.path, '')}"
-        reason = reasons.get(file.path) or failures.get(getattr(clips.get(file.path), "clip_id", ""), "")
-        outcomes[_outcome(became, reason)] += 1
+            yield f"{folder.name}: {file.path!r} became {became} ({reason})"
+        outcomes[_outcome(reason)] += 1
 
 
-def _outcome(became: str, reason: str) -> str:
+def _outcome(reason: str) -> str:
     if EXCEPTION.match(reason):
         return "a row that names an exception"
-    if reason:
-        return "a row with a reason"
-    return "a clip" if became == "clip" else "no row"
+    return "a row with a reason" if reason else "a clip"
 
 
 @contextmanager
