@@ -170,7 +170,7 @@ def _foreign_files() -> Iterator[Crafted]:
         "html.mp4": b"<!doctype html><title>404 Not Found</title>",
         "json.mp4": b'{"error": "not found"}',
         "zip.mp4": _zip(),
-        "zip.wav": _zip() + b"\0",
+        "archive.wav": _zip() + b"\0",
         "tar.mkv": _tar(),
         "gzip.flv": b"\x1f\x8b\x08\0\0\0\0\0\0\3" + bytes(100),
         "pdf.avi": b"%PDF-1.4\n%%EOF\n",
@@ -231,11 +231,11 @@ def _changes_midway() -> Iterator[Crafted]:
     for suffix, change in changes.items():
         write = partial(_write_joined, suffix=suffix, first={}, second=change)
         yield Crafted(clip_path(f"midway-{suffix[1:]}{suffix}"), write)
-    gains = partial(_write_joined, suffix=".flv", first={"audio": ""}, second={})
-    loses = partial(_write_joined, suffix=".flv", first={}, second={"audio": ""})
-    yield Crafted(clip_path("gains-a-stream.flv"), gains)
-    yield Crafted(clip_path("loses-a-stream.flv"), loses)
-    yield Crafted(clip_path("gains-a-stream.ts"), partial(_write_joined, suffix=".ts", first={"audio": ""}, second={}))
+    for suffix in (".flv", ".ts"):
+        gains = partial(_write_joined, suffix=suffix, first={"audio": ""}, second={})
+        loses = partial(_write_joined, suffix=suffix, first={}, second={"audio": ""})
+        yield Crafted(clip_path(f"gains-a-stream-{suffix[1:]}{suffix}"), gains)
+        yield Crafted(clip_path(f"loses-a-stream-{suffix[1:]}{suffix}"), loses)
 
 
 def _write_joined(path: Path, *, suffix: str, first: dict[str, Any], second: dict[str, Any]) -> None:

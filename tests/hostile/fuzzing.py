@@ -6,6 +6,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -62,14 +64,16 @@ class Journal:
 
 
 def attack_with_inputs(seconds: float, *, seed: int, folder: Path) -> list[Attack]:
-    """Fuzz each target for so long, each in a process of its own."""
+    """Fuzz each target for so long, each in a process of its own, two at a time."""
     from hostile.targets import make_targets
 
-    return [_fuzz(name, seconds, seed, folder / name) for name in make_targets(folder / "targets")]
+    with ThreadPoolExecutor(2) as threads:
+        fuzz = partial(_fuzz, seconds=seconds, seed=seed, folder=folder)
+        return list(threads.map(fuzz, make_targets(folder / "targets")))
 
 
-def _fuzz(name: str, seconds: float, seed: int, folder: Path) -> Attack:
-    start = time.monotonic()
+def _fuzz(name: str, *, seconds: float, seed: int, folder: Path) -> Attack:
+    start, folder = time.monotonic(), folder / name
     folder.mkdir(parents=True)
     command = [sys.executable, "-m", "hostile.fuzzing", name, str(seconds), str(seed), str(folder)]
     try:

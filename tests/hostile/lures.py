@@ -104,7 +104,7 @@ def _scripts(address: str) -> Iterator[Crafted]:
             content = text.format(target=target, outside=OUTSIDE, address=f"{address}{kind}{suffix}", port=port)
             # Text that differs only in a comment would be one clip to the check on duplicates.
             write = partial(Path.write_text, data=f"{content}\n#{suffix}\n")
-            yield Crafted(clip_path(f"script-{kind}{suffix}"), write, "excluded")
+            yield Crafted(clip_path(f"script-{kind}-{suffix[1:]}{suffix}"), write, "excluded")
 
 
 def _names() -> Iterator[Crafted]:

@@ -60,7 +60,8 @@ def test_crafted_media_end_no_run_and_each_is_a_row(tmp_path: Path, run_here: Ru
 def test_the_attacks_cover_all_containers_and_many_crafted_files() -> None:
     assert RECORDINGS.keys() == MEDIA_SUFFIXES
     files = [*crafted_media(), *lures("http://127.0.0.1:9/")]
-    assert len({file.path for file in files}) == len(files) >= 100
+    # A video and an audio file of one name would be one clip, and the other files of that name would not be opened.
+    assert len({file.path.rpartition(".")[0] for file in files}) == len(files) >= 100
 
 
 def test_a_mutant_differs_from_its_original_and_is_the_same_for_the_same_key() -> None:
