@@ -1,5 +1,6 @@
 """Boxes from another tool: the tables that OpenFace and py-feat write, as CSV or Parquet."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".csv", ".parquet")
 POINTS = 68  # landmarks of the face, in the usual order
+POINT_COLUMNS = tuple(f"{axis}_{number}" for axis in "xy" for number in range(POINTS))
+RECTANGLE = ("FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight")
 EYES = (range(36, 42), range(42, 48))  # the points of the eye on the left of the image, then of the other
 
 
@@ -45,8 +48,11 @@ class Tables:
         """
         table = self._read_clip(path)
         if {"FaceRectX", "FaceScore"} <= set(table):
+            points = POINT_COLUMNS if POINT_COLUMNS[-1] in table else ()
+            table = self._numbers(table, ("frame", *RECTANGLE, "FaceScore", *points), path)
             rows, frames = _py_feat(table), table["frame"]
         elif {"success", "confidence", "x_0"} <= set(table):
+            table = self._numbers(table, ("frame", "success", "confidence", *POINT_COLUMNS), path)
             rows, frames = _open_face(table), table["frame"] - 1  # OpenFace counts from 1
         else:
             raise ParameterError(
@@ -56,17 +62,31 @@ class Tables:
         confident = rows[:, 4] >= self.min_score  # false in a frame without a face, where the score is NaN
         all_times = frame_times(path)
         nearest = [np.abs(all_times - time).argmin() for time in times]
-        return [rows[confident & (frames == frame).to_numpy()].astype(np.float32) for frame in nearest]
+        with np.errstate(over="ignore"):  # a box that is too large becomes infinite
+            return [rows[confident & (frames == frame).to_numpy()].astype(np.float32) for frame in nearest]
+
+    def _numbers(self, table: "pd.DataFrame", names: Sequence[str], path: Path) -> "pd.DataFrame":
+        """Return columns of the clip's table as numbers; raise ParameterError if one is missing, twice, or text."""
+        where = f"faces.boxes: the table of {path.name} in {self.path}"
+        for name in names:
+            count = list(table.columns).count(name)
+            if count != 1:
+                raise ParameterError(f"{where} has {count} columns {name!r}, not one")
+        try:
+            return table[list(names)].astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ParameterError(f"{where} holds a value that is no number: {' '.join(str(error).split())}") from error
 
     def _read_clip(self, path: Path) -> "pd.DataFrame":
         if self.path.is_file():
             table = _read(self.path)
             if "input" not in table:
                 raise ParameterError(f"faces.boxes: {self.path} has no column `input` with the name of each row's clip")
-            name = max(table["input"].unique(), key=lambda name: _common_parts(Path(name), path))
+            inputs = table["input"].astype(str)
+            name = max(inputs.unique(), key=lambda name: _common_parts(Path(name), path), default="")
             if _common_parts(Path(name), path) == 0:
                 raise ClipError(f"{self.path} holds no boxes of it")
-            return table[table["input"] == name]
+            return table[inputs == name]
         for depth in range(len(path.parts) - 1, 0, -1):  # the longest match first: two speakers may both have an a01
             for suffix in SUFFIXES:
                 file = self.path.joinpath(*path.parts[-depth:]).with_suffix(suffix)
@@ -85,9 +105,9 @@ def _read(file: Path) -> "pd.DataFrame":
 
     try:
         table = pd.read_csv(file) if file.suffix == ".csv" else pd.read_parquet(file)
-    except (ValueError, OSError) as error:
+    except (ValueError, TypeError, NotImplementedError, OSError) as error:  # pyarrow raises any of these
         raise ParameterError(f"faces.boxes: {file} cannot be read: {' '.join(str(error).split())}") from error
-    table.columns = table.columns.str.strip()  # OpenFace writes a space after each comma
+    table.columns = table.columns.astype(str).str.strip()  # OpenFace writes a space after each comma
     return table
 
 
@@ -98,8 +118,7 @@ def _common_parts(one: Path, other: Path) -> int:
 
 
 def _py_feat(table: "pd.DataFrame") -> NDArray[np.float64]:
-    corner = table[["FaceRectX", "FaceRectY"]].to_numpy()
-    size = table[["FaceRectWidth", "FaceRectHeight"]].to_numpy()
+    corner, size = (table[list(names)].to_numpy() for names in (RECTANGLE[:2], RECTANGLE[2:]))
     boxes = np.hstack([corner, corner + size, table[["FaceScore"]].to_numpy()])
     return np.hstack([boxes, _eyes(table)]) if f"x_{POINTS - 1}" in table else boxes
 

@@ -100,6 +100,29 @@ def test_a_missing_table_and_an_unknown_table_are_named(tmp_path: Path, clip: Pa
         extract_faces(clip, config(tmp_path / "all.csv"))
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"FaceRectY": None}, "has 0 columns 'FaceRectY', not one"),
+        ({"frame": None}, "has 0 columns 'frame', not one"),
+        ({" frame": 1}, "has 2 columns 'frame', not one"),
+        ({"FaceScore": "sure"}, "holds a value that is no number: could not convert string to float: 'sure'"),
+    ],
+)
+def test_a_table_without_numbers_is_named(tmp_path: Path, clip: Path, change: dict[str, object], words: str) -> None:
+    table = py_feat("", 1).assign(**change).dropna(axis="columns", how="all")
+    table.to_csv(tmp_path / "a01.csv", index=False)
+    with pytest.raises(ParameterError, match=rf"^faces\.boxes: the table of a01\.mp4 in .* {words}"):
+        extract_faces(clip, config(tmp_path))
+
+
+def test_a_table_of_all_clips_may_be_empty_or_name_clips_by_numbers(tmp_path: Path, clip: Path) -> None:
+    for table in (py_feat("x", 1)[:0], py_feat("x", 1).assign(input=7)):
+        table.to_csv(tmp_path / f"{len(table)}.csv")
+        with pytest.raises(ClipError, match="holds no boxes of it"):
+            extract_faces(clip, config(tmp_path / f"{len(table)}.csv"))
+
+
 def test_other_tables_have_another_digest(tmp_path: Path) -> None:
     folder = tmp_path / "boxes"
     folder.mkdir()
