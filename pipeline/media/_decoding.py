@@ -38,9 +38,10 @@ def read_packets(container: InputContainer, streams: Sequence[Stream], limits: L
     for number, packet in enumerate(container.demux()):
         if number >= most + len(container.streams):
             raise ClipError(f"holds more than {most} packets, as many as run.max_decoded_s allows")
-        if packet.stream_index in units_s:
+        index = packet.stream.index  # `packet.stream_index` is 0 for the empty packet of every stream
+        if index in units_s:
             if packet.pts is not None:
-                time_s = packet.pts * units_s[packet.stream_index]
+                time_s = packet.pts * units_s[index]
                 first_s, last_s = min(first_s, time_s), max(last_s, time_s)
                 if last_s - first_s > limits.max_decoded_s:
                     raise ClipError(_too_long(limits))

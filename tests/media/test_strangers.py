@@ -230,6 +230,19 @@ def test_the_cover_of_a_song_is_no_video(tmp_path: Path, grey_levels: NDArray[np
         SampledFrames(song, count=1)
 
 
+def test_a_stream_of_data_is_ignored(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mov"), "w") as container:
+        video = container.add_stream("mpeg4", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
+        video.metadata["timecode"] = "01:00:00:00"  # written as a stream, as by cameras
+        for _ in range(5):
+            container.mux(video.encode(av.VideoFrame(64, 64, "yuv420p")))
+        container.mux(video.encode())
+    with av.open(str(tmp_path / "a.mov")) as container:
+        assert [stream.type for stream in container.streams] == ["video", "data"]
+    assert probe(tmp_path / "a.mov").frames == len(read_frames(tmp_path / "a.mov", count=9)[0]) == 5
+
+
 def test_a_stream_that_appears_midway_is_ignored(tmp_path: Path) -> None:
     film = write_media(tmp_path / "a.flv", frames=np.zeros((200, 32, 32, 3), np.uint8), fps=1)
     sound = write_media(tmp_path / "b.flv", sound=tone(rate_hz=44100), rate_hz=44100)
