@@ -1,5 +1,6 @@
 """Boxes from another tool: the tables that OpenFace and py-feat write, as CSV or Parquet."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -90,13 +91,13 @@ class Tables:
         for depth in range(len(path.parts) - 1, 0, -1):  # the longest match first: two speakers may both have an a01
             for suffix in SUFFIXES:
                 file = self.path.joinpath(*path.parts[-depth:]).with_suffix(suffix)
-                if file.is_file():
+                if os.path.isfile(file):  # noqa: PTH113 - Path.is_file raises for a name that is too long
                     return _read(file)
         raise ClipError(f"{self.path} holds no table of it ({path.stem}.csv or {path.stem}.parquet)")
 
 
 def _tables(folder: Path) -> list[Path]:
-    return [file for file in folder.rglob("*") if file.suffix in SUFFIXES]
+    return [file for file in folder.rglob("*") if file.suffix in SUFFIXES and file.is_file()]
 
 
 @lru_cache(maxsize=1)  # a table of all clips is needed for every clip

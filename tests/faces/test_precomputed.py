@@ -1,5 +1,6 @@
 """Boxes from other tools: the rows of a table belong to the right frames of the right clip."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from pipeline.base.params import check
 from pipeline.faces.contract import DetectorConfig
 from pipeline.faces.crops import FacesConfig, extract_faces
 from pipeline.faces.detectors import weights_digest
+from pipeline.faces.precomputed import Tables
 
 FRAMES = 25
 
@@ -146,3 +148,13 @@ def test_a_box_that_cannot_be_cropped_is_refused(tmp_path: Path, clip: Path, cha
     py_feat("", 1).assign(**change).to_csv(tmp_path / "a01.csv")
     with pytest.raises(ClipError, match=r"^faces\.boxes: a box of it is empty, not finite, or larger than"):
         extract_faces(clip, config(tmp_path))
+
+
+def test_a_pipe_among_the_tables_and_a_clip_with_a_long_name_have_no_boxes(tmp_path: Path) -> None:
+    open_face(2).to_csv(tmp_path / "a01.csv", index=False)
+    before = weights_digest(config(tmp_path))
+    os.mkfifo(tmp_path / "a02.csv")
+    assert weights_digest(config(tmp_path)) == before
+    for name in ("a02", "a" * 251):
+        with pytest.raises(ClipError, match=f"holds no table of it \\({name}"):
+            Tables(tmp_path, 0.5).boxes(Path(f"/clips/{name}.mp4"), np.zeros(1, np.float32))
