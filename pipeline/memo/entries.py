@@ -115,14 +115,17 @@ def entries_to_prune(
     """Return the entries that are too old, then the oldest of the rest until at most `max_bytes` remain.
 
     `entries` must be sorted, the oldest first. Temporary files are pruned after a day, when nobody can still be
-    writing them.
+    writing them. The clock may have been wrong: an entry from the future is kept, but a temporary file that is more
+    than a day away from now, in either direction, is pruned.
     """
-    max_age_s = {True: DAY_S, False: older_than_s}  # key: whether the file is temporary
-    pruned = [
-        entry
-        for entry in entries
-        if (limit_s := max_age_s[entry.is_temporary]) is not None and now_s - entry.written_s > limit_s
-    ]
+
+    def is_too_old(entry: Entry) -> bool:
+        age_s = now_s - entry.written_s
+        if entry.is_temporary:
+            return abs(age_s) > DAY_S
+        return older_than_s is not None and age_s > older_than_s
+
+    pruned = [entry for entry in entries if is_too_old(entry)]
     too_old = set(pruned)
     remaining = [entry for entry in entries if entry not in too_old and not entry.is_temporary]
     remaining_bytes = sum(entry.size_bytes for entry in remaining)

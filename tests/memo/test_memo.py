@@ -158,6 +158,18 @@ def test_temporary_files_of_killed_processes_are_pruned_after_a_day(tmp_path: Pa
     assert [entry.path.name for entry in everything] == [".old.entry", f"{'a' * 64}.entry"]
 
 
+def test_clock_that_was_wrong_costs_no_result_and_keeps_no_temporary_file(tmp_path: Path) -> None:
+    memo = Memo(tmp_path)
+    for name, written_s in (("a", 1e9), ("b", 2e9)):  # the clock was ahead when the second was written
+        for path in (memo.path("faces", name * 64), tmp_path / "faces" / (2 * name) / f".{name}.entry"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            os.utime(path, (written_s, written_s))
+    for now_s, temporary in ((1e9, [".b.entry"]), (0, [".a.entry", ".b.entry"])):
+        pruned = entries_to_prune(memo.entries(), now_s=now_s, older_than_s=DAY_S, max_bytes=None)
+        assert [entry.path.name for entry in pruned] == temporary
+
+
 def fdan_memo(*arguments: str) -> tuple[int, str]:
     result = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["memo", *arguments])
     return result.exit_code, result.output
