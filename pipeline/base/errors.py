@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pipeline.base.text import printable
+
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
@@ -46,8 +48,9 @@ def exit_with_message() -> Iterator[None]:
     try:
         yield
     except PipelineError as error:
-        sys.exit(f"error: {error}")
+        sys.exit("\n".join(map(printable, f"error: {error}".splitlines())))
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        sys.exit(f"error: {error.filename or 'a file'} cannot be written: {error.strerror}; free some space")
+        name = printable(str(error.filename or "a file"))
+        sys.exit(f"error: {name} cannot be written: {error.strerror}; free some space")

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from pipeline.base.errors import ClipError, ExcludedClipError, PipelineError
 from pipeline.base.provenance import code_version, digest, fingerprint, library_versions, plugin_distributions
+from pipeline.base.text import one_line, printable
 from pipeline.memo.entries import Memo
 from pipeline.parallel.pool import Pool, bounded_map
 from pipeline.parallel.progress import progress_bar
@@ -126,7 +127,7 @@ def extract(
                 except ExcludedClipError as error:
                     result = {EXCLUDED: np.frombuffer(str(error).encode(), np.uint8)}
                 except ClipError as error:
-                    summary.failures[job.clip_id] = " ".join(str(error).split())
+                    summary.failures[job.clip_id] = one_line(str(error))
                 if not job.is_unchanged():
                     raise PipelineError(f"the media of {job.clip_id} changed during the run; run: dvc repro")
                 if result is not None:
@@ -178,11 +179,11 @@ def _report(summary: ExtractionSummary, max_failures: float) -> None:
     """Print the counts, and the reasons of failures; raise if too many clips failed."""
     table = Table("", "computed", "from the memo", "excluded", "failed", *["reason"][: len(summary.failures)])
     counts = (summary.computed, summary.from_memo, len(summary.excluded), len(summary.failures))
-    reasons = [f"{clip_id}: {reason}" for clip_id, reason in summary.failures.items()]
+    reasons = [f"{printable(clip_id)}: {reason}" for clip_id, reason in summary.failures.items()]
     if len(reasons) > FAILURES_SHOWN:
         hidden = len(reasons) - FAILURES_SHOWN
         reasons[FAILURES_SHOWN:] = [f"and {hidden} more; the file's attribute `failures` lists all"]
-    table.add_row(summary.title, *map(str, counts), *([escape("\n".join(reasons))] if reasons else []))
+    table.add_row(escape(summary.title), *map(str, counts), *([escape("\n".join(reasons))] if reasons else []))
     Console(stderr=True).print(table)
     if len(summary.failures) > max_failures * summary.total:
         raise PipelineError(

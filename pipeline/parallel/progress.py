@@ -18,12 +18,12 @@ def progress_bar(*, hidden: bool = False) -> Progress:
     """Return a progress bar on stderr; the field `summary` of a task is shown at the end of its line."""
     unbroken = Column(no_wrap=True)  # on a screen of 80 columns, the bar shrinks and the numbers stay
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # a corpus may be called [b]
         BarColumn(),
         MofNCompleteColumn(table_column=unbroken),
         _Rate(table_column=unbroken),
         TimeRemainingColumn(table_column=unbroken),
-        TextColumn("{task.fields[summary]}"),
+        TextColumn("{task.fields[summary]}", markup=False),
         console=Console(stderr=True),
         disable=hidden,
     )

@@ -7,6 +7,7 @@ from conftest import QUICK
 from hypothesis import given
 from hypothesis.strategies import characters, text
 
+from pipeline.base.errors import PipelineError, exit_with_message
 from pipeline.base.text import ONE_LINE_CHARACTERS, one_line, printable
 
 
@@ -35,3 +36,8 @@ def test_any_text_becomes_one_bounded_line_that_can_be_encoded(raw: str) -> None
 def test_white_space_and_length_are_reduced() -> None:
     assert one_line("  first\n\tsecond ") == "first second"
     assert one_line("x" * 301) == "x" * 299 + "…"
+
+
+def test_error_cannot_change_the_terminal() -> None:
+    with pytest.raises(SystemExit, match=r"^error: \\x1b\[2J\.mp4\nuse another name$"), exit_with_message():
+        raise PipelineError("\x1b[2J.mp4\nuse another name")

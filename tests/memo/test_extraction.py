@@ -24,7 +24,7 @@ from pipeline.base.errors import ClipError, ExcludedClipError, ParameterError, P
 from pipeline.embeddings.backbones import BackboneConfig
 from pipeline.embeddings.engines import embed, load_engine
 from pipeline.memo.entries import Memo
-from pipeline.memo.extraction import ClipJob, ExtractionSummary, Step, extract_to_file
+from pipeline.memo.extraction import ClipJob, ExtractionSummary, Step, extract, extract_to_file
 from pipeline.parallel.pool import ExecutionConfig, Pool, bounded_map
 from pipeline.parallel.progress import progress_bar
 from pipeline.store.reader import Reader
@@ -156,6 +156,19 @@ def test_bug_stops_the_run(tmp_path: Path) -> None:
         extract_to_file(
             tmp_path / "out.h5", jobs([1]), counting_step(tmp_path / "no"), like=EMPTY, attributes={}, pool=SYNCHRONOUS
         )
+
+
+def test_control_characters_and_markup_of_an_id_do_not_reach_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = ExtractionSummary("probe [red]x", 2)
+    odd = [ClipJob("\x1b]0;title\x07[/red]", "13", partial(int, 13)), *jobs([1])]
+    with Pool(ExecutionConfig(scheduler="synchronous", max_failures=0.5)) as pool:
+        list(extract(odd, counting_step(tmp_path), summary, pool=pool))
+    shown = capsys.readouterr().err
+    assert r"\x1b]0;title\x07[/red]: is unlucky" in shown
+    assert "probe [red]x" in shown
+    assert "\x1b]0" not in shown
 
 
 def test_number_of_workers_does_not_change_the_file_and_a_dead_worker_costs_one_clip(
