@@ -10,43 +10,19 @@ from contextlib import ExitStack
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import dask
 from pydantic import Field, field_validator
 
 from pipeline.base.errors import ClipError, ParameterError, PipelineError
 from pipeline.base.params import Config
-from pipeline.base.processes import ONE_THREAD
 from pipeline.parallel.devices import find_device, hardware
 
 if TYPE_CHECKING:
-    from distributed import Client, LocalCluster
+    from distributed import Client
     from distributed import Future as DaskFuture
 
 Job = TypeVar("Job")
 Started = TypeVar("Started")
-# A worker needs about the same memory for every clip. Returning it to the system in between, page by page, takes a
-# tenth of the time of a convolution (glibc; other libraries ignore these variables).
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 28), "MALLOC_TRIM_THRESHOLD_": str(1 << 28)}
-DASK_SETTINGS = {
-    # These variables must be set before a worker imports anything.
-    "distributed.nanny.pre-spawn-environ": ONE_THREAD | KEEP_MEMORY,
-    # A worker holds one clip at a time, so if it dies, the clip that caused it is known.
-    "distributed.scheduler.worker-saturation": 1.0,
-    "distributed.scheduler.allowed-failures": 1,
-    # By default, Dask's monitoring for the dashboard and for warnings takes a twentieth of two cores.
-    "distributed.worker.profile.enabled": False,
-    "distributed.worker.memory.monitor-interval": "1s",
-    "distributed.admin.tick.interval": "1s",
-    "distributed.admin.system-monitor.interval": "5s",
-    # By default, Dask keeps 10,000 lines of each log, and most of the memory that grows with the clips is these logs.
-    "distributed.admin.log-length": 100,
-    "distributed.admin.low-level-log-length": 100,
-    # A machine that was asleep or overloaded must not lose its workers. A worker that dies is noticed at once anyway.
-    "distributed.comm.timeouts.tcp": "1 day",
-    "distributed.scheduler.worker-ttl": None,
-}
 JOBS_AHEAD_PER_WORKER = 4
-START_ATTEMPTS = 3
 CONNECT_TIMEOUT_S = 10
 POLL_S = 5
 SCHEDULER_LOST = (
@@ -190,47 +166,41 @@ class Pool:
 
     @cached_property
     def _client(self) -> "Client":
-        # This import takes half a second, which only runs with workers need to spend.
-        from distributed import Client
-
+        # These imports take half a second, which only runs with workers need to spend.
         from pipeline.parallel._cluster import LocalWorkerSetup, admit_workers
+        from pipeline.parallel._local import start_workers
 
         for name in ("distributed", "distributed.client", "tornado.application"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # the pool reports what users need to know
         address: Any = self.run.scheduler
-        if self.run.scheduler == "processes":
+        is_local = address == "processes"
+        if is_local:
             if self._device != "cpu":  # fail before workers start; a cluster may have devices that this machine lacks
                 find_device(self._device)
-            address = self._resources.enter_context(self._start_workers())
-        try:
-            client = self._resources.enter_context(Client(address, timeout=CONNECT_TIMEOUT_S))
-        except OSError as error:
-            raise ParameterError(f"run.scheduler: no Dask scheduler answers at {address}: {error}") from error
-        if self.run.scheduler == "processes":
+            address = self._resources.enter_context(start_workers(self._local_workers, dashboard=self.run.dashboard))
+            if self.run.dashboard:
+                log.info("Dask's dashboard: %s", address.dashboard_link)
+        # By default, results pass through the scheduler, and are encrypted twice.
+        client = self._resources.enter_context(_connect(address, direct_to_workers=is_local))
+        if is_local:
             client.register_plugin(LocalWorkerSetup())
         else:
             unregister = partial(client.unregister_worker_plugin, admit_workers(client, self._device).name)
             self._resources.callback(self._query_scheduler, unregister)  # the cluster outlives this run
         return client
 
-    def _start_workers(self) -> "LocalCluster":
-        from distributed import LocalCluster
 
-        dask.config.set(DASK_SETTINGS)
-        for _ in range(START_ATTEMPTS):
-            try:
-                return LocalCluster(
-                    n_workers=self._local_workers,
-                    threads_per_worker=1,
-                    memory_limit=0,  # by default, Dask kills a worker that exceeds its share of the memory
-                    dashboard_address=":0",
-                    silence_logs=logging.CRITICAL,
-                )
-            except RuntimeError as error:  # a worker died while starting; later, Dask would replace it
-                last_error = error
-        raise PipelineError(
-            f"workers died while starting, {START_ATTEMPTS} times in a row; out of memory? reduce run.workers"
-        ) from last_error
+def _connect(address: Any, *, direct_to_workers: bool) -> "Client":
+    """Connect to a scheduler; for an address with `tls://`, certificates are taken from Dask's configuration."""
+    from distributed import Client
+
+    try:
+        return Client(address, timeout=CONNECT_TIMEOUT_S, direct_to_workers=direct_to_workers)
+    except (OSError, RuntimeError, TypeError, ValueError) as error:  # all but the first: TLS on one side only
+        hint = "; tls:// needs certificates in `distributed.comm.tls` of Dask's configuration"
+        raise ParameterError(
+            f"run.scheduler: no Dask scheduler answers at {address}: {error}{hint if 'tls:' in str(address) else ''}"
+        ) from error
 
 
 async def _fetch(future: "DaskFuture[Any]") -> Any:
