@@ -1,11 +1,12 @@
 """Errors that a user can fix: one line that names the file, the value and how to fix it."""
 
 import errno
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.base.text import printable
+from pipeline.base.text import one_line, printable
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
@@ -40,6 +41,29 @@ class WeightsError(PipelineError):
 
 class TrainingError(PipelineError):
     """A training run that cannot start or cannot continue."""
+
+
+class UnsendableError(Exception):
+    """The kind and text of an exception that cannot be sent from one process to another; see `describe`."""
+
+
+def describe(error: BaseException) -> str:
+    """Return one line about an exception: the text of an error of ours, kind and text of any other.
+
+    The line is the same in every process and every run: addresses of objects are left out.
+    """
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001  # the code of the exception is wrong, too
+        text = ""
+    if not isinstance(error, PipelineError | UnsendableError):
+        text = f"{type(error).__name__}: {text}".removesuffix(": ")
+    return one_line(re.sub(r"\b0x[0-9a-f]{6,}", "0x…", text))
+
+
+def is_full_disk(error: Exception) -> bool:
+    """Return whether a file could not be written because of the disk, and not because FFmpeg uses the same number."""
+    return type(error) is OSError and error.errno in DISK_FULL
 
 
 @contextmanager

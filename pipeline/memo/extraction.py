@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.base.errors import ClipError, ExcludedClipError, PipelineError
+from pipeline.base.errors import ClipError, ExcludedClipError, PipelineError, describe, is_full_disk
 from pipeline.base.provenance import code_version, digest, fingerprint, library_versions, plugin_distributions
-from pipeline.base.text import one_line, printable
+from pipeline.base.text import printable
 from pipeline.memo.entries import Memo
 from pipeline.parallel.pool import Pool, bounded_map
 from pipeline.parallel.progress import progress_bar
@@ -21,6 +21,7 @@ from pipeline.store.columns import Arrays
 from pipeline.store.writer import open_writer
 
 FAILURES_SHOWN = 20
+FIRST_CLIPS = 3  # if each of them fails with an unexpected exception, the code is at fault
 EXCLUDED = "excluded"  # the only column in the result of an excluded clip: the reason, as UTF-8 bytes
 
 
@@ -83,6 +84,7 @@ class ExtractionSummary:
     total: int
     computed: int = 0
     from_memo: int = 0
+    unexpected: int = 0  # failures by an exception that is not a `ClipError`
     failures: dict[str, str] = field(default_factory=dict)  # clip id to reason
     excluded: dict[str, str] = field(default_factory=dict)  # clip id to reason; excluded by the parameters
 
@@ -102,44 +104,81 @@ def extract(
 ) -> Iterator[tuple[str, Arrays]]:
     """Yield (clip id, result) in the order of `jobs`; record failed and excluded clips in `summary`.
 
-    At the end, print a table, and raise if a larger share of the clips than `run.max_failures` failed. If `quiet`,
-    do neither, and show no progress bar.
+    Whatever exception a clip causes is its failure. It is raised, though, if it says that the code is at fault: if it
+    is a `PipelineError` other than `ClipError`, or if unexpected exceptions end each of the first clips, or a larger
+    share of the clips than `run.max_failures`. At the end, print a table, and raise if a larger share failed for any
+    reason. If `quiet`, show no table and no progress bar, and let any share of the clips fail.
     """
     memo = Memo()
     version = step.version
+    current_version = partial(_current_version, step)
 
     def start(job: ClipJob) -> Arrays | Callable[[], Arrays]:
         result = memo.read(step.name, digest([job.sha256, version]))
         if result is not None:
             return result
-        return pool.submit(step.compute, job.load(), version=version, worker_version=partial(_current_version, step))
+        try:
+            argument = job.load()
+        except Exception as error:  # noqa: BLE001  # `_result_of` decides whose fault it is
+            return partial(_raise, error)
+        limit_s = pool.run.clip_timeout_s
+        return pool.submit(step.compute, argument, timeout_s=limit_s, version=version, worker_version=current_version)
 
     with progress_bar(hidden=quiet) as bar:
         task = bar.add_task(summary.title, total=summary.total, summary="")
         for job, started in bounded_map(jobs, start, workers=lambda: pool.workers):
-            result: Arrays | None = None
-            if not callable(started):
-                result = started
-                summary.from_memo += 1
+            result = _result_of(job, started) if callable(started) else started
+            if isinstance(result, Exception):
+                summary.failures[job.clip_id] = describe(result)
+                is_expected = isinstance(result, ClipError)
+                summary.unexpected += not is_expected
+                if not (is_expected or quiet):
+                    _stop_if_code_is_at_fault(result, job.clip_id, summary, pool.run.max_failures)
             else:
-                try:
-                    result = started()
-                except ExcludedClipError as error:
-                    result = {EXCLUDED: np.frombuffer(str(error).encode(), np.uint8)}
-                except ClipError as error:
-                    summary.failures[job.clip_id] = one_line(str(error))
-                if not job.is_unchanged():
-                    raise PipelineError(f"the media of {job.clip_id} changed during the run; run: dvc repro")
-                if result is not None:
+                if callable(started):
                     memo.write(step.name, digest([job.sha256, version]), result)
                     summary.computed += 1
-            if result is not None and EXCLUDED in result:
-                summary.excluded[job.clip_id] = result[EXCLUDED].tobytes().decode()
-            elif result is not None:
-                yield job.clip_id, result
+                else:
+                    summary.from_memo += 1
+                if EXCLUDED in result:
+                    summary.excluded[job.clip_id] = result[EXCLUDED].tobytes().decode()
+                else:
+                    yield job.clip_id, result
             bar.update(task, advance=1, summary=summary.text)
     if not quiet:
         _report(summary, pool.run.max_failures)
+
+
+def _raise(error: Exception) -> Arrays:
+    raise error
+
+
+def _result_of(job: ClipJob, wait: Callable[[], Arrays]) -> Arrays | Exception:
+    """Return the result that `wait` returns, or the exception that is the clip's fault; raise any other."""
+    result: Arrays | Exception
+    try:
+        result = wait()
+    except ExcludedClipError as error:
+        result = {EXCLUDED: np.frombuffer(describe(error).encode(), np.uint8)}
+    except Exception as error:
+        if is_full_disk(error) or (isinstance(error, PipelineError) and not isinstance(error, ClipError)):
+            raise
+        result = error
+    if not job.is_unchanged():
+        raise PipelineError(f"the media of {job.clip_id} changed during the run; run: dvc repro")
+    return result
+
+
+def _stop_if_code_is_at_fault(error: Exception, clip_id: str, summary: ExtractionSummary, max_failures: float) -> None:
+    """Raise the unexpected exception of a clip if other clips failed like it, or none succeeded."""
+    count, total = summary.unexpected, summary.total
+    has_worked = summary.computed + summary.from_memo > 0 or len(summary.failures) > count
+    if count > max_failures * total or (count == min(FIRST_CLIPS, total) and not has_worked):
+        error.add_note(
+            f"{printable(clip_id)} caused this in {summary.title}. {count} of {total} clips have failed by unexpected "
+            f"exceptions, more than run.max_failures = {max_failures:.0%} allows or each of the first ones."
+        )
+        raise error
 
 
 def _current_version(step: Step) -> str:

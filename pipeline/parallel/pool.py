@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 
 from pipeline.base.errors import ClipError, ParameterError, PipelineError
 from pipeline.base.params import Config
+from pipeline.parallel.calls import Failure, call_on_worker, call_within
 from pipeline.parallel.devices import find_device, hardware
 
 if TYPE_CHECKING:
@@ -102,25 +103,28 @@ class Pool:
         function: Callable[[Any], Any],
         argument: Any,
         *,
+        timeout_s: float | None = None,
         version: str = "",
         worker_version: Callable[[], str] | None = None,
     ) -> Callable[[], Any]:
         """Start `function(argument)` on a worker; return a function that waits for its result.
 
-        That function raises what the call raised. The scheduler "synchronous" has no workers: it makes the call when
-        the result is requested. If `worker_version` is given, a cluster's worker calls it first, and refuses the call
-        unless it returns `version`.
+        That function raises what the call raised, and `ClipError` if the call took longer than `timeout_s` (null means
+        no limit) or killed its worker. The scheduler "synchronous" has no workers: it makes the call when the result is
+        requested. If `worker_version` is given, a cluster's worker calls it first, and refuses the call unless it
+        returns `version`.
         """
         call: Callable[[], Any] = partial(function, argument)
         if self.run.scheduler == "synchronous":
-            return call
+            return partial(call_within, call, timeout_s)
         client = self._client  # imports Dask
         from distributed.client import ClosedClientError
 
         from pipeline.parallel._cluster import package_call
 
-        if self.run.scheduler != "processes":
-            call = package_call(call, version, worker_version)
+        is_local = self.run.scheduler == "processes"
+        call = partial(call_on_worker, call, timeout_s)
+        call = package_call(call, version, None if is_local else worker_version)
         try:
             future = client.submit(call, pure=False)
         except ClosedClientError:
@@ -142,15 +146,18 @@ class Pool:
                 log.warning("run.scheduler: no worker is left; waiting for one to join")
             has_warned = not workers
         try:
-            return fetched.result()
+            result = fetched.result()
         except CancelledError:
             raise PipelineError(SCHEDULER_LOST) from None
         except KilledWorker:  # Dask's message names a port, so it would differ from run to run
             raise ClipError("its process died each time it was tried; out of memory?") from None
-        except (OSError, RuntimeError):  # from Dask, as in `_query_scheduler`, or from the call
-            if future.status == "error":  # the call itself raised it
+        except (OSError, RuntimeError):  # from Dask, as in `_query_scheduler`, or from loading the call
+            if future.status == "error":  # loading the call raised it
                 raise
             raise PipelineError(SCHEDULER_LOST) from None
+        if isinstance(result, Failure):
+            result.reraise()
+        return result
 
     def _query_scheduler(self, query: Callable[[], Any]) -> Any:
         """Return the result of a query to the scheduler; None if the connection is lost.
@@ -204,7 +211,9 @@ def _connect(address: Any, *, direct_to_workers: bool) -> "Client":
 
 
 async def _fetch(future: "DaskFuture[Any]") -> Any:
-    return await future
+    result = await future
+    future.release()  # the worker need not keep it, so nothing is computed again if the worker leaves
+    return result
 
 
 def bounded_map(

@@ -1,28 +1,27 @@
 """Mapping a step over clips: each clip is computed once, failures are named, workers do not change the file."""
 
+import errno
 import hashlib
 import io
 import itertools
 import os
 import re
+import threading
 import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numba
 import numpy as np
 import pytest
-import torch
 from distributed import Client
 from rich.console import Console
 from rich.text import Text
-from threadpoolctl import threadpool_info
 
-from pipeline.base.errors import ClipError, ExcludedClipError, ParameterError, PipelineError
-from pipeline.embeddings.backbones import BackboneConfig
-from pipeline.embeddings.engines import embed, load_engine
+from pipeline.base.errors import ClipError, ExcludedClipError, ParameterError, PipelineError, StoreError
 from pipeline.memo.entries import Memo
 from pipeline.memo.extraction import ClipJob, ExtractionSummary, Step, extract, extract_to_file
 from pipeline.parallel.pool import ExecutionConfig, Pool, bounded_map
@@ -45,6 +44,14 @@ def compute(number: int, log: Path) -> dict[str, np.ndarray]:
         raise ClipError("is unlucky")
     if number == 77:
         raise ExcludedClipError("shows nobody ä")
+    if number in ODD:
+        raise ODD[number]()
+    if number == 50:
+        raise ParameterError("kind = [x]: unknown")
+    if number == 51:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    if number == 60:
+        time.sleep(20)
     if number == 99:
         os._exit(1)  # what a crash in a codec does to its process
     values = np.full((number, 2), number, np.float32)
@@ -151,11 +158,115 @@ def test_too_many_failures_raise_and_leave_no_file(tmp_path: Path) -> None:
     assert not (tmp_path / "out.h5").exists()
 
 
-def test_bug_stops_the_run(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        extract_to_file(
-            tmp_path / "out.h5", jobs([1]), counting_step(tmp_path / "no"), like=EMPTY, attributes={}, pool=SYNCHRONOUS
+class OddError(Exception):
+    """Can be sent to no other process, and has no text."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number, threading.Lock())
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+ODD: dict[int, Callable[[], BaseException]] = {
+    40: lambda: UnicodeDecodeError("utf-8", b"Jos\xe9", 3, 4, "unexpected end of data"),
+    41: MemoryError,
+    42: lambda: OddError(42),
+    43: lambda: ValueError("\x1b[2J[bold]math\ndomain error"),
+    44: lambda: SystemExit(1),
+    45: lambda: CancelledError("by a plugin"),
+    46: lambda: ConnectionResetError("by a mount"),
+}
+REASONS = [
+    "UnicodeDecodeError: 'utf-8' codec can't decode byte 0xe9 in position 3: unexpected end of data",
+    "MemoryError",
+    "OddError",
+    r"ValueError: \x1b[2J[bold]math domain error",
+    "SystemExit: 1",
+    "CancelledError: by a plugin",
+    "ConnectionResetError: by a mount",
+]
+
+
+def test_whatever_exception_a_clip_causes_is_its_row_in_every_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    files = set()
+    for scheduler in ("synchronous", "processes"):
+        monkeypatch.setenv("FDAN_CACHE", str(tmp_path / scheduler))
+        summary, file = extract_to(tmp_path, [1, *ODD, 2, 3], scheduler=scheduler, workers=1, max_failures=0.7)
+        files.add(file)
+        assert list(summary.failures.values()) == REASONS
+        assert (summary.computed, summary.unexpected) == (3, len(ODD))
+    assert len(files) == 1
+    shown = capfd.readouterr().err
+    assert r"clip43: ValueError: \x1b[2J[bold]math domain error" in shown
+    assert "\x1b[2J" not in shown
+    assert "Traceback" not in shown
+    # The next run computes nothing but the odd clips again, and they do not stop it.
+    summary, _ = extract_to(tmp_path, [1, *ODD, 2, 3], max_failures=0.7)
+    assert (summary.from_memo, summary.unexpected) == (3, len(ODD))
+
+
+def test_clip_that_cannot_be_loaded_is_a_row(tmp_path: Path) -> None:
+    def load() -> int:
+        raise OSError("the mount is gone")
+
+    with Pool(ExecutionConfig(scheduler="synchronous", max_failures=0.5)) as pool:
+        summary = extract_to_file(
+            tmp_path / "out.h5",
+            [*jobs([1]), ClipJob("odd", "odd", load)],
+            counting_step(tmp_path),
+            like=EMPTY,
+            attributes=ATTRIBUTES,
+            pool=pool,
         )
+    assert summary.failures == {"odd": "OSError: the mount is gone"}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "max_failures", "last", "computed"),
+    [
+        ([40, 41, 42, 1, 2, 3], 1, "clip42", 3),  # each of the first three
+        ([40, 13, 41, 42, 1, 2], 1, "", 6),  # the code has refused one as it should
+        ([40, 41], 1, "clip41", 2),  # all
+        ([1, *range(40, 47), *range(2, 12)], 0.1, "clip41", 3),  # 2 of 18 are more than a tenth: the rest is left
+        ([1, *range(40, 47), *range(2, 12)], 0.4, "", 18),
+    ],
+)
+def test_exceptions_on_the_first_clips_or_on_too_many_stop_the_run_with_the_traceback(
+    tmp_path: Path, numbers: list[int], max_failures: float, last: str, computed: int
+) -> None:
+    if last:
+        with pytest.raises((MemoryError, OddError)) as error:
+            extract_to(tmp_path, numbers, max_failures=max_failures)
+        shown = "".join(traceback.format_exception(error.value))
+        assert "raise ODD[number]()" in shown
+        assert f"{last} caused this in double." in shown
+    else:
+        extract_to(tmp_path, numbers, max_failures=max_failures)
+    assert len(pop_computed(tmp_path)) == computed
+
+
+@pytest.mark.parametrize(("number", "error"), [(50, ParameterError), (51, StoreError)])
+def test_fault_of_the_parameters_or_of_the_disk_stops_the_run_at_once(
+    tmp_path: Path, number: int, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        extract_to(tmp_path, [1, number, 2], max_failures=1)
+    assert pop_computed(tmp_path) == [1, number]
+
+
+def test_quiet_extraction_of_an_odd_clip_gives_a_row(tmp_path: Path) -> None:
+    summary = ExtractionSummary("double", 1)
+    assert list(extract(jobs([41]), counting_step(tmp_path), summary, pool=SYNCHRONOUS, quiet=True)) == []
+    assert summary.failures == {"clip41": "MemoryError"}
+
+
+def test_clip_that_takes_too_long_is_a_row(tmp_path: Path) -> None:
+    summary, _ = extract_to(tmp_path, [1, 60, 2], clip_timeout_s=0.1)
+    assert summary.failures == {"clip60": "took longer than run.clip_timeout_s = 0.1 s"}
+    assert summary.computed == 2
 
 
 def test_control_characters_and_markup_of_an_id_do_not_reach_the_terminal(
@@ -213,7 +324,7 @@ def test_run_that_needs_only_the_memo_starts_no_worker(tmp_path: Path, monkeypat
 
 
 def test_missing_device_is_refused_before_workers_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     monkeypatch.setattr("distributed.LocalCluster", lambda **_: pytest.fail("workers were started"))
     with (
         Pool(ExecutionConfig(), device="cuda") as pool,
@@ -241,12 +352,22 @@ def test_progress_bar_shows_counts_speed_and_remaining_time(monkeypatch: pytest.
 
 def thread_counts(_: object) -> set[int]:
     """Return the numbers of threads that the numerical libraries of this process use."""
+    import cv2  # not at the top, because all workers of this file's tests would import it
+    import numba
+    import torch
+    from threadpoolctl import threadpool_info
+
     numpy_and_others = {library["num_threads"] for library in threadpool_info()}
     return {torch.get_num_threads(), numba.get_num_threads(), cv2.getNumThreads(), *numpy_and_others}
 
 
 def count_builds(_: object) -> tuple[int, int]:
     """Embed an image; return this process's id, and how often it has built the network."""
+    import torch
+
+    from pipeline.embeddings.backbones import BackboneConfig
+    from pipeline.embeddings.engines import embed, load_engine
+
     embed(torch.zeros(1, 1, 32, 32), BackboneConfig(backbone="resnet18", weights="random", size_px=32))
     return os.getpid(), load_engine.cache_info().misses
 
@@ -274,13 +395,16 @@ def test_result_counts_even_if_its_worker_leaves_at_that_moment(monkeypatch: pyt
         assert [pool.submit(abs, -number)() for number in range(3)] == [0, 1, 2]
 
 
-@pytest.mark.parametrize(
-    ("call", "argument", "error"),
-    [(os.listdir, "/nowhere", FileNotFoundError), (torch.device, "nowhere", RuntimeError)],
-)
-def test_error_raised_by_the_call_is_raised_again(call: Any, argument: str, error: type[Exception]) -> None:
-    with Pool(ExecutionConfig(workers=1)) as pool, pytest.raises(error, match="nowhere"):
-        pool.submit(call, argument)()
+def fail_unexpectedly(text: str) -> None:
+    raise RuntimeError(text)
+
+
+def test_error_raised_by_the_call_is_raised_again() -> None:
+    with Pool(ExecutionConfig(workers=1)) as pool:
+        with pytest.raises(FileNotFoundError, match="nowhere"):
+            pool.submit(os.listdir, "/nowhere")()
+        with pytest.raises(RuntimeError, match="nowhere"):
+            pool.submit(fail_unexpectedly, "nowhere")()
 
 
 def fail_if_odd(number: int) -> int:
