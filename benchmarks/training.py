@@ -152,9 +152,13 @@ def _write_corpus(folder: Path) -> None:
     ]
     write_rows(folder / MANIFEST, clips, Clip)
     write_rows(folder / EXCLUSIONS, [], Exclusion)
-    lists: dict[str, Any] = {name: {} for name in ("config", "upstream", "excluded", "failures")}
+    lists: dict[str, Any] = {name: {} for name in ("config", "excluded", "failures")}
+    lists |= {
+        "weights": {"name": "none", "sha256": ""},
+        "upstream": {"config": {}, "fingerprint": "made", "version": "made"},
+    }
     for path, count in ((VISUAL, FACES), (ACOUSTIC, WINDOWS)):
-        attributes = lists | {"schema": EMBEDDINGS.name, "weights": {"name": "none"}, "fingerprint": "made"}
+        attributes = lists | {"schema": EMBEDDINGS.name, "fingerprint": "made"}
         tokens = rng.standard_normal((CLIPS, count, WIDTH), np.float32)
         times = np.arange(count, dtype=np.float32) / count
         (folder / path).parent.mkdir(parents=True, exist_ok=True)

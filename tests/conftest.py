@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import struct
 import subprocess
 import zlib
@@ -150,3 +151,28 @@ def make_clip(clip_id: str, **changes: str | float) -> Clip:
         "sha256": hashlib.sha256(clip_id.encode()).hexdigest(),
     }
     return Clip(**(values | changes))  # type: ignore[arg-type]
+
+
+def assert_one_line(message: str) -> None:
+    """Check that an error's message is one line of harmless characters, and not endless."""
+    assert message.isprintable()
+    assert 0 < len(message) < 1000
+
+
+def mutate(content: bytes, draw: random.Random) -> bytes:
+    """Return the content with some bytes flipped, overwritten, cut out, repeated, or exchanged with others."""
+    data = bytearray(content)
+    for _ in range(draw.choice([1, 1, 1, 3])):
+        start, length = draw.randrange(len(data)), draw.choice([1, 2, 4, 8, 64, 1000])
+        other = draw.randrange(len(data))
+        part = bytes(data[start : start + length])
+        data[start : start + length] = draw.choice(
+            [
+                bytes([it ^ 1 << draw.randrange(8) for it in part]),
+                draw.choice([b"\0", b"\xff", b"\x7f"]) * len(part),
+                b"",
+                part * 2,
+                bytes(data[other : other + len(part)]),
+            ]
+        )
+    return bytes(data)

@@ -110,6 +110,7 @@ class FeatureStore(Mapping[str, ClipTokens]):
         source = np.arange(len(target)) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
         times = np.zeros(mask.shape, np.float32)
         times[mask] = self._times[source]
+        self._require_finite(source[~np.isfinite(times[mask])], "times")
         order = np.argsort(source, kind="stable")
         return _Layout(starts, times, mask, target[order], source[order])
 
@@ -132,10 +133,14 @@ class FeatureStore(Mapping[str, ClipTokens]):
             receive(slice(low, high), rows)
 
         self.reader.read_blocks(column, pick_rows)
-        if refused:
-            clip_id = self.reader.clip_ids[np.searchsorted(self.reader.offsets, min(refused), side="right") - 1]
+        self._require_finite(np.asarray(refused, np.int64), column)
+
+    def _require_finite(self, not_finite: NDArray[np.int64], column: str) -> None:
+        """Raise if a column has any rows that are not finite, with the first clip that has one."""
+        if len(not_finite):
+            clip_id = self.reader.clip_at(int(not_finite.min()))
             raise StoreError(
-                f"{self.reader.path} holds tokens of {clip_id} that are not finite{self.reader.rerun_hint}"
+                f"{self.reader.path}: {column} of the clip {clip_id!r} are not finite{self.reader.rerun_hint}"
             )
 
 

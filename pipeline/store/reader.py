@@ -1,9 +1,8 @@
 """Reading the HDF5 files of `pipeline.store.schemas`: lazily, and with every sign of damage turned into one line."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.base.errors import StoreError
+from pipeline.base.params import check
 from pipeline.base.provenance import digest, fingerprint
+from pipeline.base.text import one_line
+from pipeline.store._layout import check_layout, read_schema_name
+from pipeline.store.attributes import CHECKSUM, StoreAttributes
 from pipeline.store.columns import LENGTHS, Arrays, C, from_columns, is_offsets, offsets_name
-from pipeline.store.schemas import CHECKSUM, CLIP_ID, MEDIA_SHA256, STAGES, WORDS, Schema, holds_tokens, word_sum
+from pipeline.store.schemas import CLIP_ID, MEDIA_SHA256, SCHEMAS, STAGES, WORDS, Schema, holds_tokens, word_sum
 
 READERS = 2
+
+
+class _Attributes(dict[str, Any]):
+    """The attributes of a file by name."""
+
+    def __init__(self, values: Mapping[str, Any], path: Path, rerun_hint: str) -> None:
+        """Take the values, and what an error about a missing one says."""
+        super().__init__(values)
+        self._path, self._rerun_hint = path, rerun_hint
+
+    def __missing__(self, name: str) -> Any:
+        """Raise a StoreError."""
+        raise StoreError(f"{self._path} has no attribute {name!r}{self._rerun_hint}")
 
 
 class Reader(Mapping[str, C]):
@@ -34,18 +50,19 @@ class Reader(Mapping[str, C]):
 
     @cached_property
     def _file(self) -> h5py.File:
-        try:
+        with self._report("is damaged or not an HDF5 file"):
+            if not self.path.exists():
+                raise StoreError(f"{self.path} does not exist{self.rerun_hint}")
+            if not self.path.is_file():
+                raise OSError("no regular file")  # HDF5 would wait for a FIFO's writer
             file = h5py.File(self.path, "r")
-        except FileNotFoundError:
-            raise StoreError(f"{self.path} does not exist{self.rerun_hint}") from None
-        except OSError as error:
-            reason = " ".join(str(error).split())  # HDF5 writes several lines
-            raise StoreError(f"{self.path} is damaged or not an HDF5 file ({reason}){self.rerun_hint}") from error
-        with self._report_damage("attributes"):
-            name = str(file.attrs.get("schema", ""))
-        if name != self.schema.name if self.schema else not name.startswith("fdan."):
-            expected = self.schema.name if self.schema else "fdan.…"
-            raise StoreError(f"{self.path} has the schema {name!r}, not {expected!r}{self.rerun_hint}")
+            name = read_schema_name(file)
+        schema = self.schema or SCHEMAS.get(name)
+        if schema is None or name != schema.name:
+            expected = repr(schema.name) if schema else f"one of {', '.join(SCHEMAS)}"
+            raise StoreError(f"{self.path} has the schema {one_line(repr(name))}, not {expected}{self.rerun_hint}")
+        with self._report("is damaged or not written by this pipeline"):
+            check_layout(file, schema)
         return file
 
     @property
@@ -81,9 +98,6 @@ class Reader(Mapping[str, C]):
         """
         with self._report_damage(name):
             dataset = self._column(name)
-        if dataset.chunks is None or dataset.id.get_create_plist().get_nfilters():  # written by another tool
-            receive(0, self.column(name))
-            return
 
         def read(turn: int) -> int:
             block, total = np.empty(dataset.chunks, dataset.dtype), 0
@@ -98,15 +112,28 @@ class Reader(Mapping[str, C]):
         with ThreadPoolExecutor(READERS) as threads:
             self._check_sum(name, sum(threads.map(read, range(READERS))))
 
+    def check_column(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a flat column; all its chunks are read, one at a time, and so checked."""
+        with self._report_damage(name):
+            dataset = self._column(name)
+            shape: tuple[int, ...] = dataset.shape
+        if holds_tokens(name):
+            self.read_blocks(name, lambda first, block: None)
+        else:
+            for first in range(0, shape[0], dataset.chunks[0]):
+                self.column(name, slice(first, first + dataset.chunks[0]))
+        return shape
+
     @contextmanager
-    def _report_damage(self, name: str) -> Iterator[None]:
-        """Turn whatever HDF5 or JSON raises on reading into a StoreError that names the file and the column."""
+    def _report(self, fault: str) -> Iterator[None]:
+        """Turn whatever HDF5, JSON or UTF-8 raise on reading into a StoreError that names the file and the fault."""
         try:
             yield
-        except KeyError:
-            raise StoreError(f"{self.path} has no {name!r}{self.rerun_hint}") from None
-        except (OSError, RuntimeError, TypeError, ValueError) as error:
-            raise StoreError(f"{self.path} is damaged in {name!r} ({error}){self.rerun_hint}") from error
+        except (KeyError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
+            raise StoreError(f"{self.path} {fault} ({one_line(str(error))}){self.rerun_hint}") from error
+
+    def _report_damage(self, name: str) -> AbstractContextManager[None]:
+        return self._report(f"is damaged in {name!r}")
 
     def _check_sum(self, name: str, total: int) -> None:
         """Raise if the sum of tokens is not the one that was written."""
@@ -117,11 +144,11 @@ class Reader(Mapping[str, C]):
     def attributes(self) -> dict[str, Any]:
         """The file's attributes, with those in JSON decoded."""
         with self._report_damage("attributes"):
-            values = dict(self._file.attrs)
+            values = {name: value.decode() for name, value in self._file.attrs.items()}
             if values.pop(CHECKSUM, "") != digest(values):
                 raise ValueError("their checksum differs")
-            packed = {"config", "excluded", "failures", "upstream", "weights"} & values.keys()
-            return values | {name: json.loads(values[name]) for name in packed}
+            attributes = check(values, StoreAttributes, where="attributes")
+        return _Attributes(attributes.model_dump(by_alias=True, exclude_unset=True), self.path, self.rerun_hint)
 
     @cached_property
     def media_sha256(self) -> dict[str, str]:
@@ -146,10 +173,14 @@ class Reader(Mapping[str, C]):
     @cached_property
     def clip_ids(self) -> list[str]:
         """The clip ids, in the order of the file."""
-        return self._texts(CLIP_ID)
+        clip_ids = self._texts(CLIP_ID)
+        if len({*clip_ids}) < len(clip_ids):
+            raise StoreError(f"{self.path} has two clips of one clip_id{self.rerun_hint}")
+        return clip_ids
 
     def _texts(self, name: str) -> list[str]:
-        return [text.decode() for text in self.column(name)]
+        with self._report_damage(name):
+            return [text.decode() for text in self.column(name)]
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
@@ -165,6 +196,10 @@ class Reader(Mapping[str, C]):
         position = self._positions[clip_id]
         return slice(int(self.offsets[position]), int(self.offsets[position + 1]))
 
+    def clip_at(self, row: int) -> str:
+        """Return the clip that a row of the file belongs to."""
+        return self.clip_ids[int(np.searchsorted(self.offsets, row, side="right")) - 1]
+
     def spans(self, clip_ids: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the first row and the number of rows of each clip, 0 for a clip that the file lacks: (clips,) each."""
         positions = np.asarray([self._positions.get(clip_id, -1) for clip_id in clip_ids], np.int64)
@@ -173,13 +208,9 @@ class Reader(Mapping[str, C]):
 
     def __getitem__(self, clip_id: str) -> C:
         """Return a clip; raise KeyError if the file lacks it."""
-        columns = self.columns(clip_id)
         if self.schema is None:
             raise TypeError("a reader without a schema does not know the type of its clips; use columns()")
-        try:
-            return from_columns(self.schema.clip, columns)
-        except KeyError as error:
-            raise StoreError(f"{self.path} has no {error.args[0]!r}{self.rerun_hint}") from None
+        return from_columns(self.schema.clip, self.columns(clip_id))
 
     def columns(self, clip_id: str) -> Arrays:
         """Return the columns of a clip as `Writer.append` takes them: (n, …), ragged ones flat with their lengths."""
@@ -216,6 +247,6 @@ class Reader(Mapping[str, C]):
 def describe(path: Path) -> dict[str, Any]:
     """Return a file's attributes, its size, and the shapes of its columns; the whole file is read and so checked."""
     reader = Reader[Any](path, schema=None)
-    columns = {name: " x ".join(map(str, reader.column(name).shape)) for name in reader.names}
+    columns = {name: " x ".join(map(str, reader.check_column(name))) for name in reader.names}
     size = f"{path.stat().st_size:,} bytes, intact"
     return {"clips": len(reader), "size": size, **reader.attributes, **columns}

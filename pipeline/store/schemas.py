@@ -21,22 +21,30 @@ from pipeline.store.clips import ClipFaces, ClipTokens, ClipWindows
 from pipeline.store.columns import C, is_numbered
 
 CLIP_ID, MEDIA_SHA256 = "clip_id", "media_sha256"
-CHECKSUM = "checksum"  # the sha256 of all other attributes
 TOKENS = "tokens"
 WORDS = 1 << 64  # the sum of all words is kept modulo this
 
 
 @dataclass(frozen=True)
 class Schema(Generic[C]):
-    """What a file is: the value of its attribute `schema`, and the type of its clips."""
+    """What a file is: the value of its attribute `schema`, and its columns.
+
+    They are those of an empty clip, with its types and row shapes; rows that are 0 wide there have any width.
+    """
 
     name: str
-    clip: type[C]
+    empty: C
+
+    @property
+    def clip(self) -> type[C]:
+        """The type of the clips."""
+        return type(self.empty)
 
 
-FACES = Schema("fdan.faces/5", ClipFaces)
-WINDOWS = Schema("fdan.spectrograms/4", ClipWindows)
-EMBEDDINGS = Schema("fdan.embeddings/5", ClipTokens)
+FACES = Schema("fdan.faces/5", ClipFaces.empty())
+WINDOWS = Schema("fdan.spectrograms/4", ClipWindows.empty(0))
+EMBEDDINGS = Schema("fdan.embeddings/5", ClipTokens.empty(0))
+SCHEMAS: dict[str, Schema[Any]] = {it.name: it for it in (FACES, WINDOWS, EMBEDDINGS)}
 # The stage that writes a file: an error about the file asks the user to run it again.
 STAGES = {
     "faces.h5": "faces",

@@ -8,12 +8,14 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.base.errors import DISK_FULL, StoreError
 from pipeline.base.files import DeferredErrors, atomic_write
 from pipeline.base.provenance import canonical, digest
+from pipeline.store.attributes import CHECKSUM
 from pipeline.store.columns import LENGTHS, Arrays, offsets_name
-from pipeline.store.schemas import CHECKSUM, CLIP_ID, MEDIA_SHA256, WORDS, holds_tokens, word_sum
+from pipeline.store.schemas import CLIP_ID, MEDIA_SHA256, WORDS, holds_tokens, word_sum
 
 CHUNK_BYTES = 1 << 18
 TOKENS_CHUNK_BYTES = 1 << 22  # read one and a half times as fast as smaller ones
@@ -75,14 +77,22 @@ class Writer:
         for name, values in self._offsets.items():
             self._file.create_dataset(name, data=np.asarray(values, np.int64), fletcher32=True)
         for name, texts in self._texts.items():
-            # Strings of a fixed length: no checksum of HDF5 covers those of variable length.
-            fixed = np.asarray([text.encode() for text in texts] or [b""])[: len(texts)]
-            kind = h5py.string_dtype(length=max(1, fixed.dtype.itemsize))
-            self._file.create_dataset(name, data=fixed.astype(kind), maxshape=(None,), fletcher32=True)
+            fixed = _fixed_text(texts or [""])[: len(texts)]
+            self._file.create_dataset(name, data=fixed, maxshape=(None,), fletcher32=True)
         for name, total in self._sums.items():
             self._columns[name].attrs["sum"] = np.uint64(total % WORDS)
         encoded = {name: value if isinstance(value, str) else canonical(value) for name, value in attributes.items()}
-        self._file.attrs.update(encoded | {CHECKSUM: digest(encoded)})
+        for name, value in (encoded | {CHECKSUM: digest(encoded)}).items():
+            self._file.attrs[name] = _fixed_text(value)
+
+
+def _fixed_text(text: Any) -> NDArray[np.bytes_]:
+    """Return text, or a list of texts, as UTF-8 strings of one length.
+
+    No checksum of HDF5 covers strings of variable length, and HDF5 can hang when it reads damaged ones.
+    """
+    fixed = np.char.encode(text, "utf-8")
+    return fixed.astype(h5py.string_dtype(length=max(1, fixed.dtype.itemsize)))
 
 
 @contextmanager

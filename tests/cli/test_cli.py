@@ -14,6 +14,8 @@ from typer.testing import CliRunner, Result
 import stages
 from pipeline.cli.main import app
 from pipeline.evaluation.predictions import Prediction
+from pipeline.store.clips import ClipTokens
+from pipeline.store.columns import to_columns
 from pipeline.store.writer import open_writer
 
 
@@ -31,11 +33,12 @@ def assert_one_line(result: Result, *words: str) -> None:
 
 def write_file(path: Path, **attributes: Any) -> Path:
     """Write a store of two clips with 1 and 2 tokens of width 3."""
-    like = {"tokens": np.empty((0, 3), np.float32)}
+    like = to_columns(ClipTokens.empty(3))
     contents = {"schema": "fdan.embeddings/5", "config": {"size_px": 64}, "fingerprint": "cafe", **attributes}
     with open_writer(path, like=like, attributes=contents) as writer:
         for number, clip_id in enumerate(("a", "b"), 1):
-            writer.append(clip_id, {"tokens": np.zeros((number, 3), np.float32)})
+            clip = ClipTokens(np.zeros(number, np.float32), np.zeros((number, 3), np.float32))
+            writer.append(clip_id, to_columns(clip))
     return path
 
 
@@ -105,13 +108,14 @@ def test_path_or_name_with_brackets_is_shown_unchanged(tmp_path: Path, monkeypat
 
 
 def test_info_describes_a_data_file(tmp_path: Path) -> None:
-    result = fdan("info", str(write_file(tmp_path / "visual.h5", weights={"name": "/m/[v2]/x.pth [/bold]"})))
+    weights = {"name": "/m/[v2]/x.pth [/bold]", "sha256": "0"}
+    result = fdan("info", str(write_file(tmp_path / "visual.h5", weights=weights)))
     assert result.exit_code == 0
     description = dict(line.split(": ", 1) for line in result.output.splitlines())
     assert description["clips"] == "2"
     assert [description[key] for key in ("schema", "fingerprint", "tokens")] == ["fdan.embeddings/5", "cafe", "3 x 3"]
     assert description["config"] == "{'size_px': 64}"
-    assert description["weights"] == "{'name': '/m/[v2]/x.pth [/bold]'}"
+    assert description["weights"] == str(weights)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
 import pytest
 import torch
 
@@ -29,6 +28,8 @@ from pipeline.spectrograms import step as spectrograms
 from pipeline.spectrograms.kinds import SpectrogramsConfig
 from pipeline.spectrograms.windows import LIBRARIES as SPECTROGRAMS
 from pipeline.spectrograms.windows import extract_windows
+from pipeline.store.clips import ClipFaces
+from pipeline.store.columns import to_columns
 from pipeline.store.reader import Reader
 from pipeline.store.schemas import FACES as FACES_SCHEMA
 from pipeline.store.writer import open_writer
@@ -85,7 +86,7 @@ def tokens_fingerprint(
     """Return the fingerprint of the tokens of a file without faces."""
     path = Path(f"{made_by}.h5")
     attributes = {"schema": FACES_SCHEMA.name, "fingerprint": made_by, "config": {}}
-    with open_writer(path, like={"times": np.empty(0, np.float32)}, attributes=attributes):
+    with open_writer(path, like=to_columns(ClipFaces.empty()), attributes=attributes):
         pass
     reader = Reader(path, schema=FACES_SCHEMA)
     config = BackboneConfig(**({"backbone": "resnet18", "weights": "random", "size_px": 32} | settings))

@@ -293,7 +293,7 @@ def test_hdf5_file_has_the_datasets_and_attributes_of_its_page(workspace: Worksp
             for column, _, shape in columns:
                 assert fits(file[column].shape, shape.split(", ")), column
             assert set(file.attrs) == set(re.findall(r"^\| `(\w+)` \| [^|]* \|$", text, re.MULTILINE))
-            assert f"The schema is `{file.attrs['schema']}`" in text
+            assert f"The schema is `{file.attrs['schema'].decode()}`" in text
 
 
 def kind_of(dataset: h5py.Dataset) -> str:
