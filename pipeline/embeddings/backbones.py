@@ -7,7 +7,6 @@ section's configuration, it returns the backbone. Only functions import torchvis
 
 import hashlib
 import math
-import pickle
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, cached_property, partial
@@ -27,6 +26,7 @@ from pipeline.base.params import Config, Seed
 from pipeline.base.registry import check_name
 from pipeline.parallel.devices import find_device
 from pipeline.weights.files import WeightFile, fetch_weights
+from pipeline.weights.loading import load_state
 
 PRESET = "IMAGENET1K_V1"
 Builder = Callable[["BackboneConfig"], nn.Module]
@@ -174,11 +174,7 @@ def from_torchvision(name: str, config: BackboneConfig) -> nn.Module:
         torch.manual_seed(config.seed)
         network = get_model(name, weights=None).eval()
     if config.weights != "random":
-        path = weights_file(config)
-        try:
-            network.load_state_dict(read_state(path))
-        except RuntimeError as error:
-            raise WeightsError(f"{path} does not fit {name}: {' '.join(str(error).split())[:200]}") from error
+        load_state(network, weights_file(config), fault=f"does not fit {name}")
     backbone = ImageTokens(
         cut_at_last_map(network, size_px=preset.crop_size[0]), config, mean=preset.mean, std=preset.std
     )
@@ -237,15 +233,6 @@ def weights_file(config: BackboneConfig) -> Path:
     if not path.is_file():
         raise WeightsError(f"weights {config.weights!r}: no such file; give a state dict, imagenet or random")
     return path
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Return the state dict in a file, without executing code from it."""
-    try:
-        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise WeightsError(f"{path} is not a readable state dict: {' '.join(str(error).split())}") from error
-    return state
 
 
 @cache

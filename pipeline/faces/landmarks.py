@@ -5,7 +5,6 @@ itself, compile, and change global settings of cuDNN.
 """
 
 import importlib
-import pickle
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import WeightsError
 from pipeline.weights.files import WeightFile, fetch_weights
+from pipeline.weights.loading import load_state
 
 WEIGHT_FILES = {
     "fan": (WeightFile("https://www.adrianbulat.com/downloads/python-fan/2DFAN4-11f355bf06.pth.tar", "11f355bf06"),)
@@ -83,8 +83,5 @@ def _network(file: Path) -> Any:
     import torch
 
     network = importlib.import_module("face_alignment.models").FAN(STACKS)
-    try:
-        network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    except (RuntimeError, EOFError, AttributeError, pickle.UnpicklingError) as error:
-        raise WeightsError(f"{file} does not hold the weights of FAN: {str(error).splitlines()[0]}") from error
+    load_state(network, file, fault="does not hold the weights of FAN")
     return network.eval().to(memory_format=torch.channels_last)

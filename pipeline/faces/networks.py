@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from pipeline.base.errors import WeightsError
 from pipeline.faces.contract import Boxes, Detector, DetectorConfig, Frames, as_boxes
 from pipeline.weights.files import WeightFile, fetch_weights
+from pipeline.weights.loading import report_misfit, require_finite, require_one_onnx_file
 
 FRAMES_AT_ONCE = 2  # more frames do not fit into the processor's cache: slower, and more memory
 OVERLAP = {"sfd": 0.3, "retinaface": 0.4}  # boxes with a larger overlap (IoU) are one face, as in face-alignment
+ONNX = ("scrfd", "yunet")
 MEAN_COLOUR = (104.0, 117.0, 123.0)
 BLAZEFACE = "https://github.com/hollance/BlazeFace-PyTorch/raw/master"
 ANCHORS = "a10bb2fb93ab54ca426d6c750bfc3aad685028a16dcf231357d03694f261fd95"
@@ -64,9 +66,9 @@ def blazeface(config: DetectorConfig, *, back: bool = False) -> Detector:
     """BlazeFace: the front model reads the frame's central square at 128 x 128 pixels, the back model at 256 x 256."""
     import torch
 
-    weights, anchors = map(str, weight_files(config))
-    paths = {"path_to_detector": weights, "path_to_anchor": anchors, "min_score_thresh": config.min_score}
-    network = _face_alignment("blazeface", back_model=back, **paths).face_detector
+    weights, anchors = weight_files(config)
+    options = {"path_to_anchor": str(anchors), "min_score_thresh": config.min_score}
+    network = _face_alignment("blazeface", weights, back_model=back, **options).face_detector
     network.to(memory_format=torch.channels_last)  # nearly twice as fast with a few frames at once
     side = 256 if back else 128
 
@@ -93,7 +95,7 @@ def yunet(config: DetectorConfig) -> Detector:
     """YuNet, run by OpenCV."""
     (weights,) = weight_files(config)
     cv2.setNumThreads(1)
-    network = _face_alignment("yunet", path_to_detector=str(weights), score_threshold=config.min_score).face_detector
+    network = _face_alignment("yunet", weights, score_threshold=config.min_score).face_detector
 
     def detect(frames: Frames) -> list[Boxes]:
         network.setInputSize(frames.shape[2:0:-1])
@@ -111,7 +113,7 @@ def retinaface(config: DetectorConfig) -> Detector:
     from torchvision.ops import nms
 
     (weights,) = weight_files(config)
-    network = _face_alignment("retinaface", path_to_detector=str(weights)).face_detector
+    network = _face_alignment("retinaface", weights).face_detector
     box_utils = importlib.import_module("face_alignment.detection.retinaface.box_utils")
     prior_box = importlib.import_module("face_alignment.detection.retinaface.prior_box")
     settings = importlib.import_module("face_alignment.detection.retinaface.net_retinaface").cfg_mnet
@@ -146,7 +148,7 @@ def sfd(config: DetectorConfig) -> Detector:
     from torchvision.ops import nms
 
     (weights,) = weight_files(config)
-    network = _face_alignment("sfd", path_to_detector=str(weights)).face_detector
+    network = _face_alignment("sfd", weights).face_detector
     decode = importlib.import_module("face_alignment.detection.sfd.bbox").decode
 
     def detect(frames: Frames) -> list[Boxes]:
@@ -173,7 +175,7 @@ def sfd(config: DetectorConfig) -> Detector:
 def scrfd(config: DetectorConfig) -> Detector:
     """SCRFD, run by ONNX Runtime on one thread, at the size of the frame instead of 640 x 640."""
     (weights,) = weight_files(config)
-    network = _face_alignment("scrfd", path_to_detector=str(weights), confidence_threshold=config.min_score)
+    network = _face_alignment("scrfd", weights, confidence_threshold=config.min_score)
     network.session = single_thread_session(str(weights))
 
     def detect(frames: Frames) -> list[Boxes]:
@@ -192,13 +194,19 @@ def single_thread_session(weights: str) -> Any:
     return onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
 
 
-def _face_alignment(name: str, **options: Any) -> Any:
-    """Return the detector of this name of face-alignment, on one thread."""
+def _face_alignment(name: str, weights: Path, **options: Any) -> Any:
+    """Return the detector of this name of face-alignment, on one thread; raise WeightsError if it cannot be read."""
     import torch
 
     torch.set_num_threads(1)
     module = importlib.import_module(f"face_alignment.detection.{name}")
-    return module.FaceDetector(device="cpu", **options)
+    if name in ONNX:
+        require_one_onnx_file(weights)
+    with report_misfit(weights, f"does not hold the weights of {name}"):
+        detector = module.FaceDetector(device="cpu", path_to_detector=str(weights), **options)
+    if name not in ONNX:
+        require_finite(detector.face_detector, weights)
+    return detector
 
 
 def _in_batches(detect: Detector, frames: Frames) -> list[Boxes]:
