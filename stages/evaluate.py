@@ -26,21 +26,21 @@ MODELS = Path("models")
 
 def main() -> None:
     """Write the tables and figures of the results, the data of the report's figures, and `models/head.json`."""
-    corpus = open_corpus()
-    runs = plan_runs(corpus.clips, read_section("protocols", dict[str, ProtocolConfig]), read_recipe().train.seeds)
-    predictions = predict_runs(corpus, runs, MODELS)
+    corpus, recipe = open_corpus(), read_recipe()
+    runs = plan_runs(corpus.clips, read_section("protocols", dict[str, ProtocolConfig]), recipe.train.seeds)
+    predictions = predict_runs(corpus, runs, MODELS, allow=recipe.builders)
     protocols = evaluate(predictions, corpus.classes)
     evaluation = Evaluation(**dict(summarise_data(corpus)), code_version=code_version(explore), protocols=protocols)
     evaluation.write(RESULTS / "evaluation.json")
     summarise(evaluation).write(RESULTS / "metrics.json")
-    card = dict(load_head(MODELS / "head.safetensors")[1])
+    card = dict(load_head(MODELS / "head.safetensors", allow=recipe.builders)[1])
     HeadFile(**card, warning=evaluation.warning, expected=headline(evaluation)).write(MODELS / "head.json")
     write_predictions(RESULTS / "predictions.csv", predictions, corpus.classes)
     first = runs[0]
     name = first.split.protocol
     write_confusion(RESULTS / "confusion.csv", [it for it in predictions if it.protocol == name], corpus.classes)
     answers = predictions[: len(first.split.test)]  # those of the first run come first
-    head, test = load_run(corpus, first, MODELS), corpus.part(first.split.test)
+    head, test = load_run(corpus, first, MODELS, allow=recipe.builders), corpus.part(first.split.test)
     exploration = explore(head, test, answers, predictions, corpus.classes)
     exploration.write(RESULTS / "explore.json", indent=None)
     draw_results(protocols, exploration, corpus.classes, FIGURES)

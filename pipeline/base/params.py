@@ -1,7 +1,6 @@
 """Reading `params.yaml`: each section has a pydantic model, which is defined next to the code that uses it."""
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from reprlib import Repr
 from typing import Annotated, Any, TypeVar, get_args, get_origin
@@ -13,7 +12,7 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline.base.errors import ParameterError
 from pipeline.base.files import read_file
-from pipeline.base.registry import refuse_loose_files, suggest
+from pipeline.base.registry import allow_only, refuse_loose_files, suggest
 from pipeline.base.text import printable
 
 T = TypeVar("T")
@@ -110,13 +109,14 @@ def read_section(name: str, model: type[T], *, path: Path = PARAMS_FILE) -> T:
     return check(params[name], model, where=f"{path}: {name}")
 
 
-def check(values: Any, model: type[T], *, where: str, recorded: bool = False) -> T:
+def check(values: Any, model: type[T], *, where: str, allow: Collection[str] | None = None) -> T:
     """Return `values` as `model`; raise a one-line `ParameterError` that starts with `where` and lists valid keys.
 
-    DVC must track the plugins that the values name, unless the values were `recorded` with a trained model.
+    DVC must track the plugins that the values name. With `allow`, the values come from a file that others may have
+    made, and may name these plugins only.
     """
     try:
-        with nullcontext() if recorded else refuse_loose_files():
+        with refuse_loose_files() if allow is None else allow_only(allow):
             return TypeAdapter(model).validate_python(values)
     except ValidationError as error:
         problems = [_explain(detail, model, where) for detail in error.errors()]

@@ -29,8 +29,8 @@ def find_origin(reference: str) -> str:
     No module is imported. Raise if the module is a loose file or folder, because DVC would not track it.
     """
     name = reference.partition(":")[0].partition(".")[0]
-    if name in PROJECT or name in sys.stdlib_module_names:
-        return "fdan" if name in PROJECT else "Python"
+    if name in PROJECT:
+        return "fdan"
     path = _find(name)
     if path and path.parent.resolve() == PLUGINS.resolve():
         return (PLUGINS / path.name).as_posix()

@@ -6,16 +6,20 @@ A table maps short names to functions. Each name can also be `package.module:fun
 
 import difflib
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 from pipeline.base.errors import ParameterError
 from pipeline.base.plugins import PLUGINS, find_origin, search_plugins
+from pipeline.base.text import one_line
 
+LONGEST_REFERENCE = 200  # characters, so that a message can show it
 Table = Mapping[str, Callable[..., Any]]
-_loose_files_are_refused = ContextVar("loose_files_are_refused", default=False)
+Rule = Callable[[str, str], object]  # of a reference and its kind; it raises if the reference is refused
+_rule: ContextVar[Rule | None] = ContextVar("rule_for_references", default=None)
 
 
 def suggest(name: str, valid: Iterable[str]) -> str:
@@ -26,17 +30,37 @@ def suggest(name: str, valid: Iterable[str]) -> str:
 
 
 @contextmanager
-def refuse_loose_files() -> Iterator[None]:
+def _apply_rule(rule: Rule) -> Iterator[None]:
+    token = _rule.set(rule)
+    try:
+        yield
+    finally:
+        _rule.reset(token)
+
+
+def refuse_loose_files() -> AbstractContextManager[None]:
     """Make `check_name` refuse modules that DVC does not track.
 
     This is for names that a user gives. Workers, and models that were trained elsewhere, take plugins from any folder
     that Python searches.
     """
-    token = _loose_files_are_refused.set(True)
-    try:
-        yield
-    finally:
-        _loose_files_are_refused.reset(token)
+    return _apply_rule(lambda reference, _: find_origin(reference))
+
+
+def allow_only(references: Collection[str]) -> AbstractContextManager[None]:
+    """Make `check_name` and `lookup` refuse every `package.module:function` that is not one of `references`.
+
+    This is for names in a file that others may have made. What is refused is not imported, nor searched for.
+    """
+
+    def require_permission(reference: str, kind: str) -> None:
+        if reference not in references:
+            raise ParameterError(
+                f"{kind} {reference!r} is not built in; to run this code, if you trust it: "
+                f"fdan predict --allow-plugin {reference}, or Predictor(allow=[{reference!r}])"
+            )
+
+    return _apply_rule(require_permission)
 
 
 def check_name(table: Table, name: str, kind: str) -> str:
@@ -47,9 +71,17 @@ def check_name(table: Table, name: str, kind: str) -> str:
     if name in table:
         return name
     if not _is_reference(name):
-        raise ParameterError(f"unknown {kind} {name!r}; {suggest(name, table)}, or package.module:function")
-    if _loose_files_are_refused.get():
-        find_origin(name)
+        raise ParameterError(
+            f"unknown {kind} {one_line(repr(name))}; {suggest(name, table)}, or package.module:function"
+        )
+    module = name.partition(":")[0].partition(".")[0]
+    if module in sys.stdlib_module_names:
+        raise ParameterError(
+            f"{kind} {name!r}: {module} is a module of Python, which holds no {kind}; "
+            f"name your own code, or an installed package's (a file of that name in {PLUGINS}/ needs another name)"
+        )
+    if rule := _rule.get():
+        rule(name, kind)
     return name
 
 
@@ -61,7 +93,7 @@ def lookup(table: Table, name: str, kind: str) -> Callable[..., Any]:
 
 def _is_reference(name: str) -> bool:
     module, _, attribute = name.partition(":")
-    return all(part.isidentifier() for part in (*module.split("."), attribute))
+    return len(name) <= LONGEST_REFERENCE and all(part.isidentifier() for part in (*module.split("."), attribute))
 
 
 def _import(reference: str, kind: str) -> Callable[..., Any]:

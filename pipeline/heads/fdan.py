@@ -20,7 +20,8 @@ class Encoder(nn.Module):
         self.standardise = Standardise(width_in)
         self.project = nn.Linear(width_in, config.width)
         self.dropout = Dropout(config.dropout)
-        self.register_buffer("rates", 2 * torch.pi * 2.0 ** torch.arange(-2, 4), persistent=False)  # 1/4 to 8 Hz
+        rates = torch.tensor([2 * torch.pi * 2.0**power for power in range(-2, 4)])  # 1/4 to 8 Hz
+        self.register_buffer("rates", rates, persistent=False)
         self.time = nn.Linear(2 * 6, config.width, bias=False)
 
     def forward(self, tokens: Tokens) -> Tensor:

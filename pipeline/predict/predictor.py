@@ -3,7 +3,7 @@
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from pipeline.base.digests import cached_sha256
 from pipeline.base.errors import ClipError, ParameterError, PipelineError
 from pipeline.base.params import check
 from pipeline.base.tables import table_text
+from pipeline.base.text import one_line
 from pipeline.embeddings.backbones import BackboneConfig, describe_weights
 from pipeline.embeddings.int8 import find_quantised_model
 from pipeline.embeddings.step import write_tokens
@@ -41,6 +42,7 @@ from pipeline.training.checkpoints import Card, load_head
 from pipeline.training.head_file import HeadFile
 
 MODEL = Path("models/head.safetensors")
+FILES = {"weights": ("", "imagenet", "random"), "boxes": ("",), "landmark_weights": ("",)}  # settings that are paths
 SYNCHRONOUS = ExecutionConfig(scheduler="synchronous")
 log = logging.getLogger(__name__)
 
@@ -91,20 +93,34 @@ class ClipInputs:
 class Predictor:
     """A trained head with the extraction that it was trained on: `Predictor()(["clip.mp4"])`."""
 
-    def __init__(self, model: Path | str = MODEL, *, run: ExecutionConfig = SYNCHRONOUS) -> None:
-        """Load the head; `run` configures where clips are extracted."""
-        self.model, self.run = Path(model), run
+    def __init__(
+        self, model: Path | str = MODEL, *, run: ExecutionConfig = SYNCHRONOUS, allow: Collection[str] = ()
+    ) -> None:
+        """Load the head; `run` configures where clips are extracted.
+
+        The head may be a stranger's. What it names besides built-in parts and published weights is used only if
+        `allow` lists it: plugins as `package.module:function`, and files as the head writes them.
+        """
+        self.model, self.run, self.allow = Path(model), run, frozenset(allow)
         self.head: Head
         self.card: Card
-        self.head, self.card = load_head(self.model)
+        self.head, self.card = load_head(self.model, allow=self.allow)
         self.faces = self._settings("visual", "upstream", FacesConfig)
         self.windows = self._settings("acoustic", "upstream", SpectrogramsConfig)
         self.backbones = {modality: self._settings(modality, "", BackboneConfig) for modality in ("visual", "acoustic")}
 
     def _settings(self, modality: str, part: str, model: type[Any]) -> Any:
-        embeddings = self.card.embeddings[modality]
-        config = (embeddings[part] if part else embeddings)["config"]
-        return check(config, model, where=f"{self.model}, {modality}", recorded=True)
+        trained_on = self.card.embeddings[modality]
+        values = trained_on.upstream.config if part else trained_on.config
+        config = check(values, model, where=f"{self.model}, {modality}", allow=self.allow)
+        for key, built_in in FILES.items():
+            value = getattr(config, key, "")
+            if value not in built_in and value not in self.allow:
+                raise ParameterError(
+                    f"{self.model}, {modality}.{key} = {one_line(repr(value))} is a file that the head asks to read; "
+                    "if you trust that: fdan predict --allow-file, or Predictor(allow=[…]), with this path"
+                )
+        return config
 
     @property
     def expected_results(self) -> list[HeadlineRow]:
@@ -115,7 +131,7 @@ class Predictor:
     @property
     def has_random_weights(self) -> bool:
         """Whether a backbone has random weights, so that predictions are meaningless."""
-        return any(embeddings["weights"]["name"] == "random" for embeddings in self.card.embeddings.values())
+        return any(trained_on.weights.name == "random" for trained_on in self.card.embeddings.values())
 
     def __call__(self, paths: Sequence[Path | str]) -> list[ClipPrediction]:
         """Return a prediction for each file; one that cannot be read has no probabilities, and a note that says why."""
@@ -183,9 +199,9 @@ class Predictor:
         config, trained_on = self.backbones[modality], self.card.embeddings[modality]
         model, weights = "", describe_weights(config)
         if config.precision == "int8":
-            weights = trained_on["weights"]
-            model = find_quantised_model(weights["sha256"])
-        if weights["sha256"] != trained_on["weights"]["sha256"]:
+            weights = trained_on.weights.model_dump(exclude_none=True)
+            model = find_quantised_model(trained_on.weights.sha256)
+        if weights["sha256"] != trained_on.weights.sha256:
             raise PipelineError(
                 f"the weights {config.weights!r} of the {modality} backbone are not those of {self.model}'s training"
             )
@@ -201,7 +217,7 @@ class Predictor:
             quiet=True,
         )
         store = FeatureStore(target)
-        if store.attributes["fingerprint"] != trained_on["fingerprint"]:
+        if store.attributes["fingerprint"] != trained_on.fingerprint:
             log.warning(
                 "%s: its %s embeddings were made by other code, libraries or hardware; predictions may differ slightly",
                 self.model,

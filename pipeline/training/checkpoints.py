@@ -1,22 +1,46 @@
-"""Trained heads on disk: one safetensors file each, with a JSON card of all that is needed to use it."""
+"""Trained heads on disk: one safetensors file each, with a JSON card of all that is needed to use it.
 
-from collections.abc import Mapping, Sequence
+A head may come from a stranger: nothing in the file is executed, the card names built-in parts only, and no memory is
+allocated that the file does not hold. A checksum covers the card and all tensors.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+import torch
+from pydantic import ValidationInfo, field_validator
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from pipeline.alignments.contract import AlignmentConfig
 from pipeline.base.errors import ParameterError, StoreError
 from pipeline.base.files import atomic_write
-from pipeline.base.params import Config
-from pipeline.base.registry import lookup
+from pipeline.base.params import Config, check
+from pipeline.base.registry import allow_only, lookup
+from pipeline.base.text import one_line
 from pipeline.heads.contract import Head, HeadConfig, Shapes
 from pipeline.heads.table import HEADS
+from pipeline.store.attributes import Upstream, Weights
 from pipeline.training.recipe import Recipe, TrainConfig
+
+WIDEST = 1 << 20  # numbers in a token, and classes
+LONGEST_CLASS = 100  # characters of a name
+
+
+class TrainedOn(Config):
+    """What made the embeddings of one modality that a head was trained on."""
+
+    config: dict[str, Any]
+    weights: Weights
+    upstream: Upstream
+    fingerprint: str
+    failures: dict[str, str]  # clip id to reason
+    version: str
 
 
 class Card(Config):
@@ -27,9 +51,31 @@ class Card(Config):
     train: TrainConfig
     classes: tuple[str, ...]  # in the order of the logits
     shapes: Shapes
-    embeddings: dict[str, Any]  # by modality: their settings and fingerprint
+    embeddings: dict[str, TrainedOn]  # by modality
     libraries: dict[str, str]
-    trained: dict[str, Any]  # the part of the data, the number of epochs
+    trained: dict[str, str | int]  # the part of the data, the number of epochs
+
+    @field_validator("classes")
+    @classmethod
+    def _check_classes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len({*value}) < len(value) or not all(0 < len(it) <= LONGEST_CLASS for it in value):
+            raise ValueError(f"the classes are not different names of 1 to {LONGEST_CLASS} characters")
+        return value
+
+    @field_validator("shapes")
+    @classmethod
+    def _check_shapes(cls, value: Shapes, info: ValidationInfo) -> Shapes:
+        classes = len(info.data.get("classes", ()))
+        if not all(1 <= it <= WIDEST for it in value) or value.classes != classes:
+            raise ValueError(f"the shapes are not between 1 and {WIDEST}, or not those of {classes} classes")
+        return value
+
+    @field_validator("embeddings")
+    @classmethod
+    def _check_embeddings(cls, value: dict[str, TrainedOn]) -> dict[str, TrainedOn]:
+        if {*value} != {"visual", "acoustic"}:
+            raise ValueError("these are not the modalities `visual` and `acoustic`")
+        return value
 
     @property
     def recipe(self) -> Recipe:
@@ -41,8 +87,8 @@ class Card(Config):
         if self.classes != tuple(classes):
             trained, expected = (", ".join(names) for names in (self.classes, classes))
             raise StoreError(f"{path} classifies {trained}, but the corpus has {expected}; run: dvc repro")
-        for modality, trained_on in self.embeddings.items():
-            other = embeddings[modality]
+        for modality, origin in self.embeddings.items():
+            trained_on, other = origin.model_dump(), embeddings[modality]
             if trained_on["fingerprint"] != other["fingerprint"]:
                 changed = _differences(_settings(trained_on), _settings(other)) or ["code, libraries or weights differ"]
                 raise StoreError(
@@ -53,36 +99,99 @@ class Card(Config):
 
 def save_head(head: Head, card: Card, path: Path) -> None:
     """Write the head's state and its card."""
-    state = {name: value.contiguous() for name, value in _unique_state(head).items()}
+    state = {name: value.detach().contiguous() for name, value in _unique_state(head).items()}
+    text = card.model_dump_json()
     with atomic_write(path) as temporary:
-        temporary.write_bytes(save(state, {"card": card.model_dump_json()}))
+        temporary.write_bytes(_sort_header(save(state, {"card": text, "sha256": _checksum(text, state)})))
 
 
-def load_head(path: Path) -> tuple[Head, Card]:
-    """Return a saved head and its card; no code in the file is executed."""
+def load_head(path: Path, *, allow: Collection[str] = ()) -> tuple[Head, Card]:
+    """Return a saved head and its card; no code in the file is executed.
+
+    The card names built-in parts, or those of the plugins that `allow` lists, as `package.module:function`. Raise
+    StoreError if the file is damaged, ParameterError if its card is not valid, or names another plugin.
+    """
     if not path.is_file():
         raise StoreError(f"{path} does not exist; run: dvc repro train")
-    try:
-        with safe_open(path, framework="pt") as file:
-            card = Card.model_validate_json((file.metadata() or {})["card"])
-        state = load_file(path)
-        head: Head = lookup(HEADS, card.head.name, "head")(card.head, card.shapes)
-    except (SafetensorError, KeyError, ValidationError, ParameterError) as error:
-        raise StoreError(
-            f"{path} is damaged or of another version ({' '.join(str(error).split())[:200]}); run: dvc repro train"
-        ) from error
-    expected = _unique_state(head)
-    if state.keys() != expected.keys() or any(value.shape != state[name].shape for name, value in expected.items()):
-        raise StoreError(f"{path} was written by another version of the head {card.head.name}; run: dvc repro train")
-    head.load_state_dict(state, strict=False)  # a shared classifier has two names
+    with _report_damage(path):
+        file = safe_open(path, framework="pt")
+        metadata = file.metadata() or {}
+        if metadata.keys() != {"card", "sha256"}:
+            raise ValueError("it has no card with a checksum")
+        card = check(json.loads(metadata["card"]), Card, where=f"{path}, card", allow=allow)
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+        if card.head.name in HEADS:
+            with torch.device("meta"):  # which takes no memory
+                _require_shapes(_build(card, allow), shapes)
+    head = _build(card, allow)
+    with _report_damage(path):
+        _require_shapes(head, shapes)
+        state = {name: file.get_tensor(name) for name in shapes}
+        if _checksum(metadata["card"], state) != metadata["sha256"]:
+            raise ValueError("its checksum differs")
+        _load(head, state)
     return head.eval(), card
+
+
+@contextmanager
+def _report_damage(path: Path) -> Iterator[None]:
+    """Turn whatever safetensors, JSON and torch raise into a StoreError that names the file."""
+    try:
+        yield
+    except ParameterError:
+        raise
+    except (SafetensorError, KeyError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
+        reason = one_line(str(error))
+        raise StoreError(f"{path} is damaged or of another version ({reason}); run: dvc repro train") from error
+
+
+def _build(card: Card, allow: Collection[str]) -> Head:
+    with allow_only(allow):
+        build = lookup(HEADS, card.head.name, "head")
+    head: Head = build(card.head, card.shapes)
+    return head
+
+
+def _require_shapes(head: Head, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Raise if a file's tensors, by name their shape, are not those of the head."""
+    expected = {name: [*value.shape] for name, value in _unique_state(head).items()}
+    for name in sorted({*shapes, *expected}):
+        stored, built = (them.get(name, "absent") for them in (shapes, expected))
+        if stored != built:
+            raise ValueError(f"the shape of {name!r} is {stored}, not {built}")
+
+
+def _load(head: Head, state: Mapping[str, Tensor]) -> None:
+    """Put tensors of the right shapes into a head; raise if one has another type, or holds NaN."""
+    types = {name: value.dtype for name, value in _unique_state(head).items()}
+    for name, value in sorted(state.items()):
+        if value.dtype != types[name] or value.isnan().any():
+            raise ValueError(f"{name!r} is not of the type {types[name]}, or holds NaN")
+    head.load_state_dict(state, strict=False)  # a shared classifier has two names
 
 
 def _unique_state(head: Head) -> dict[str, Tensor]:
     """Return the head's state; a tensor with two names is listed once."""
-    state = head.state_dict()
-    first = {value.data_ptr(): name for name, value in reversed(state.items())}
-    return {name: value for name, value in state.items() if first[value.data_ptr()] == name}
+    state = head.state_dict(keep_vars=True)
+    first = {id(value): name for name, value in reversed(state.items())}
+    return {name: value for name, value in state.items() if first[id(value)] == name}
+
+
+def _checksum(card: str, state: Mapping[str, Tensor]) -> str:
+    """Return the sha256 of a card and of all tensors, with their names, types and shapes."""
+    total = hashlib.sha256(card.encode())
+    for name, value in sorted(state.items()):
+        total.update(f"{name} {value.dtype} {[*value.shape]}".encode())
+        total.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def _sort_header(content: bytes) -> bytes:
+    """Return a safetensors file with a sorted header: safetensors itself writes metadata in any order."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def _settings(embeddings: Mapping[str, Any]) -> dict[str, Any]:

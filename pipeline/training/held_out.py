@@ -1,7 +1,7 @@
 """Predictions of trained heads for their test parts."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,19 +49,24 @@ def _key(data: Sequence[Any], recipe: Recipe, run: FoldRun) -> str:
     return digest([*data, code, describe(recipe), run.seed, clips])
 
 
-def load_run(corpus: Corpus, run: FoldRun, models: Path) -> Head:
-    """Return the saved head of a run; raise if it was trained on other embeddings than the corpus's."""
+def load_run(corpus: Corpus, run: FoldRun, models: Path, *, allow: Collection[str] = ()) -> Head:
+    """Return the saved head of a run; raise if it was trained on other embeddings than the corpus's.
+
+    `allow` lists the plugins that it may name.
+    """
     path = models / "folds" / f"{run.name}.safetensors"
-    head, card = load_head(path)
+    head, card = load_head(path, allow=allow)
     card.require_match(corpus.classes, corpus.provenance, path)
     return head
 
 
-def predict_runs(corpus: Corpus, runs: Sequence[FoldRun], models: Path) -> list[Prediction]:
-    """Return the predictions of every run's saved head for its test part."""
+def predict_runs(
+    corpus: Corpus, runs: Sequence[FoldRun], models: Path, *, allow: Collection[str] = ()
+) -> list[Prediction]:
+    """Return the predictions of every run's saved head for its test part; `allow` lists plugins that it may name."""
     predictions: list[Prediction] = []
     for run in runs:
-        answers = predict(load_run(corpus, run, models), corpus.part(run.split.test))
+        answers = predict(load_run(corpus, run, models, allow=allow), corpus.part(run.split.test))
         predictions += _predictions(corpus, run, {name: values.numpy() for name, values in answers.items()})
     return predictions
 

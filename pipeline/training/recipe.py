@@ -47,6 +47,11 @@ class Recipe:
     alignment: AlignmentConfig
     train: TrainConfig
 
+    @property
+    def builders(self) -> tuple[str, str]:
+        """The names of the head and of the alignment: built in, or `package.module:function`."""
+        return self.head.name, self.alignment.name
+
 
 @dataclass(frozen=True)
 class Trained:

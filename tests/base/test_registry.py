@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.errors import ParameterError
-from pipeline.base.registry import check_name, lookup, refuse_loose_files, suggest
+from pipeline.base.registry import allow_only, check_name, lookup, refuse_loose_files, suggest
 
 TABLE: dict[str, Callable[..., str]] = {"cascade": lambda: "ours", "blazeface": lambda: "another"}
 
@@ -44,7 +44,7 @@ def test_plugins_come_before_all_other_folders(plugins: Path, tmp_path: Path, mo
 
 
 def test_function_deep_in_a_package_is_found() -> None:
-    assert lookup({}, "os.path:join", "detector")("a", "b") == str(Path("a", "b"))
+    assert lookup({}, "numpy.linalg:norm", "detector")([3, 4]) == 5
 
 
 def test_name_is_checked_without_an_import(plugins: Path) -> None:
@@ -54,8 +54,30 @@ def test_name_is_checked_without_an_import(plugins: Path) -> None:
     assert "own_builders" not in sys.modules
 
 
+@pytest.mark.parametrize("ask", [check_name, lookup])
+@pytest.mark.parametrize("reference", ["os:system", "os.path:join", "subprocess:Popen", "builtins:exec", "token:build"])
+def test_modules_of_python_hold_no_builder(plugins: Path, reference: str, ask: Callable[..., object]) -> None:
+    (plugins / "token.py").write_text("def build():\n    return 'of plugins'\n")
+    module = reference.partition(":")[0].partition(".")[0]
+    with pytest.raises(ParameterError, match=f"^detector '{reference}': {module} is a module of Python, which holds"):
+        ask(TABLE, reference, "detector")
+
+
+@pytest.mark.parametrize("ask", [check_name, lookup])
+def test_only_allowed_references_are_searched_for_and_imported(plugins: Path, ask: Callable[..., object]) -> None:
+    path = list(sys.path)
+    with allow_only(["own_builders:built"]):
+        with pytest.raises(ParameterError, match=r"^detector 'own_builders:build' is not .* --allow-plugin own"):
+            ask(TABLE, "own_builders:build", "detector")
+        ask(TABLE, "cascade", "detector")
+    assert (sys.path, "own_builders" in sys.modules) == (path, False)
+    with allow_only(["own_builders:build"]):
+        ask(TABLE, "own_builders:build", "detector")
+
+
 @pytest.mark.parametrize(
-    "name", ["cascad", "", "cascade ", "own.module", "own.module:", ":build", "a:b:c", "1a:b", "a-b:c"]
+    "name",
+    ["cascad", "", "cascade ", "own.module", "own.module:", ":build", "a:b:c", "1a:b", "a-b:c", "a" * 199 + ":b"],
 )
 def test_unknown_name_is_refused_with_the_valid_ones(name: str) -> None:
     for ask in (check_name, lookup):

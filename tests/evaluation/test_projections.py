@@ -58,12 +58,12 @@ def save_run(folder: Path, *, name: str = "fdan", count: int = 24) -> tuple[Corp
     examples = Examples(tokens(count, 4, 6, missing=0), tokens(count, 3, 5), labels)
     provenance = {
         modality: {
-            "weights": {"name": "test"},
+            "weights": {"name": "test", "sha256": ""},
             "failures": {},
             "fingerprint": "f",
             "version": "v",
             "config": {},
-            "upstream": {},
+            "upstream": {"config": {}, "fingerprint": "", "version": ""},
         }
         for modality in ("visual", "acoustic")
     }

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import write_media, write_short_media
+from conftest import assert_one_line, write_media, write_short_media
 from typer.testing import CliRunner
 
 from pipeline.alignments.contract import AlignmentConfig
@@ -24,7 +24,8 @@ from pipeline.parallel.pool import ExecutionConfig
 from pipeline.predict.explanation import probabilities_over_time
 from pipeline.predict.predictor import Predictor, list_media
 from pipeline.spectrograms.kinds import SpectrogramsConfig
-from pipeline.training.checkpoints import Card, save_head
+from pipeline.store.attributes import Upstream
+from pipeline.training.checkpoints import Card, TrainedOn, save_head
 from pipeline.training.recipe import TrainConfig
 
 pytestmark = pytest.mark.slow
@@ -41,9 +42,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("model") / "head.safetensors")
 
 
-def write_model(path: Path, *, faces: FacesConfig = FACES, sha256: str = "") -> Path:
+def write_model(
+    path: Path, *, faces: FacesConfig = FACES, backbone: BackboneConfig = BACKBONE, sha256: str = ""
+) -> Path:
     weights = {"name": "random", "sha256": sha256 or describe_weights(BACKBONE)["sha256"]}
-    common = {"config": BACKBONE.model_dump(), "weights": weights, "failures": {}, "fingerprint": "another"}
+    common: dict[str, Any] = {"config": backbone.model_dump(), "weights": weights, "fingerprint": "another"}
+    common |= {"failures": {}, "version": ""}
     card = Card(
         head=HeadConfig(width=8),
         alignment=AlignmentConfig(),
@@ -51,8 +55,8 @@ def write_model(path: Path, *, faces: FacesConfig = FACES, sha256: str = "") -> 
         classes=CLASSES,
         shapes=Shapes(512, 512, 3),
         embeddings={
-            "visual": common | {"upstream": {"config": faces.model_dump(), "fingerprint": ""}},
-            "acoustic": common | {"upstream": {"config": WINDOWS.model_dump(), "fingerprint": ""}},
+            modality: TrainedOn(**common, upstream=Upstream(config=config.model_dump(), fingerprint="", version=""))
+            for modality, config in (("visual", faces), ("acoustic", WINDOWS))
         },
         libraries={},
         trained={},
@@ -138,6 +142,51 @@ def test_other_weights_than_in_training_are_refused(tmp_path: Path, clips: Path)
     foreign = write_model(tmp_path / "h.safetensors", sha256="0" * 64)
     with pytest.raises(PipelineError, match=r"the weights 'random' of the visual backbone are not those"):
         Predictor(foreign)([clips / "a_both.mp4"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"faces": FACES.model_copy(update={"weights": "/etc/passwd"})}, "visual.weights"),
+        ({"faces": FACES.model_copy(update={"detector": "precomputed", "boxes": "//host/share"})}, "visual.boxes"),
+        ({"faces": FACES.model_copy(update={"landmark_weights": "../a\nb"})}, "visual.landmark_weights"),
+        ({"backbone": BACKBONE.model_copy(update={"weights": "https://host/w.pth"})}, "visual.weights"),
+    ],
+)
+def test_files_that_a_head_names_are_read_only_if_the_user_allows_it(
+    settings: dict[str, Any], key: str, tmp_path: Path
+) -> None:
+    foreign = write_model(tmp_path / "h.safetensors", **settings)
+    with pytest.raises(ParameterError) as error:
+        Predictor(foreign)
+    assert_one_line(str(error.value))
+    (config,) = settings.values()
+    path = getattr(config, key.partition(".")[2])
+    assert f"h.safetensors, {key} = {path!r} is a file that the head asks to read" in str(error.value)
+    result = run(tmp_path, "--model", foreign, "--allow-file", path)
+    assert "this folder holds no media file" in result.output
+    assert Predictor(foreign, allow=[path]).model == foreign
+
+
+@pytest.mark.parametrize("part", ["detector", "backbone"])
+def test_plugins_that_a_head_names_run_only_if_the_user_allows_it(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = f"strangers_{part}"
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / f"plugins/{module}.py").write_text("from pathlib import Path\nPath('imported').touch()\n")
+    named = {part: f"{module}:build"}
+    faces, backbone = FACES.model_copy(update=named), BACKBONE.model_copy(update=named)
+    write_model(tmp_path / "h.safetensors", **{"faces": faces} if part == "detector" else {"backbone": backbone})
+    write_short_media(tmp_path / "clip.mp4")
+    result = run("clip.mp4", "--model", "h.safetensors")
+    assert result.exit_code == 1
+    assert f"{part} '{module}:build' is not built in; to run this code" in str(result.exception)
+    assert not Path("imported").exists()
+    result = run("clip.mp4", "--model", "h.safetensors", "--allow-plugin", f"{module}:build")
+    assert Path("imported").exists()
+    assert f"{module} has no function 'build'" in str(result.exception)
 
 
 def test_files_folders_and_patterns_list_each_clip_once(clips: Path) -> None:

@@ -23,6 +23,10 @@ def predict(
     as_json: Annotated[str, typer.Option("--json", help="Write predictions as JSON to this file; - is stdout.")] = "",
     csv: Annotated[Path | None, typer.Option(help="Write a CSV file, one line per clip and modality.")] = None,
     explain: Annotated[Path | None, typer.Option(help="Write figures that explain predictions to this folder.")] = None,
+    allow_plugin: Annotated[
+        list[str] | None, typer.Option(help="Code that the head names and may run, as package.module:function.")
+    ] = None,
+    allow_file: Annotated[list[str] | None, typer.Option(help="A file that the head names and may read.")] = None,
 ) -> None:
     """Predict the emotion of clips, with the steps and settings that the head was trained with.
 
@@ -34,7 +38,9 @@ def predict(
         from pipeline.predict.explanation import draw_explanations
 
         paths = library.list_media(clips)
-        predictor = library.Predictor(model, run=_execution_config(len(paths)))
+        predictor = library.Predictor(
+            model, run=_execution_config(len(paths)), allow=[*(allow_plugin or ()), *(allow_file or ())]
+        )
         with predictor.extract(paths) as inputs:
             answers = predictor.predict(inputs)
             figures = draw_explanations(predictor, inputs, answers, explain) if explain else []
