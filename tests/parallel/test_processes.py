@@ -201,7 +201,7 @@ class Cluster(ExitStack):
 
     def join(self, *, threads: int = 1, nanny: bool = False, **environment: str) -> "subprocess.Popen[bytes]":
         """Start a worker; a nanny would start it again if it dies."""
-        options = ["--nthreads", str(threads), "--nanny" if nanny else "--no-nanny"]
+        options = ["--nthreads", str(threads), "--nanny" if nanny else "--no-nanny", "--death-timeout", "60"]
         return self._dask("worker", *options, **environment)
 
     def _dask(self, *command: str, **environment: str) -> "subprocess.Popen[bytes]":
