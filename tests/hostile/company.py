@@ -53,7 +53,7 @@ def _attack(name: str, ends: Iterator[str]) -> Attack:
 
 def share_a_memo(folder: Path) -> Iterator[str]:
     """Run the stages in four folders at once, on overlapping corpora and one memo; compare with runs alone."""
-    _write_corpora(folder / "media")
+    write_corpora(folder / "media")
     shared = {"FDAN_CACHE": str(folder / "cache")}
 
     def run(number: int) -> None:
@@ -67,7 +67,7 @@ def share_a_memo(folder: Path) -> Iterator[str]:
         yield EQUAL if checksums(alone / "data") == checksums(together / "data") else f"{together.name} differs"
 
 
-def _write_corpora(root: Path) -> None:
+def write_corpora(root: Path) -> None:
     """Write clips, and a table for each run that lists two thirds of them."""
     for number in range(CLIPS):
         write_recording(root / f"{number}.wav", RECORDINGS[".wav"], seed=number)
@@ -133,7 +133,7 @@ def _write_tokens(path: Path, *, seed: int) -> None:
 
 def jump_clocks(folder: Path) -> Iterator[str]:
     """Date half of the memo and of the media years ahead or back, prune, and run again: the outputs stay the same."""
-    _write_corpora(folder / "media")
+    write_corpora(folder / "media")
     workspace = folder / "workspace"
     _run_stages(workspace, 0)
     before = checksums(workspace / "data")
