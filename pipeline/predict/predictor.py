@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from data_manifest.corpora.contract import MEDIA_SUFFIXES, file_suffix, is_utf8, walk_media
 from data_manifest.corpora.probing import unreadable_reason
 from pipeline.base.digests import cached_sha256
-from pipeline.base.errors import ClipError, ParameterError, PipelineError
+from pipeline.base.errors import ClipError, ParameterError, PipelineError, describe
 from pipeline.base.params import check
 from pipeline.base.tables import table_text
 from pipeline.base.text import one_line
@@ -30,6 +31,7 @@ from pipeline.heads.examples import Examples
 from pipeline.media.limits import Limits
 from pipeline.media.probe import MediaInfo, probe
 from pipeline.memo.extraction import ClipJob
+from pipeline.parallel.calls import call_within
 from pipeline.parallel.pool import ExecutionConfig
 from pipeline.spectrograms.kinds import SpectrogramsConfig
 from pipeline.spectrograms.step import write_windows
@@ -159,7 +161,7 @@ class Predictor:
         """Extract the head's inputs with the steps of training and their memo."""
         clips = [Path(path) for path in dict.fromkeys(map(Path, paths))]
         notes: dict[Path, list[str]] = {path: [] for path in clips}
-        media = {path: info for path in clips if (info := _probe_or_note(path, notes[path], Limits.of(self.run)))}
+        media = {path: info for path in clips if (info := _probe_or_note(path, notes[path], self.run))}
         sha256 = {str(path): digest for path, digest in zip(media, cached_sha256(list(media)), strict=True)}
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -267,16 +269,18 @@ def _match(pattern: Path) -> list[Path]:
         return []
 
 
-def _probe_or_note(path: Path, notes: list[str], limits: Limits) -> MediaInfo | None:
+def _probe_or_note(path: Path, notes: list[str], run: ExecutionConfig) -> MediaInfo | None:
+    """Return what a file holds; None if it cannot be decoded, for whatever reason, which is noted."""
     try:
         if not is_utf8(str(path)):
             raise ClipError("its name is not UTF-8; rename it")
         if reason := unreadable_reason(path):
             raise ClipError(reason)
-        return probe(path, limits=limits)
-    except ClipError as error:
-        notes.append(str(error))
+        info: MediaInfo = call_within(partial(probe, path, limits=Limits.of(run)), run.clip_timeout_s)
+    except Exception as error:  # noqa: BLE001  # one odd file is one row
+        notes.append(describe(error))
         return None
+    return info
 
 
 def _missing_modalities(media: MediaInfo | None, examples: Examples, row: int) -> list[str]:

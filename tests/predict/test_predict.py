@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,21 @@ def test_odd_files_are_rows_with_a_reason(model: Path, tmp_path: Path, monkeypat
     with Path("a.csv").open(encoding="utf-8", newline="") as file:
         assert {row["clip"]: [row["notes"]] for row in csv.DictReader(file)} == expected
     assert all(line.isprintable() for line in result.output.split("\n"))
+
+
+def test_a_file_that_cannot_be_probed_in_time_or_at_all_is_a_row(
+    model: Path, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stuck_or_broken(path: Path, **_: Any) -> Any:
+        if path.suffix == ".wav":
+            raise LookupError("\x1b an odd thing")
+        time.sleep(60)
+
+    monkeypatch.setattr("pipeline.predict.predictor.probe", stuck_or_broken)
+    run_config = ExecutionConfig(scheduler="synchronous", clip_timeout_s=0.2)
+    slow, broken = Predictor(model, run=run_config)([clips / "b_mute.mp4", clips / "c_voice.wav"])
+    assert slow.notes == ["took longer than run.clip_timeout_s = 0.2 s"]
+    assert broken.notes == ["LookupError: \\x1b an odd thing"]
 
 
 def test_odd_names_are_predicted_explained_and_written(
