@@ -27,13 +27,13 @@ from pipeline.memo.extraction import ClipJob, ExtractionSummary, Step, extract, 
 from pipeline.parallel.pool import ExecutionConfig, Pool, bounded_map
 from pipeline.parallel.progress import progress_bar
 from pipeline.store.reader import Reader
+from pipeline.store.schemas import EMBEDDINGS
 
 pytestmark = pytest.mark.slow
 
-SCHEMA = "fdan.test/1"
-ATTRIBUTES = {"schema": SCHEMA}
+ATTRIBUTES = {"schema": EMBEDDINGS.name}
 SYNCHRONOUS = Pool(ExecutionConfig(scheduler="synchronous"))
-EMPTY = {"values": np.empty((0, 2), np.float32), "times": np.empty(0, np.float32)}
+EMPTY = {"tokens": np.empty((0, 2), np.float32), "times": np.empty(0, np.float32)}
 
 
 def compute(number: int, log: Path) -> dict[str, np.ndarray]:
@@ -55,7 +55,7 @@ def compute(number: int, log: Path) -> dict[str, np.ndarray]:
     if number == 99:
         os._exit(1)  # what a crash in a codec does to its process
     values = np.full((number, 2), number, np.float32)
-    return {"values": values, "times": np.arange(number, dtype=np.float32)}
+    return {"tokens": values, "times": np.arange(number, dtype=np.float32)}
 
 
 def jobs(numbers: list[int]) -> list[ClipJob]:
@@ -117,7 +117,7 @@ def test_clip_with_changed_bytes_is_computed_again(tmp_path: Path) -> None:
         extract_to_file(
             tmp_path / "out.h5", [job], counting_step(tmp_path), like=EMPTY, attributes=ATTRIBUTES, pool=SYNCHRONOUS
         )
-        assert len(Reader[Any](tmp_path / "out.h5", schema=None).columns("clip")["values"]) == number
+        assert len(Reader[Any](tmp_path / "out.h5", schema=None).columns("clip")["tokens"]) == number
     assert pop_computed(tmp_path) == [2, 3]
 
 
