@@ -144,6 +144,8 @@ def head_card(name: str) -> Card:
             "upstream": {"config": upstream.model_dump(), "fingerprint": "u", "version": "v"},
             "weights": {"name": "random", "sha256": "0" * 64},
             "fingerprint": modality,
+            "failures": {},
+            "version": "v",
         }
         for modality, (backbone, upstream) in settings.items()
     }

@@ -1,11 +1,13 @@
 """Forged stores and heads: whole files that name other files, code or sizes, as an attacker would make them."""
 
+import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import partial, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,8 @@ import numpy as np
 from hostile.files import SCHEMAS, head_card, read_store, summarise, untrained_head, write_store
 from hostile.isolation import run_isolated
 from hostile.outcome import Attack
-from pipeline.heads.contract import HeadConfig, Shapes
 from pipeline.predict.predictor import Predictor
 from pipeline.training.checkpoints import Card, save_head
-from pipeline.training.recipe import TrainConfig
 
 SECRET = "/etc/passwd"
 PLANTED = "planted:build"  # a module next to the head that says when it is imported
@@ -163,8 +163,7 @@ def _attack_heads(folder: Path) -> Attack:
         os.chdir(folder)
         sys.path.insert(0, str(folder))
         path = folder / f"{number}.safetensors"
-        head = untrained_head(head_card("linear"))
-        save_head(head, HEADS[cases[number]](head_card("linear")), path)
+        save_head(untrained_head(head_card("linear")), _forge(HEADS[cases[number]]), path)
         Predictor(path)
         return "loaded"
 
@@ -175,48 +174,51 @@ def _attack_heads(folder: Path) -> Attack:
     return summarise("forged heads", [(f"a head {name}", end) for name, end in results], start)
 
 
-def _with(card: Card, **changes: Any) -> Card:
-    """Return a copy of the card whose changes are not checked."""
-    return card.model_copy(update=changes)
+def _forge(changes: Mapping[str, Any]) -> "ForgedCard":
+    """Return the card of a good head with other values; a key such as `head.name` is a path in its JSON."""
+    card = json.loads(head_card("linear").model_dump_json())
+    for path, value in changes.items():
+        *parents, name = path.split(".")
+        reduce(getitem, parents, card)[name] = value
+    values: dict[str, Any] = {"text": json.dumps(card)}
+    return ForgedCard.model_construct(**values)
 
 
-def _with_head(card: Card, **changes: Any) -> Card:
-    return _with(card, head=HeadConfig.model_construct(**(card.head.model_dump() | changes)))
+class ForgedCard(Card):
+    """A card that no model has checked."""
+
+    text: str
+
+    def model_dump_json(self, **_: Any) -> str:
+        """Return the text, for `save_head`."""
+        return self.text
 
 
-def _with_setting(card: Card, modality: str, *, upstream: bool = False, **changes: Any) -> Card:
-    embeddings = {name: dict(values) for name, values in card.embeddings.items()}
-    part = embeddings[modality]["upstream"] if upstream else embeddings[modality]
-    changed = {**part, "config": part["config"] | changes}
-    embeddings[modality] = {**embeddings[modality], "upstream": changed} if upstream else changed
-    return _with(card, embeddings=embeddings)
-
-
-HEADS: dict[str, Callable[[Card], Card]] = {
-    "that names code": lambda card: _with_head(card, name=PLANTED),
-    "that names a function of Python": lambda card: _with_head(card, name="os:system"),
-    "with an alignment that is code": lambda card: _with(
-        card, alignment=card.alignment.model_copy(update={"name": PLANTED})
-    ),
-    "with a detector that is code": lambda card: _with_setting(card, "visual", upstream=True, detector=PLANTED),
-    "with a spectrogram that is code": lambda card: _with_setting(card, "acoustic", upstream=True, kind=PLANTED),
-    "with a backbone that is code": lambda card: _with_setting(card, "visual", backbone=PLANTED),
-    "with weights elsewhere": lambda card: _with_setting(card, "visual", weights=SECRET),
-    "with weights at an address": lambda card: _with_setting(card, "visual", weights="http://127.0.0.1:9/"),
-    "with boxes elsewhere": lambda card: _with_setting(
-        card, "visual", upstream=True, detector="precomputed", boxes=SECRET
-    ),
-    "with an unknown setting": lambda card: _with_setting(card, "visual", code="1"),
-    "of a huge width": lambda card: _with_head(card, width=1 << 40),
-    "of a negative width": lambda card: _with_head(card, width=-4),
-    "of huge shapes": lambda card: _with(card, shapes=Shapes(1 << 40, 6, 3)),
-    "of negative shapes": lambda card: _with(card, shapes=Shapes(-6, 6, 3)),
-    "of no classes": lambda card: _with(card, classes=()),
-    "of one class twice": lambda card: _with(card, classes=("anger", "anger", "fear")),
-    "of more classes": lambda card: _with(card, classes=tuple(f"class {number}" for number in range(10**5))),
-    "of classes with control characters": lambda card: _with(card, classes=("\x1b[31m", "a\nb", "fear")),
-    "of no modality": lambda card: _with(card, embeddings={}),
-    "of text for embeddings": lambda card: _with(card, embeddings={"visual": "x", "acoustic": 1}),
-    "with infinite settings": lambda card: _with(card, train=TrainConfig.model_construct(learning_rate=float("inf"))),
+VISUAL, FACES_OF, ACOUSTIC = "embeddings.visual.config", "embeddings.visual.upstream.config", "embeddings.acoustic"
+HEADS: dict[str, dict[str, Any]] = {
+    "that names code": {"head.name": PLANTED},
+    "that names a function of Python": {"head.name": "os:system"},
+    "with an alignment that is code": {"alignment.name": PLANTED},
+    "with a detector that is code": {f"{FACES_OF}.detector": PLANTED},
+    "with a spectrogram that is code": {f"{ACOUSTIC}.upstream.config.kind": PLANTED},
+    "with a backbone that is code": {f"{VISUAL}.backbone": PLANTED},
+    "with weights elsewhere": {f"{VISUAL}.weights": SECRET},
+    "with weights at an address": {f"{VISUAL}.weights": "http://127.0.0.1:9/"},
+    "with boxes elsewhere": {f"{FACES_OF}.detector": "precomputed", f"{FACES_OF}.boxes": SECRET},
+    "with landmarks elsewhere": {f"{FACES_OF}.align": "fan", f"{FACES_OF}.landmark_weights": SECRET},
+    "with an unknown setting": {f"{VISUAL}.code": "1"},
+    "of a huge width": {"head.width": 1 << 40},
+    "of a negative width": {"head.width": -4},
+    "of huge shapes": {"shapes": [1 << 40, 6, 3]},
+    "of negative shapes": {"shapes": [-6, 6, 3]},
+    "of no classes": {"classes": []},
+    "of one class twice": {"classes": ["anger", "anger", "fear"]},
+    "of more classes": {"classes": [f"class {number}" for number in range(10**5)]},
+    "of classes with control characters": {"classes": ["\x1b[31m", "a\nb", "fear"]},
+    "of no modality": {"embeddings": {}},
+    "of text for embeddings": {"embeddings": {"visual": "x", "acoustic": 1}},
+    "of a number for its settings": {"head": 7},
+    "with infinite settings": {"train.learning_rate": float("inf")},
+    "with a setting of many digits": {"train.learning_rate": 10**400},
 }
 """What is changed in the card of a good head, whose checksum is then made anew."""
