@@ -5,13 +5,17 @@ from typing import TypeVar
 
 import numpy as np
 
+from pipeline.base.text import one_line, printable
+
 NAMES_SHOWN = 6
 
 
 def shorten(names: Sequence[str]) -> str:
-    """Return the first six names as text, and how many more there are."""
+    """Return the first six names as text, each on one line, and how many more there are."""
     more = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(one_line(printable(name)) for name in names[:NAMES_SHOWN]) + (
+        f" and {more} more" if more > 0 else ""
+    )
 
 
 T = TypeVar("T")

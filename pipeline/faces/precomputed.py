@@ -83,7 +83,9 @@ class Tables:
             table = _read(self.path)
             if "input" not in table:
                 raise ParameterError(f"faces.boxes: {self.path} has no column `input` with the name of each row's clip")
-            inputs = table["input"].astype(str)
+            if list(table.columns).count("input") > 1:
+                raise ParameterError(f"faces.boxes: {self.path} has several columns `input`")
+            inputs = table["input"].map(str)
             name = max(inputs.unique(), key=lambda name: _common_parts(Path(name), path), default="")
             if _common_parts(Path(name), path) == 0:
                 raise ClipError(f"{self.path} holds no boxes of it")

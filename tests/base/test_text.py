@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis.strategies import characters, text
 
 from pipeline.base.errors import PipelineError, exit_with_message
+from pipeline.base.selection import shorten
 from pipeline.base.text import ONE_LINE_CHARACTERS, one_line, printable
 
 
@@ -41,3 +42,10 @@ def test_white_space_and_length_are_reduced() -> None:
 def test_error_cannot_change_the_terminal() -> None:
     with pytest.raises(SystemExit, match=r"^error: \\x1b\[2J\.mp4\nuse another name$"), exit_with_message():
         raise PipelineError("\x1b[2J.mp4\nuse another name")
+
+
+def test_a_list_of_names_is_one_line() -> None:
+    text = shorten(["a\nb", "x" * 5000, *"cdefgh"])
+    assert text.startswith(r"a\nb, xxx")
+    assert text.endswith("…, c, d, e, f and 2 more")
+    assert len(text) < 400

@@ -119,10 +119,14 @@ def test_a_table_without_numbers_is_named(tmp_path: Path, clip: Path, change: di
 
 
 def test_a_table_of_all_clips_may_be_empty_or_name_clips_by_numbers(tmp_path: Path, clip: Path) -> None:
-    for table in (py_feat("x", 1)[:0], py_feat("x", 1).assign(input=7)):
-        table.to_csv(tmp_path / f"{len(table)}.csv")
+    table = py_feat("x", 1)
+    for number, unnamed in enumerate((table[:0], table.assign(input=7), table.assign(input=np.nan))):
+        unnamed.to_csv(tmp_path / f"{number}.csv", na_rep="nan")
         with pytest.raises(ClipError, match="holds no boxes of it"):
-            extract_faces(clip, config(tmp_path / f"{len(table)}.csv"))
+            extract_faces(clip, config(tmp_path / f"{number}.csv"))
+    table.assign(**{" input": "x"}).to_csv(tmp_path / "twice.csv")
+    with pytest.raises(ParameterError, match=r"twice\.csv has several columns `input`"):
+        extract_faces(clip, config(tmp_path / "twice.csv"))
 
 
 def test_other_tables_have_another_digest(tmp_path: Path) -> None:
