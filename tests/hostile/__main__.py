@@ -53,9 +53,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             for attack in ATTACKS[name](options.seed, Path(folder)):
                 done.append(attack)
-                console.print(attack.name, attack.tried, attack.outcomes, f"{attack.seconds:.0f} s", markup=False)
+                console.print(
+                    attack.name, attack.tried, attack.outcomes, f"{attack.seconds:.0f} s", markup=False, soft_wrap=True
+                )
                 for fault in attack.faults[:FAULTS_SHOWN]:
-                    console.print("  FAULT", fault, markup=False)
+                    console.print("  FAULT", fault, markup=False, soft_wrap=True)
     if not options.attacks:
         date = datetime.now(UTC).date().isoformat()
         machine = f"{hardware('cpu')}, {psutil.cpu_count()} cores, {platform.system()}"
