@@ -41,14 +41,15 @@ def read_file(path: Path, *, raises: type[PipelineError], fix: str, max_bytes: i
     """Return the bytes of a regular file; whatever is wrong with it is one line, which ends with `fix`."""
     try:
         with open_regular(path) as file:
-            content = file.read(max_bytes + 1)
+            # `read(n)` would allocate n bytes at once
+            content = file.read() if os.fstat(file.fileno()).st_size <= max_bytes else None
     except FileNotFoundError:
         raise raises(f"{path} does not exist; {fix}") from None
     except OSError as error:
         raise raises(f"{path} cannot be read: {error.strerror}; {fix}") from error
     except ValueError as error:  # a NUL in the path
         raise raises(f"{path} cannot be read: {error}; {fix}") from error
-    if len(content) > max_bytes:
+    if content is None:
         raise raises(f"{path} is larger than {max_bytes} bytes; {fix}")
     return content
 

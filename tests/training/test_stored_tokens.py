@@ -4,7 +4,6 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -50,8 +49,15 @@ def write_corpus(
     rows = [make_clip(f"c{n:02}", emotion=CLASSES[n % 3], speaker=f"s{n % 4}") for n in range(clips)]
     write_rows(folder / MANIFEST, rows, Clip)
     write_rows(folder / EXCLUSIONS, [], Exclusion)
-    lists: dict[str, Any] = {name: {} for name in ("config", "upstream", "excluded", "failures")}
-    attributes = lists | {"schema": EMBEDDINGS.name, "weights": {"name": "none"}, "fingerprint": "made"}
+    attributes = {
+        "schema": EMBEDDINGS.name,
+        "config": {},
+        "weights": {"name": "none", "sha256": ""},
+        "upstream": {"config": {}, "fingerprint": "", "version": ""},
+        "fingerprint": "made",
+        "failures": {},
+        "excluded": {},
+    }
     for path, most in zip((VISUAL, ACOUSTIC), longest, strict=True):
         names = ["tokens", *(f"view_{number + 1}" for number in range(views))]
         like = {"times": np.empty(0, np.float32)} | {name: np.empty((0, width), np.float32) for name in names}

@@ -61,6 +61,8 @@ MENTIONED = {
     "fdan predict",
     "fdan configure",
     "fdan configure NAME --root FOLDER --add",
+    "fdan configure … --follow-links",
+    "dvc repro --force corpus@NAME",
     "dvc exp run --temp",
 }  # named in the text, not meant to be typed
 NOT_IMPORTED = {
