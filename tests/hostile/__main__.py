@@ -53,9 +53,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             for attack in ATTACKS[name](options.seed, Path(folder)):
                 done.append(attack)
-                console.print(
-                    attack.name, attack.tried, attack.outcomes, f"{attack.seconds:.0f} s", markup=False, soft_wrap=True
-                )
+                ends = "; ".join(f"{count:,} {end}" for end, count in attack.outcomes.items())
+                line = f"{attack.name}: {attack.tried:,} tried in {attack.seconds:.0f} s: {ends}"
+                console.print(line, markup=False, soft_wrap=True)
                 for fault in attack.faults[:FAULTS_SHOWN]:
                     console.print("  FAULT", fault, markup=False, soft_wrap=True)
     if not options.attacks:
