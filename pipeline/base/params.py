@@ -13,9 +13,10 @@ from ruamel.yaml.error import YAMLError
 from pipeline.base.errors import ParameterError
 from pipeline.base.files import read_file
 from pipeline.base.registry import allow_only, refuse_loose_files, suggest
-from pipeline.base.text import printable
+from pipeline.base.text import one_line, printable
 
 T = TypeVar("T")
+PROBLEMS_SHOWN = 6
 PARAMS_FILE = Path("params.yaml")
 MAX_BYTES, MAX_DEPTH, MAX_VALUES = 10_000_000, 50, 1_000_000  # of params.yaml, with every alias written out
 Seed = Annotated[int, Field(ge=0, le=(1 << 32) - 1)]
@@ -119,13 +120,16 @@ def check(values: Any, model: type[T], *, where: str, allow: Collection[str] | N
         with refuse_loose_files() if allow is None else allow_only(allow):
             return TypeAdapter(model).validate_python(values)
     except ValidationError as error:
-        problems = [_explain(detail, model, where) for detail in error.errors()]
+        details = error.errors()
+        problems = [_explain(detail, model, where) for detail in details[:PROBLEMS_SHOWN]]
+        if len(details) > PROBLEMS_SHOWN:
+            problems.append(f"and {len(details) - PROBLEMS_SHOWN} more problems")
         raise ParameterError("; ".join(problems)) from error
 
 
 def _explain(detail: ErrorDetails, model: Any, where: str) -> str:
     path, keys = _follow(model, detail["loc"])
-    name = ".".join([where, *map(printable, path)])
+    name = ".".join([where, *map(one_line, path)])
     if detail["type"] == "extra_forbidden":
         return f"{name}: unknown key; {suggest(path[-1], keys)}"
     if detail["type"] == "missing":

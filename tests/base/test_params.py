@@ -121,6 +121,12 @@ def test_all_mistakes_in_a_section_are_reported_at_once() -> None:
     assert error_line({"count": "x", "share": -1, "other": 0}, Outer).count("params.yaml: s.") == 3
 
 
+def test_the_first_of_many_problems_are_shown() -> None:
+    with pytest.raises(ParameterError, match=r"; Outer\.key3: unknown key.*; and 996 more problems$") as caught:
+        check({"x" * 10**5: 1} | {f"key{number}": 1 for number in range(1000)}, Outer, where="Outer")
+    assert len(str(caught.value)) < 3000
+
+
 def test_error_for_an_unknown_section_lists_the_valid_ones(tmp_path: Path) -> None:
     path = write_params(tmp_path, "trian: {}\n")
     with pytest.raises(ParameterError) as error:

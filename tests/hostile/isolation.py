@@ -11,7 +11,7 @@ from pipeline.base.errors import PipelineError, exit_with_message
 
 TIMEOUT_S = 20
 MEMORY_BYTES = 2 << 30  # what a check may take beyond what the process has already
-MESSAGE_CHARACTERS = 2000
+MESSAGE_CHARACTERS = 4000
 REFUSED, SAME = "refused in one line", "the same values"
 
 Check = Callable[[int], str]
