@@ -22,6 +22,7 @@ from pipeline.parallel.pool import ExecutionConfig, Pool
 
 STAGE = "corpus"
 POINTER = b"version https://git-lfs"
+LARGEST_GIB = 16  # ten minutes of video at 200 Mbit/s; to hash a larger file takes minutes
 POINTER_BYTES = 1024  # a pointer is never larger
 
 
@@ -50,7 +51,8 @@ def probe_corpus(name: str, config: CorpusConfig, run: ExecutionConfig) -> Probe
     checksums = dict(
         zip(readable, media_checksums([root / path for path in readable], title=f"read {name}").values(), strict=True)
     )
-    media, undecodable = _probe_files(root, checksums, run, title=f"probe {name}")
+    jobs = [ClipJob(path, checksum, partial(Path, root, path)) for path, checksum in checksums.items()]
+    media, undecodable = probe_files(jobs, run, title=f"probe {name}")
     reasons |= unreadable | undecodable
     clips: list[Clip] = []
     excluded_ids: dict[str, str] = {}  # by path, the ids of candidates without usable media
@@ -117,6 +119,8 @@ def unreadable_reason(path: Path) -> str:
             return "not a regular file"
         if not status.st_size:
             return "zero bytes"
+        if status.st_size > LARGEST_GIB << 30:
+            return f"larger than {LARGEST_GIB} GiB"
         if status.st_size >= POINTER_BYTES:
             return "" if os.access(path, os.R_OK) else "cannot be read: permission denied"
         with open_regular(path) as file:
@@ -128,16 +132,20 @@ def unreadable_reason(path: Path) -> str:
     return "a git-lfs pointer, not the media; run: git lfs pull" if start == POINTER else ""
 
 
-def _probe_files(
-    root: Path, checksums: Mapping[str, str], run: ExecutionConfig, *, title: str
+def probe_files(
+    jobs: Sequence[ClipJob], run: ExecutionConfig, *, title: str, quiet: bool = False
 ) -> tuple[dict[str, MediaInfo], dict[str, str]]:
-    """Return the properties of each file by path, and the reasons why other files cannot be decoded."""
-    jobs = [ClipJob(path, checksum, partial(Path, root, path)) for path, checksum in checksums.items()]
+    """Return the properties of each job's file by its id, and the reasons why other files cannot be decoded.
+
+    See `extract` for `quiet`.
+    """
     summary = ExtractionSummary(title, len(jobs))
     with Pool(run) as pool:
         compute = partial(probe_arrays, limits=Limits.of(run))
         step = Step("probe", compute, probe, params={}, libraries=("av",), hardware=pool.hardware)
-        media = {path: MediaInfo.from_arrays(arrays) for path, arrays in extract(jobs, step, summary, pool=pool)}
+        media = {
+            path: MediaInfo.from_arrays(arrays) for path, arrays in extract(jobs, step, summary, pool=pool, quiet=quiet)
+        }
     return media, summary.failures
 
 

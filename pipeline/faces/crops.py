@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.base.errors import ClipError, ExcludedClipError, ParameterError
 from pipeline.base.files import file_sha256
@@ -15,7 +15,7 @@ from pipeline.faces import detectors, landmarks
 from pipeline.faces.contract import Boxes, BoxSource, DetectorConfig, Frames
 from pipeline.faces.detectors import load_detector
 from pipeline.faces.tracks import WHOLE_FRAME, Track, track_person
-from pipeline.media.frames import Image, SampledFrames, encode_jpeg, shrink_image
+from pipeline.media.frames import Frame, SampledFrames, encode_jpeg, shrink_image
 from pipeline.media.limits import DEFAULT_LIMITS, Limits
 from pipeline.store.clips import ClipFaces
 from pipeline.store.columns import Ragged
@@ -33,6 +33,7 @@ LIBRARIES = (
 )
 SMALLEST_SIDE_PX = 16
 LONGEST_SIDE_PX = 2**15 - 2  # OpenCV counts the pixels of a side with 16 bits
+MOST_PIXELS = 256_000_000  # of the copies of one clip on which faces are detected; the default settings need 7 million
 LARGEST_BOX = 1.5  # times the longer side of the frame
 T = TypeVar("T")
 
@@ -56,6 +57,16 @@ class FacesConfig(DetectorConfig):
     """Added on each side of the box, as a share of its longer side."""
     size_px: int = Field(224, ge=16, le=2048)
     """Side of the square crops."""
+
+    @model_validator(mode="after")
+    def _check_pixels(self) -> "FacesConfig":
+        pixels = self.frames_per_clip * max(self.detect_max_side_px, self.size_px) ** 2
+        if pixels > MOST_PIXELS:
+            raise ValueError(
+                f"a clip has up to {pixels / 1e6:.0f} million pixels, more than {MOST_PIXELS / 1e6:.0f}; "
+                "take less of frames_per_clip, detect_max_side_px or size_px"
+            )
+        return self
 
 
 def weights_digest(config: FacesConfig) -> str:
@@ -85,7 +96,7 @@ def extract_faces(path: Path, config: FacesConfig, *, limits: Limits = DEFAULT_L
     rows = {index: row for row, index in enumerate(indices[track.frames].tolist())}
     angles = _eye_angles(track, frames, rows, config)
 
-    def encode_crop(frame: Image, row: int) -> NDArray[np.uint8]:
+    def encode_crop(frame: Frame, row: int) -> NDArray[np.uint8]:
         return encode_jpeg(crop(frame, track.boxes[row], margin=margin, size_px=config.size_px, angle=angles[row]))
 
     return ClipFaces(
@@ -102,7 +113,7 @@ def _detect_in(
     frames: SampledFrames, path: Path, config: FacesConfig
 ) -> tuple[NDArray[np.int64], Sequence[Boxes], tuple[int, int]]:
     """Return the indices (n,) of the decoded frames in order of time, their boxes, and their width and height."""
-    small: dict[int, Image] = {}
+    small: dict[int, Frame] = {}
     for index, frame in frames:
         size = (frame.shape[1], frame.shape[0])
         small[index] = shrink_for_detection(frame, config)
@@ -116,7 +127,7 @@ def _detect_in(
     return indices, detected, size
 
 
-def shrink_for_detection(frame: Image, config: FacesConfig) -> Image:
+def shrink_for_detection(frame: Frame, config: FacesConfig) -> Frame:
     """Return the copy of a frame (height, width, 3) in which faces are detected.
 
     Raise ClipError if the frame or its copy is too small for a face, or if the frame is too long for OpenCV.
@@ -159,7 +170,7 @@ def _detector_config(config: FacesConfig) -> DetectorConfig:
     return DetectorConfig(**config.model_dump(include=set(DetectorConfig.model_fields)))
 
 
-def _map_rows(function: Callable[[Image, int], T], frames: SampledFrames, rows: Mapping[int, int]) -> list[T]:
+def _map_rows(function: Callable[[Frame, int], T], frames: SampledFrames, rows: Mapping[int, int]) -> list[T]:
     """Return function(frame, row) for each row of a track; `rows` maps a frame's index to its row."""
     results = {rows[index]: function(frame, rows[index]) for index, frame in frames if index in rows}
     return [results[row] for row in range(len(rows))]
@@ -191,7 +202,7 @@ def _whole_frames(count: int, width: int, height: int) -> Track:
     return Track(np.arange(count), boxes, np.full(count, WHOLE_FRAME, np.uint8))
 
 
-def crop(frame: Image, box: NDArray[np.float32], *, margin: float, size_px: int, angle: float = 0) -> Image:
+def crop(frame: Frame, box: NDArray[np.float32], *, margin: float, size_px: int, angle: float = 0) -> Frame:
     """Return the square crop (size_px, size_px, 3) around the box; outside the frame, its edge is repeated.
 
     A line at `angle` degrees in the frame, clockwise, is level in the crop.

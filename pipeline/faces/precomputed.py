@@ -108,7 +108,7 @@ def _read(file: Path) -> "pd.DataFrame":
 
     try:
         table = pd.read_csv(file) if file.suffix == ".csv" else pd.read_parquet(file)
-    except (ValueError, TypeError, NotImplementedError, OSError) as error:  # pyarrow raises any of these
+    except Exception as error:  # whatever pandas and pyarrow raise on a file of a stranger
         raise ParameterError(f"faces.boxes: {file} cannot be read: {' '.join(str(error).split())}") from error
     table.columns = table.columns.astype(str).str.strip()  # OpenFace writes a space after each comma
     return table

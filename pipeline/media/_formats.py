@@ -10,11 +10,12 @@ CONTAINERS = (
 )
 # These containers may announce no streams, and then FFmpeg decodes frames of any size to find out what they hold.
 CONTAINERS_WITHOUT_HEADER = frozenset(("flv", "mpeg", "mpegts"))
+# Without png: FFmpeg unpacks its text chunks and colour profiles without a limit.
 _MPEG = ("mpeg1video", "mpeg2video", "mpeg4", "mpegvideo")
 _VIDEO = (
     *("av1", "cfhd", "cinepak", "dnxhd", "dvvideo", "ffv1", "ffvhuff", "flashsv", "flashsv2", "flv", "h261", "h263"),
     *("h263i", "h263p", "h264", "hevc", "huffyuv", "indeo2", "indeo3", "indeo4", "indeo5", "lagarith", "libdav1d"),
-    *("libvpx", "libvpx-vp9", "magicyuv", "mjpeg", "mjpegb", "msmpeg4", "msmpeg4v1", "msmpeg4v2", "msvideo1", "png"),
+    *("libvpx", "libvpx-vp9", "magicyuv", "mjpeg", "mjpegb", "msmpeg4", "msmpeg4v1", "msmpeg4v2", "msvideo1"),
     *("prores", "qtrle", "rawvideo", "rpza", "svq1", "svq3", "theora", "utvideo", "v210", "vc1", "vp3", "vp5", "vp6"),
     *("vp6a", "vp6f", "vp7", "vp8", "vp9", "vvc", "wmv1", "wmv2", "wmv3"),
 )

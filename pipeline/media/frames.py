@@ -1,6 +1,7 @@
 """Video frames at chosen times, and JPEG encoding."""
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from sys import maxsize
 
@@ -8,6 +9,7 @@ import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from pipeline.base.errors import ClipError, StoreError
 from pipeline.media._decoding import decode, read_packets
@@ -15,11 +17,12 @@ from pipeline.media._opening import open_media, require_stream
 from pipeline.media.limits import DEFAULT_LIMITS, Limits
 
 JPEG_QUALITY = 95
+CROP_PIXELS = 2048**2  # the largest that `faces.size_px` allows
 KEPT_BYTES = 128 * 2**20  # enough for 16 frames of 1920 x 1080
 UNLIMITED = Limits(max_pixels=maxsize, max_decoded_s=maxsize)
 """For a file that has been read within limits before."""
 
-Image = NDArray[np.uint8]
+Frame = NDArray[np.uint8]
 """One frame (height, width, 3), RGB."""
 
 
@@ -40,10 +43,10 @@ class SampledFrames:
         timestamps, unit_s, start_s = _read_timestamps(path, limits)
         self._timestamps = sorted(_nearest_to_middles(timestamps, count))
         self._path, self._limits = path, limits
-        self._kept: list[tuple[int, Image]] = []
+        self._kept: list[tuple[int, Frame]] = []
         self.times = np.asarray(np.asarray(self._timestamps) * unit_s - start_s, np.float32)
 
-    def __iter__(self) -> Iterator[tuple[int, Image]]:
+    def __iter__(self) -> Iterator[tuple[int, Frame]]:
         """Yield indices and images; raise `ClipError` if none of the frames can be decoded."""
         if self._kept:
             yield from self._kept
@@ -59,7 +62,7 @@ class SampledFrames:
             raise ClipError("none of the video's frames can be decoded")
         self._kept = decoded
 
-    def _decode(self) -> Iterator[tuple[int, Image]]:
+    def _decode(self) -> Iterator[tuple[int, Frame]]:
         indices = {timestamp: index for index, timestamp in enumerate(self._timestamps)}
         with open_media(self._path, self._limits) as container:
             stream = require_stream(container.streams.video, "video", self._limits)
@@ -70,7 +73,7 @@ class SampledFrames:
                         break
 
 
-def _to_upright_rgb(frame: av.VideoFrame) -> Image:
+def _to_upright_rgb(frame: av.VideoFrame) -> Frame:
     """Return the image (height, width, 3) RGB as a player shows it: phones store rotated frames with a rotation tag."""
     # By default, PyAV starts threads for every frame, which takes longer than the conversion.
     image = np.asarray(frame.to_ndarray(format="rgb24", threads=1), np.uint8)
@@ -109,7 +112,7 @@ def _nearest_to_middles(timestamps: NDArray[np.int64], count: int) -> set[int]:
     return {int(timestamps[np.abs(timestamps - middle).argmin()]) for middle in middles}
 
 
-def shrink_image(image: Image, *, max_side_px: int) -> Image:
+def shrink_image(image: Frame, *, max_side_px: int) -> Frame:
     """Return the image, or if its longer side is longer than `max_side_px`, a smaller copy."""
     height, width = image.shape[:2]
     scale = max_side_px / max(height, width)
@@ -127,9 +130,18 @@ def encode_jpeg(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(data, np.uint8).reshape(-1)
 
 
+def _is_small_jpeg(data: NDArray[np.uint8]) -> bool:
+    """Return whether the header is a JPEG's of at most `CROP_PIXELS`: OpenCV decodes other formats, of any size."""
+    try:
+        with Image.open(BytesIO(data.tobytes()), formats=["JPEG"]) as header:
+            return header.width * header.height <= CROP_PIXELS
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False
+
+
 def decode_jpeg(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the RGB image (height, width, 3) of a JPEG file (bytes,)."""
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    """Return the RGB image (height, width, 3) of a JPEG file (bytes,); raise `StoreError` if it is another file."""
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if _is_small_jpeg(data) else None
     if image is None:
         raise StoreError("a stored crop is not a valid image; run: dvc repro --force --single-item faces")
     return np.ascontiguousarray(image[..., ::-1], np.uint8)

@@ -6,16 +6,15 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from data_manifest.corpora.contract import MEDIA_SUFFIXES, file_suffix, is_utf8, walk_media
-from data_manifest.corpora.probing import unreadable_reason
+from data_manifest.corpora.probing import probe_files, unreadable_reason
 from pipeline.base.digests import cached_sha256
-from pipeline.base.errors import ClipError, ParameterError, PipelineError, describe
+from pipeline.base.errors import ParameterError, PipelineError
 from pipeline.base.params import check
 from pipeline.base.tables import table_text
 from pipeline.base.text import one_line
@@ -28,10 +27,8 @@ from pipeline.faces.crops import FacesConfig
 from pipeline.faces.step import write_faces
 from pipeline.heads.contract import Head
 from pipeline.heads.examples import Examples
-from pipeline.media.limits import Limits
-from pipeline.media.probe import MediaInfo, probe
+from pipeline.media.probe import MediaInfo
 from pipeline.memo.extraction import ClipJob
-from pipeline.parallel.calls import call_within
 from pipeline.parallel.pool import ExecutionConfig
 from pipeline.spectrograms.kinds import SpectrogramsConfig
 from pipeline.spectrograms.step import write_windows
@@ -161,8 +158,7 @@ class Predictor:
         """Extract the head's inputs with the steps of training and their memo."""
         clips = [Path(path) for path in dict.fromkeys(map(Path, paths))]
         notes: dict[Path, list[str]] = {path: [] for path in clips}
-        media = {path: info for path in clips if (info := _probe_or_note(path, notes[path], self.run))}
-        sha256 = {str(path): digest for path, digest in zip(media, cached_sha256(list(media)), strict=True)}
+        media, sha256 = self._probe(clips, notes)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             stores = self._extract(folder, media, sha256, notes)
@@ -173,6 +169,20 @@ class Predictor:
             faces = Reader(folder / SOURCES["faces"].path.name, schema=FACES)
             windows = Reader(folder / SOURCES["mels"].path.name, schema=WINDOWS)
             yield ClipInputs(clips, faces, windows, examples, notes)
+
+    def _probe(
+        self, clips: Sequence[Path], notes: Mapping[Path, list[str]]
+    ) -> tuple[dict[Path, MediaInfo], dict[str, str]]:
+        """Return what each file holds, and its sha256 by name; note why others cannot be read."""
+        reasons = {path: _reason_not_to_read(path) or unreadable_reason(path) for path in clips}
+        readable = [path for path, reason in reasons.items() if not reason]
+        sha256 = dict(zip(map(str, readable), cached_sha256(readable), strict=True))
+        jobs = [ClipJob(str(path), sha256[str(path)], path.absolute) for path in readable]
+        media, failures = probe_files(jobs, self.run, title="probe", quiet=True)
+        for path in clips:
+            if reason := reasons[path] or failures.get(str(path)):
+                notes[path].append(reason)
+        return {path: media[str(path)] for path in readable if str(path) in media}, sha256
 
     def _extract(
         self,
@@ -269,18 +279,8 @@ def _match(pattern: Path) -> list[Path]:
         return []
 
 
-def _probe_or_note(path: Path, notes: list[str], run: ExecutionConfig) -> MediaInfo | None:
-    """Return what a file holds; None if it cannot be decoded, for whatever reason, which is noted."""
-    try:
-        if not is_utf8(str(path)):
-            raise ClipError("its name is not UTF-8; rename it")
-        if reason := unreadable_reason(path):
-            raise ClipError(reason)
-        info: MediaInfo = call_within(partial(probe, path, limits=Limits.of(run)), run.clip_timeout_s)
-    except Exception as error:  # noqa: BLE001  # one odd file is one row
-        notes.append(describe(error))
-        return None
-    return info
+def _reason_not_to_read(path: Path) -> str:
+    return "" if is_utf8(str(path)) else "its name is not UTF-8; rename it"
 
 
 def _missing_modalities(media: MediaInfo | None, examples: Examples, row: int) -> list[str]:

@@ -23,6 +23,7 @@ Audio = NDArray[np.float32]
 Spectrogram = Callable[[Audio, int], NDArray[np.float32]]
 """A function of `Audio` and its rate in Hz that returns (bands, frames) float32."""
 DECIBELS = (-80.0, 20.0)  # what is black and white where a kind does not say otherwise
+LARGEST_BYTES_PER_S = 16e6  # of transform and windows together; the default settings need half a megabyte
 SILENCE = 1e-10  # the power below which a cell counts as silent, -100 dB: keeps the logarithm finite
 
 
@@ -67,6 +68,12 @@ class SpectrogramsConfig(Config):
             )
         if self.kind == "cqt" and not self.fmin_hz:
             raise ValueError("cqt needs fmin_hz > 0: its bands are pitches")
+        bytes_per_s = 4 * self.rate_hz / self.hop * (self.fft_samples + self.bands / (1 - self.overlap))
+        if bytes_per_s > LARGEST_BYTES_PER_S:
+            raise ValueError(
+                f"needs {bytes_per_s / 1e6:.0f} MB for each second of audio, more than "
+                f"{LARGEST_BYTES_PER_S / 1e6:.0f}; take a longer hop_ms, or less of fft_samples, bands or overlap"
+            )
         black, white = self.range
         if black >= white:
             raise ValueError(f"needs black < white, not {black}, {white}")

@@ -316,3 +316,17 @@ def finite_numbers(values: dict[str, Any]) -> None:
         if name not in ("options", "groups"):
             for number in value if isinstance(value, tuple) else [value]:
                 assert not isinstance(number, float) or math.isfinite(number)
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "words"),
+    [
+        ("spectrograms", {"hop_ms": 0.1, "overlap": 0.99, "bands": 1024}, "MB for each second of audio, more than 16"),
+        ("faces", {"frames_per_clip": 10_000, "size_px": 2048}, "million pixels, more than 256"),
+    ],
+)
+def test_settings_that_need_too_much_memory_together_are_refused(
+    section: str, values: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ParameterError, match=words):
+        check(values, MODELS[section], where=section)

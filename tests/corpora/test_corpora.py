@@ -20,7 +20,7 @@ import stages.manifest
 from data_manifest.corpora import csv_table
 from data_manifest.corpora.adapters import CorpusConfig
 from data_manifest.corpora.contract import MEDIA_SUFFIXES, Candidate, media_files
-from data_manifest.corpora.probing import probe_corpus, write_media_table
+from data_manifest.corpora.probing import probe_corpus, unreadable_reason, write_media_table
 from data_manifest.manifest.clips import Clip, Exclusion, read_rows, write_rows
 from data_manifest.manifest.paths import LINK_REFUSED
 from pipeline.base.errors import CorpusError, ParameterError, PipelineError
@@ -586,3 +586,9 @@ def test_several_corpora_make_one_manifest(media: Path, tmp_path: Path, monkeypa
     ]
     left_out = read_rows(Path("data/exclusions.csv"), Exclusion)
     assert [(row.clip_id, row.stage) for row in left_out] == [("two/b.mp4", "corpus")]
+
+
+def test_a_file_that_is_too_large_to_be_a_clip_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.wav").open("wb") as file:
+        file.truncate(17 << 30)  # it takes no space
+    assert unreadable_reason(tmp_path / "a.wav") == "larger than 16 GiB"

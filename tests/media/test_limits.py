@@ -5,12 +5,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from conftest import CODECS, write_media, write_short_media, write_wav
 from numpy.typing import NDArray
 
-from pipeline.base.errors import ClipError
+from pipeline.base.errors import ClipError, StoreError
 from pipeline.media import _decoding, frames
 from pipeline.media._opening import open_media
 from pipeline.media.audio import read_audio
@@ -145,3 +146,30 @@ def test_frames_out_of_order_belong_to_their_times(tmp_path: Path, grey_levels: 
     assert sorted(order) == list(range(len(sampled.times)))
     assert (np.diff(sampled.times) > 0).all()
     assert order == [index for index, _ in sampled]
+
+
+def test_pictures_whose_texts_unpack_to_any_size_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.mov"
+    ok, png = cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))
+    assert ok
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("png", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "rgb24"
+        packet = av.Packet(png.tobytes())
+        packet.stream, packet.pts, packet.dts = stream, 0, 0
+        container.mux(packet)
+    with pytest.raises(ClipError, match="its video cannot be decoded: the codec png is not allowed"):
+        probe(path)
+
+
+def test_lists_within_lists_are_not_looked_at_without_end(tmp_path: Path) -> None:
+    lists = (b"LIST" + struct.pack("<I", 2**31 - 1) + b"INFO" + b"JUNK" + struct.pack("<I", 12)) * 2000
+    with pytest.raises(ClipError, match="it has more than 100000 tags"):
+        probe(write_wav(tmp_path / "a.wav", lists + bytes(24), rate_hz=16000, bits=16))
+
+
+def test_only_small_jpeg_files_are_crops() -> None:
+    for suffix, side in ((".png", 64), (".jpg", 2049)):
+        _, data = cv2.imencode(suffix, np.zeros((side, side, 3), np.uint8))
+        with pytest.raises(StoreError, match="a stored crop is not a valid image"):
+            frames.decode_jpeg(np.asarray(data, np.uint8).reshape(-1))

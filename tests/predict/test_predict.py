@@ -251,7 +251,7 @@ def test_a_file_that_cannot_be_probed_in_time_or_at_all_is_a_row(
             raise LookupError("\x1b an odd thing")
         time.sleep(60)
 
-    monkeypatch.setattr("pipeline.predict.predictor.probe", stuck_or_broken)
+    monkeypatch.setattr("data_manifest.corpora.probing.probe_arrays", stuck_or_broken)
     run_config = ExecutionConfig(scheduler="synchronous", clip_timeout_s=0.2)
     slow, broken = Predictor(model, run=run_config)([clips / "b_mute.mp4", clips / "c_voice.wav"])
     assert slow.notes == ["took longer than run.clip_timeout_s = 0.2 s"]
@@ -329,3 +329,15 @@ def test_probabilities_over_time_use_nearby_tokens_only(model: Path, tmp_path: P
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
     assert np.abs(probabilities[0] - probabilities[-1]).max() > 1e-6  # they change with the frames
     assert np.abs(probabilities[0] - list(whole.probabilities["fused"].values())).max() > 1e-6
+
+
+def test_a_damaged_file_beside_the_head_is_an_error_before_the_work(model: Path, clips: Path) -> None:
+    model.with_suffix(".json").write_text("x")
+    result = run(clips / "c_voice.wav", "--model", model)
+    assert result.exit_code == 1
+    assert result.output.startswith(f"error: {model.with_suffix('.json')} is damaged")
+
+
+def test_a_name_that_is_too_long_for_a_head_is_one_line(clips: Path) -> None:
+    result = run(clips / "c_voice.wav", "--model", "h" * 300)
+    assert result.output == f"error: {'h' * 300} does not exist; run: dvc repro train\n"

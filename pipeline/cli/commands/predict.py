@@ -13,6 +13,7 @@ from pipeline.base.provenance import RANDOM_WEIGHTS
 from pipeline.cli.console import console, plain
 
 if TYPE_CHECKING:
+    from pipeline.evaluation.schemas import HeadlineRow
     from pipeline.parallel.pool import ExecutionConfig
     from pipeline.predict.predictor import ClipPrediction, Predictor
 
@@ -41,6 +42,7 @@ def predict(
         predictor = library.Predictor(
             model, run=_execution_config(len(paths)), allow=[*(allow_plugin or ()), *(allow_file or ())]
         )
+        expected = predictor.expected_results  # before the work: its file may be damaged
         with predictor.extract(paths) as inputs:
             answers = predictor.predict(inputs)
             figures = draw_explanations(predictor, inputs, answers, explain) if explain else []
@@ -48,7 +50,7 @@ def predict(
         if as_json == "-":
             typer.echo(text)
         else:
-            _show_answers(predictor, answers)
+            _show_answers(predictor, answers, expected)
             if as_json:
                 write_text(Path(as_json), text + "\n")
         if csv:
@@ -71,7 +73,9 @@ def _execution_config(clips: int) -> "ExecutionConfig":
     return run.model_copy(update={"scheduler": "synchronous"}) if clips <= FEW else run
 
 
-def _show_answers(predictor: "Predictor", answers: "Sequence[ClipPrediction]") -> None:
+def _show_answers(
+    predictor: "Predictor", answers: "Sequence[ClipPrediction]", expected_results: "Sequence[HeadlineRow]"
+) -> None:
     table = Table("clip", "emotion", title="Probabilities, in %", title_justify="left")
     for column in ("fused", "visual", "acoustic"):
         table.add_column(column, justify="right")
@@ -93,7 +97,7 @@ def _show_answers(predictor: "Predictor", answers: "Sequence[ClipPrediction]") -
     for answer in answers:
         for note in answer.notes:
             console.print(plain(f"{answer.path}: {note}"), highlight=False, soft_wrap=True)
-    for row in predictor.expected_results:
+    for row in expected_results:
         if row.modality == "fused":
             low, high = row.uar_interval
             expected = f"UAR {100 * row.uar:.1f} % (95 %: {100 * low:.1f} to {100 * high:.1f}), {plain(row.protocol)}"
