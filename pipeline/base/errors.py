@@ -72,7 +72,7 @@ def exit_with_message() -> Iterator[None]:
     try:
         yield
     except PipelineError as error:
-        sys.exit("\n".join(map(printable, f"error: {error}".splitlines())))
+        sys.exit(printable(f"error: {error}"))
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise

@@ -39,9 +39,9 @@ def test_white_space_and_length_are_reduced() -> None:
     assert one_line("x" * 301) == "x" * 299 + "…"
 
 
-def test_error_cannot_change_the_terminal() -> None:
-    with pytest.raises(SystemExit, match=r"^error: \\x1b\[2J\.mp4\nuse another name$"), exit_with_message():
-        raise PipelineError("\x1b[2J.mp4\nuse another name")
+def test_error_is_one_line_and_cannot_change_the_terminal() -> None:
+    with pytest.raises(SystemExit, match=r"^error: \\x1b\[2J\\n\.mp4; use another name$"), exit_with_message():
+        raise PipelineError("\x1b[2J\n.mp4; use another name")
 
 
 def test_a_list_of_names_is_one_line() -> None:

@@ -46,7 +46,12 @@ def write_params(folder: Path, changes: Mapping[str, Mapping[str, Any]]) -> None
 
 def start_stage(folder: Path, stage: Sequence[str], **environment: str) -> "subprocess.Popen[str]":
     """Start a stage in a process group of its own; unless `FDAN_CACHE` says otherwise, the memo is in the folder."""
-    defaults = {"FDAN_CACHE": str(folder / ".memo"), "PYTHONPATH": str(ROOT), "COLUMNS": "300"}
+    defaults = {
+        "FDAN_CACHE": str(folder / ".memo"),
+        "PYTHONPATH": str(ROOT),
+        "COLUMNS": "300",
+        "PYTHONDONTWRITEBYTECODE": "",  # compile the code once, not for every stage
+    }
     return subprocess.Popen(
         [sys.executable, "-m", f"stages.{stage[0]}", *stage[1:]],
         cwd=folder,
