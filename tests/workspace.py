@@ -66,14 +66,6 @@ class Workspace:
         for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "start"]):
             subprocess.run(["git", *command], cwd=folder, check=True)
 
-    def copy_sample(self, source: "Workspace") -> None:
-        """Copy the rendered sample of another workspace, with its entry in DVC's lock, so that it is not rendered."""
-        shutil.copytree(source.folder / "data/sample", self.folder / "data/sample")
-        yaml = YAML()
-        lock = yaml.load(source.folder / "dvc.lock")
-        lock["stages"] = {"render@sample": lock["stages"]["render@sample"]}
-        yaml.dump(lock, self.folder / "dvc.lock")
-
     def change_params(self, params: dict[str, Any], *, removing: Sequence[str] = ()) -> None:
         """Remove some keys (`section.key`) from `params.yaml`, then merge `params` into it."""
         current = YAML(typ="safe").load(self.folder / "params.yaml")

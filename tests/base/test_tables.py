@@ -86,7 +86,7 @@ def test_path_that_holds_no_table_is_one_line(tmp_path: Path) -> None:
         ("zero.csv", "cannot be read: not a regular file"),
         (".", "cannot be read: not a regular file"),
         ("x" * 300, "cannot be read: File name too long"),
-        ("a\0b", "cannot be read: embedded null byte"),
+        ("a\0b", "cannot be read: .*embedded null .*"),
         ("pipe.csv/a", "cannot be read: Not a directory"),
     ):
         with pytest.raises(StoreError, match=rf"{words}; mend it$"):

@@ -37,7 +37,7 @@ from pipeline.training.replicas import train_together
 
 SYNCHRONOUS = ExecutionConfig(scheduler="synchronous")
 # These check settings, find folders and store numbers exactly: their version does not change a result.
-NEUTRAL = {"fdan", "h5py", "platformdirs", "pydantic", "pydantic_core", "ruamel.yaml", "safetensors"}
+NEUTRAL = {"fdan", "h5py", "pillow", "platformdirs", "pydantic", "pydantic_core", "ruamel.yaml", "safetensors"}
 
 
 @pytest.mark.parametrize(
