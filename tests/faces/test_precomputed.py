@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import write_media
 from numpy.typing import NDArray
@@ -162,3 +164,10 @@ def test_a_pipe_among_the_tables_and_a_clip_with_a_long_name_have_no_boxes(tmp_p
     for name in ("a02", "a" * 251):
         with pytest.raises(ClipError, match=f"holds no table of it \\({name}"):
             Tables(tmp_path, 0.5).boxes(Path(f"/clips/{name}.mp4"), np.zeros(1, np.float32))
+
+
+def test_a_parquet_file_whose_metadata_are_odd_is_one_line(tmp_path: Path) -> None:
+    table = pa.table({"frame": [0]}).replace_schema_metadata({b"pandas": b'{"index_columns": []}'})
+    pq.write_table(table, tmp_path / "a01.parquet")
+    with pytest.raises(ParameterError, match=r"^faces\.boxes: .*a01\.parquet cannot be read: [^\n]+$"):
+        Tables(tmp_path, 0.5).boxes(Path("/clips/a01.mp4"), np.zeros(1, np.float32))

@@ -138,7 +138,7 @@ def test_a_quicktime_file_does_not_read_the_samples_of_another_file(
     film = write_media(tmp_path / "film.mp4", frames=grey_levels)
     path = refer_to(film, tmp_path / "a.mov")
     options = {"enable_drefs": "1", "use_absolute_path": "1"}
-    with av.open(str(path), container_options=options) as container:  # FFmpeg would read them, if it were told to
+    with av.open(str(path), container_options=options) as container:  # with this option FFmpeg would read them
         assert len(list(container.decode(video=0))) == len(grey_levels)
     with pytest.raises(ClipError):
         probe(path)
