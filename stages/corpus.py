@@ -1,13 +1,12 @@
 """Find, probe and label the clips of one corpus."""
 
 import logging
-import sys
 from pathlib import Path
 
 from data_manifest.corpora.adapters import CorpusConfig
 from data_manifest.corpora.probing import probe_corpus, write_media_table
 from data_manifest.manifest.clips import Clip, Exclusion, write_rows
-from pipeline.base.params import read_section
+from pipeline.base.params import read_argument, read_section
 from pipeline.parallel.pool import ExecutionConfig
 from stages import run_stage
 
@@ -16,9 +15,9 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """Write `data/corpora/<name>/clips.csv`, `exclusions.csv` and `media.csv`."""
-    name = sys.argv[1]
-    config = read_section("corpora", dict[str, CorpusConfig])[name]
-    probed = probe_corpus(name, config, read_section("run", ExecutionConfig))
+    corpora = read_section("corpora", dict[str, CorpusConfig])
+    name = read_argument(corpora)
+    probed = probe_corpus(name, corpora[name], read_section("run", ExecutionConfig))
     folder = Path("data/corpora") / name
     write_rows(folder / "clips.csv", probed.clips, Clip)
     write_rows(folder / "exclusions.csv", probed.exclusions, Exclusion)

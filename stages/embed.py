@@ -1,10 +1,9 @@
 """Embed face crops (`faces`, section embed_faces) or spectrogram windows (`mels`, section embed_mels) as tokens."""
 
 import logging
-import sys
 from pathlib import Path
 
-from pipeline.base.params import read_section
+from pipeline.base.params import read_argument, read_section
 from pipeline.base.provenance import RANDOM_WEIGHTS
 from pipeline.embeddings.backbones import BackboneConfig
 from pipeline.embeddings.int8 import prepare_weights
@@ -19,7 +18,7 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """Write `data/embeddings/visual.h5` or `acoustic.h5`."""
-    source = SOURCES[sys.argv[1]]
+    source = SOURCES[read_argument(SOURCES)]
     config = read_section(source.stage, BackboneConfig)
     if config.weights == "random":
         log.warning(RANDOM_WEIGHTS)

@@ -1,11 +1,10 @@
 """Render the sample corpus: media files and a table with their labels."""
 
-import sys
 from functools import partial
 from pathlib import Path
 
 from data_manifest.sample import SampleConfig, plan, render
-from pipeline.base.params import read_section
+from pipeline.base.params import read_argument, read_section
 from pipeline.base.tables import write_table
 from pipeline.parallel.pool import ExecutionConfig, Pool, bounded_map
 from stages import run_stage
@@ -13,10 +12,10 @@ from stages import run_stage
 
 def main() -> None:
     """Render `data/<name>`."""
-    name = sys.argv[1]
-    config = read_section("render", dict[str, SampleConfig])[name]
+    samples = read_section("render", dict[str, SampleConfig])
+    name = read_argument(samples)
     folder = Path("data") / name
-    utterances = plan(config)
+    utterances = plan(samples[name])
     with Pool(read_section("run", ExecutionConfig)) as pool:
         start = partial(pool.submit, partial(render, folder=folder))
         for _, wait in bounded_map(utterances, start, workers=lambda: pool.workers):

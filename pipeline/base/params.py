@@ -1,6 +1,7 @@
-"""Reading `params.yaml`: each section has a pydantic model, which is defined next to the code that uses it."""
+"""Reading `params.yaml`, where each section has a pydantic model next to the code that uses it, and a stage's argument."""
 
-from collections.abc import Collection, Sequence
+import sys
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from reprlib import Repr
 from typing import Annotated, Any, TypeVar, get_args, get_origin
@@ -158,3 +159,12 @@ def _follow(model: Any, location: Sequence[int | str]) -> tuple[list[str], list[
         else:
             model = next((it for it in reversed(get_args(model)) if it is not ...), None)
     return path, keys
+
+
+def read_argument(valid: Iterable[str]) -> str:
+    """Return the one argument of the command line; raise ParameterError if it is not one of the valid names."""
+    names = list(valid)
+    if sys.argv[1:] not in [[name] for name in names]:
+        given = " ".join(sys.argv[1:])
+        raise ParameterError(f"this stage takes one name, not {given!r}; {suggest(given, names)}")
+    return sys.argv[1]
