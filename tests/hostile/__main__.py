@@ -35,7 +35,7 @@ ATTACKS: dict[str, Callable[[int, Path], list[Attack]]] = {
     "stores": lambda seed, folder: [attack_stores(3000, seed=seed, folder=folder)],
     "forgeries": lambda seed, folder: attack_with_forgeries(folder=folder),
     "heads": lambda seed, folder: [attack_heads(3000, seed=seed, folder=folder)],
-    "inputs": lambda seed, folder: attack_with_inputs(60, seed=seed, folder=folder),
+    "inputs": lambda seed, folder: attack_with_inputs(45, seed=seed, folder=folder),
     "company": lambda seed, folder: attack_with_company(seed=seed, folder=folder),
 }
 FAULTS_SHOWN = 20

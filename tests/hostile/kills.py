@@ -21,7 +21,6 @@ from pipeline.base.provenance import ROOT
 
 CORPUS = "sample"
 DEADLINE_S = 300
-TOO_LATE = "after its end"
 WORKERS_OF_POOLS = ("spawn_main", "forkserver")  # what the command line of a pool's worker contains
 SMALL: dict[str, dict[str, Any]] = {
     "render": {CORPUS: {"speakers": 3, "utterances": 1}},
@@ -76,8 +75,9 @@ def attack_with_kills(
     for stage in stages:
         seconds = _finish(calm, stage)
         for number in range(kills):
-            while (hit := _disturb(attacked, stage, seconds, rng, only_a_worker=number % 3 == 2)) == TOO_LATE:
-                seconds *= 0.8  # with its results in the memo, the stage takes less time
+            hit = ""
+            while not hit:  # with its results in the memo, the stage takes less time than before
+                hit, seconds = _disturb(attacked, stage, seconds, rng, only_a_worker=number % 3 == 2)
             outcomes[hit] += 1
         _finish(attacked, stage)
         faults += _differences(stage, calm, attacked)
@@ -94,21 +94,27 @@ def _finish(workspace: Path, stage: Stage) -> float:
     return run.seconds
 
 
-def _disturb(workspace: Path, stage: Stage, seconds: float, rng: random.Random, *, only_a_worker: bool) -> str:
-    """Start the stage, and kill all its processes or one worker at a random moment; return what was hit."""
+def _disturb(
+    workspace: Path, stage: Stage, seconds: float, rng: random.Random, *, only_a_worker: bool
+) -> tuple[str, float]:
+    """Start the stage, which takes so many seconds, and kill all its processes or one worker at a random moment.
+
+    Return what was hit, and the seconds; if the stage ended before the kill, nothing and the seconds that it took.
+    """
     _remove_outputs(workspace, stage)
-    process = start_stage(workspace, stage.script)
-    time.sleep(rng.uniform(0, seconds))
+    start, process = time.monotonic(), start_stage(workspace, stage.script)
+    with suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=rng.uniform(0, seconds))
+        return "", min(seconds, time.monotonic() - start)
     if only_a_worker and (workers := list(_workers(process))):
         with suppress(psutil.NoSuchProcess):
             rng.choice(workers).kill()
         with suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=DEADLINE_S)
-            return "one worker" if process.returncode == 0 else "one worker, and the stage stopped"
-    hit = "all processes" if process.poll() is None else TOO_LATE
+            return "one worker" if process.returncode == 0 else "one worker, and the stage stopped", seconds
     kill_group(process)
     process.communicate()
-    return hit
+    return "all processes", seconds
 
 
 def _workers(process: "subprocess.Popen[str]") -> Iterator[psutil.Process]:
