@@ -183,7 +183,7 @@ def _eye_angles(
     if config.align == "none" or (track.sources == WHOLE_FRAME).all():
         return np.zeros(len(track.boxes), np.float32)
     if config.align == "fan":
-        placements = [landmarks.place(box, detector=config.detector) for box in track.boxes]
+        placements = [landmarks.find_placement(box, detector=config.detector) for box in track.boxes]
         crops = _map_rows(lambda frame, row: landmarks.crop_for_eyes(frame, placements[row]), frames, rows)
         eyes = landmarks.find_eyes(crops, placements, weights=landmarks.weight_file(config.landmark_weights))
     elif track.boxes.shape[1] < 9:

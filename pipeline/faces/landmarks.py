@@ -43,7 +43,7 @@ class Placement(NamedTuple):
     scale: float
 
 
-def place(box: NDArray[np.float32], *, detector: str) -> Placement:
+def find_placement(box: NDArray[np.float32], *, detector: str) -> Placement:
     """Return the placement of the face in a box (5,) or (9,) of this detector."""
     utils = importlib.import_module("face_alignment.utils")
     corners = box[:4].astype(np.float64)

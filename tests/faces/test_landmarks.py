@@ -15,7 +15,7 @@ from skimage.data import astronaut
 
 from pipeline.base.errors import WeightsError
 from pipeline.faces.crops import FacesConfig, extract_faces, weights_digest
-from pipeline.faces.landmarks import STACKS, TIGHT_SCALE, Placement, crop_for_eyes, find_eyes, place
+from pipeline.faces.landmarks import STACKS, TIGHT_SCALE, Placement, crop_for_eyes, find_eyes, find_placement
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +57,7 @@ def test_eyes_agree_with_face_alignment(network: FAN, weights: Path, detector: s
     boxes = np.asarray([(*FACE, 1), (0, 0, 90, 120, 1), (190, 70, 270, 170, 1)])
     frames = np.stack([np.roll(astronaut(), shift, 1) for shift in (5, 0, 20)])
     expected = [reference(network, *one, scale) for one in zip(frames, boxes.astype(np.float32), strict=True)]
-    placements = [place(box, detector=detector) for box in boxes.astype(np.float32)]
+    placements = [find_placement(box, detector=detector) for box in boxes.astype(np.float32)]
     crops = [crop_for_eyes(*one) for one in zip(frames, placements, strict=True)]
     eyes = find_eyes(crops, placements, weights=weights)
     np.testing.assert_allclose(eyes, expected, atol=1)  # a pixel: where two places are equally warm
