@@ -1,4 +1,4 @@
-"""Reading `params.yaml`, where each section has a pydantic model next to the code that uses it, and a stage's argument."""
+"""Reading `params.yaml`, where each section has a pydantic model next to the code that uses it; reading an argument."""
 
 import sys
 from collections.abc import Collection, Iterable, Sequence
