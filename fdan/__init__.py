@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from data_manifest.corpora.adapters import CORPORA, Adapter
     from data_manifest.corpora.contract import Candidate, Findings, media_files
     from data_manifest.manifest.clips import Clip, read_rows
+    from data_manifest.splits.overlap import count_shared_speakers
     from data_manifest.splits.split import Split
     from pipeline.alignments.contract import Alignment, AlignmentConfig
     from pipeline.alignments.lmmd import lmmd
@@ -74,6 +75,7 @@ __all__ = [
     "Standardise",
     "TokenSource",
     "Tokens",
+    "count_shared_speakers",
     "lmmd",
     "masked_mean",
     "media_files",
@@ -123,6 +125,7 @@ _MODULES = {  # name: where it is defined, as in the imports above
     "Standardise": "pipeline.heads.layers",
     "TokenSource": "pipeline.store.tokens",
     "Tokens": "pipeline.store.tokens",
+    "count_shared_speakers": "data_manifest.splits.overlap",
     "lmmd": "pipeline.alignments.lmmd",
     "masked_mean": "pipeline.heads.layers",
     "media_files": "data_manifest.corpora.contract",

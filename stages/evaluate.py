@@ -40,8 +40,8 @@ def main() -> None:
     name = first.split.protocol
     write_confusion(RESULTS / "confusion.csv", [it for it in predictions if it.protocol == name], corpus.classes)
     answers = predictions[: len(first.split.test)]  # those of the first run come first
-    head, test = load_run(corpus, first, MODELS, allow=recipe.builders), corpus.part(first.split.test)
-    exploration = explore(head, test, answers, predictions, corpus.classes)
+    head, _ = load_run(corpus, first, MODELS, allow=recipe.builders)
+    exploration = explore(head, corpus.part(first.split.test), answers, predictions, corpus.classes)
     exploration.write(RESULTS / "explore.json", indent=None)
     draw_results(protocols, exploration, corpus.classes, FIGURES)
 

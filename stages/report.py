@@ -4,8 +4,9 @@ from pathlib import Path
 
 from pipeline.base.files import write_text
 from pipeline.base.params import read_params
+from pipeline.evaluation.ablation_schemas import Ablation
 from pipeline.evaluation.figures import draw_attention
-from pipeline.evaluation.schemas import Ablation, Evaluation, Exploration
+from pipeline.evaluation.schemas import Evaluation, Exploration
 from pipeline.report.extraction_summary import summarise_extraction
 from pipeline.report.figures import draw_extraction, draw_mistakes
 from pipeline.report.page import Results, read_figures, render_report

@@ -11,6 +11,8 @@ from pipeline.training.checkpoints import save_head
 from pipeline.training.corpus import open_corpus
 from pipeline.training.curves import write_curves
 from pipeline.training.runs import describe_head, plan_runs, read_recipe, refit, train_runs
+from pipeline.training.temperature import fit_temperatures
+from pipeline.training.validation import predict_validation
 from stages import run_stage
 
 log = logging.getLogger(__name__)
@@ -28,12 +30,15 @@ def main() -> None:
         trained = list(train_runs(corpus, [(recipe, it) for it in runs], pool))
         epochs = round(median(result.best_epoch for result in trained))
         final = refit(corpus, recipe, pool, seed=seed, epochs=epochs)
-    for run, result in zip(runs, trained, strict=True):
+    parts = [predict_validation(corpus, result, run.split) for run, result in zip(runs, trained, strict=True)]
+    for run, result, part in zip(runs, trained, parts, strict=True):
         split = run.split
         trained_on = {"protocol": split.protocol, "fold": split.fold, "seed": run.seed, "clips": len(split.train)}
-        card = describe_head(corpus, recipe, trained_on | {"epochs": result.best_epoch})
+        card = describe_head(corpus, recipe, trained_on | {"epochs": result.best_epoch}, fit_temperatures([part]))
         save_head(result.head, card, MODELS / "folds" / f"{run.name}.safetensors")
-    card = describe_head(corpus, recipe, {"seed": seed, "clips": len(corpus.clips), "epochs": epochs})
+    first = [part for run, part in zip(runs, parts, strict=True) if run.split.protocol == runs[0].split.protocol]
+    trained_on = {"seed": seed, "clips": len(corpus.clips), "epochs": epochs}
+    card = describe_head(corpus, recipe, trained_on, fit_temperatures(first))
     save_head(final.head, card, MODELS / "head.safetensors")
     curves = {run.name: result.curve for run, result in zip(runs, trained, strict=True)}
     write_curves(Path("results/curves"), curves)

@@ -1,3 +1,3 @@
 """Training, validation and test clips: a split that is checked for leaks, and the protocols that make splits."""
 
-__all__ = ["protocols", "split"]
+__all__ = ["dialogues", "overlap", "protocols", "split"]

@@ -1,36 +1,42 @@
 """Paired comparison of ablation rows that were trained on the same folds and seeds."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
-from scipy.stats import wilcoxon
 
 from pipeline.ablation.table import RowScores
-from pipeline.evaluation.intervals import percentile_interval
-from pipeline.evaluation.schemas import AblationRow
+from pipeline.evaluation.ablation_schemas import Ablation, AblationRow, Selection
+from pipeline.evaluation.clusters import uar
+from pipeline.evaluation.intervals import difference_interval, score_interval
+from pipeline.evaluation.predictions import protocol_label
+from pipeline.evaluation.randomisation import holm, minimum_p_value, swap_p_value
+from pipeline.evaluation.schemas import DataSummary
 from pipeline.evaluation.scores import standard_deviation
+from pipeline.training.runs import FoldRun
 
 REFERENCE = "full"
 
 
 def compare(rows: Mapping[str, RowScores]) -> list[AblationRow]:
-    """Return for each row its mean, spread and difference to the reference, with an interval and a paired test.
+    """Return for each row its UAR, its difference to the reference, intervals, and a paired test.
 
-    Every row has the same runs in the same order. The test is Wilcoxon's signed-rank test over runs, two-sided,
-    with Holm's correction for the number of comparisons. The interval is that of the difference over bootstrap
-    samples of speakers, the same samples for both rows.
+    Every row has the same runs in the same order, so the same clips. Holm's correction is for the number of rows that
+    are compared with the reference.
     """
-    reference = rows[REFERENCE]
-    differences = {name: np.subtract(row.runs, reference.runs) for name, row in rows.items()}
-    p_values = [None if name == REFERENCE else _paired_p_value(it) for name, it in differences.items()]
+    reference = rows[REFERENCE].counts
+    p_values = [None if name == REFERENCE else swap_p_value(row.counts, reference) for name, row in rows.items()]
     return [
         AblationRow(
             name=name,
             runs=len(row.runs),
+            uar=float(uar(*row.counts.totals)),
+            uar_interval=score_interval(row.counts, uar),
+            validation_uar=row.validation_uar,
             mean=float(np.mean(row.runs)),
             sd=standard_deviation(row.runs),
-            difference=float(differences[name].mean()),
-            interval_95=percentile_interval(row.bootstrap - reference.bootstrap),
+            difference=float(uar(*row.counts.totals) - uar(*reference.totals)),
+            interval_95=difference_interval(row.counts, reference, uar),
             p=p,
             p_holm=corrected,
         )
@@ -38,22 +44,34 @@ def compare(rows: Mapping[str, RowScores]) -> list[AblationRow]:
     ]
 
 
-def minimum_p_value(runs: int) -> float:
-    """Return the smallest p-value that the test can give with so many runs, before any correction."""
-    return float(min(1.0, 2.0 ** (1 - runs)))
+def select_rows(rows: Mapping[str, RowScores]) -> Selection:
+    """Choose for each fold the row with the best UAR on its validation part, and score it on the test part.
+
+    Of equal rows, the first is chosen. No test answer plays a part in the choice, so the figure is an honest one.
+    """
+    first = next(iter(rows.values())).counts
+    folds = sorted({*first.folds.tolist()})
+    chosen = {fold: max(rows, key=lambda name: rows[name].fold_validation_uar(fold)) for fold in folds}
+    hits = [rows[chosen[fold]].counts.hits[number] for number, fold in enumerate(first.folds.tolist())]
+    counts = replace(first, hits=np.stack(hits))
+    return Selection(
+        rows=list(chosen.values()), uar=float(uar(*counts.totals)), interval_95=score_interval(counts, uar)
+    )
 
 
-def _paired_p_value(difference: np.ndarray) -> float:
-    """Return the p-value; 1 if no run differs at all, where the test is not defined."""
-    return float(wilcoxon(difference).pvalue) if np.any(difference) else 1.0
-
-
-def holm(values: Sequence[float | None]) -> list[float | None]:
-    """Return Holm's corrected p-values; None stays None and does not count."""
-    order = sorted((value, index) for index, value in enumerate(values) if value is not None)
-    corrected: list[float | None] = [None] * len(values)
-    highest = 0.0
-    for rank, (value, index) in enumerate(order):
-        highest = max(highest, min(1.0, value * (len(order) - rank)))
-        corrected[index] = highest
-    return corrected
+def summarise_table(data: DataSummary, runs: Sequence[FoldRun], rows: Mapping[str, RowScores]) -> Ablation:
+    """Return all that is told of a table whose rows have these runs."""
+    split, first = runs[0].split, next(iter(rows.values()))
+    smallest = minimum_p_value(len(first.counts))
+    return Ablation(
+        **dict(data),
+        protocol=protocol_label(split.protocol, speakers_shared=split.speakers_shared),
+        cluster=first.cluster,
+        clusters=len(first.counts),
+        training_sets=len({run.split.fold for run in runs}),
+        seeds=len({run.seed for run in runs}),
+        rows=compare(rows),
+        selection=select_rows(rows),
+        minimum_p=smallest,
+        minimum_p_holm=min(1.0, smallest * max(1, len(rows) - 1)),
+    )

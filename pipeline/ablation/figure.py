@@ -1,36 +1,37 @@
 """The figure of the ablation table: every row's UAR, and its difference to the first row."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.drawing.figure import COLOURS, save
-from pipeline.evaluation.intervals import SIGNIFICANCE_LEVEL
-from pipeline.evaluation.schemas import AblationRow
+from pipeline.evaluation.ablation_schemas import Ablation
+from pipeline.evaluation.results import count_clusters, plural
+from pipeline.evaluation.schemas import SIGNIFICANCE_LEVEL
 
 
-def draw_ablation(rows: Sequence[AblationRow], path: Path, *, title: str) -> None:
-    """Draw every row's UAR with the spread over runs, and the difference to the first row with its interval."""
-    figure = Figure(figsize=(10, 0.42 * len(rows) + 1.2), layout="constrained")
-    figure.suptitle(f"UAR of the fusion, {title}", fontsize=11)
-    spread, forest = figure.subplots(1, 2, sharey=True)
-    heights = np.arange(len(rows))[::-1]
-    means = [100 * row.mean for row in rows]
-    deviations = [100 * (row.sd or 0) for row in rows]
-    spread.errorbar(means, heights, xerr=deviations, fmt="o", color=COLOURS[5], capsize=3)
-    spread.axvline(means[0], color="#999999", linestyle=":", linewidth=1)
-    spread.set_yticks(heights, [row.name for row in rows], fontsize=9)
-    spread.set_xlabel("mean ± sd over runs, %", fontsize=9)
-    spread.set_ylim(-0.6, len(rows) - 0.4)
-    for height, row in list(zip(heights, rows, strict=True))[1:]:
-        low, high = (100 * value for value in row.interval_95)
-        fill = COLOURS[5] if row.is_significant(SIGNIFICANCE_LEVEL) else "white"
-        forest.plot([low, high], [height, height], color=COLOURS[5], linewidth=1.5)
-        forest.plot(100 * row.difference, height, "o", color=COLOURS[5], markerfacecolor=fill)
-    forest.axvline(0, color="#999999", linestyle=":", linewidth=1)
-    forest.set_xlabel(
-        f"difference to {rows[0].name}, points; lines: 95 % over speakers; filled: p < {SIGNIFICANCE_LEVEL}", fontsize=9
+def draw_ablation(ablation: Ablation, path: Path) -> None:
+    """Draw every row's UAR and its difference to the first row, both with their intervals."""
+    rows = ablation.rows
+    figure = Figure(figsize=(10, 0.42 * len(rows) + 1.3), layout="constrained")
+    figure.suptitle(
+        f"UAR of the fusion, {ablation.protocol}; 95 % intervals over {count_clusters(ablation)}", fontsize=11
     )
+    scores, forest = figure.subplots(1, 2, sharey=True)
+    heights = np.arange(len(rows))[::-1]
+    for height, row in zip(heights, rows, strict=True):
+        fill = COLOURS[5] if row.is_significant(SIGNIFICANCE_LEVEL) else "white"
+        drawn = [(scores, row.uar, row.uar_interval, COLOURS[5])]
+        drawn += [(forest, row.difference, row.interval_95, fill)] if row is not rows[0] else []
+        for axis, value, (low, high), face in drawn:
+            axis.plot([100 * low, 100 * high], [height, height], color=COLOURS[5], linewidth=1.5)
+            axis.plot(100 * value, height, "o", color=COLOURS[5], markerfacecolor=face)
+    scores.axvline(100 * rows[0].uar, color="#999999", linestyle=":", linewidth=1)
+    scores.set_yticks(heights, [row.name for row in rows], fontsize=9)
+    scores.set_ylim(-0.6, len(rows) - 0.4)
+    scores.set_xlabel(f"UAR, %; {plural(ablation.seeds, 'seed')}", fontsize=9)
+    forest.axvline(0, color="#999999", linestyle=":", linewidth=1)
+    filled = f"filled: corrected p < {SIGNIFICANCE_LEVEL}" if ablation.can_conclude else "too few for a test"
+    forest.set_xlabel(f"difference to {rows[0].name}, points; {filled}", fontsize=9)
     save(figure, path)

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.base.errors import ParameterError
 from pipeline.base.params import check
 from pipeline.base.registry import suggest
 from pipeline.base.tables import write_table
-from pipeline.evaluation.intervals import SpeakerBootstrap
+from pipeline.evaluation.clusters import Cluster, ClusterCounts, choose_cluster, count_answers
 from pipeline.evaluation.predictions import ANSWERS, Prediction, protocol_label
+from pipeline.evaluation.schemas import Scores
 from pipeline.evaluation.scores import score_predictions
 from pipeline.parallel.pool import ExecutionConfig
 from pipeline.training.corpus import Corpus
-from pipeline.training.held_out import train_and_predict
+from pipeline.training.held_out import HeldOut, train_and_predict
 from pipeline.training.recipe import Recipe
 from pipeline.training.runs import FoldRun
 
@@ -55,46 +55,62 @@ def expand_grid(grid: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
     return rows
 
 
-TestedRun = tuple[str, FoldRun, list[Prediction]]
+TestedRun = tuple[str, FoldRun, HeldOut]
 
 
 def run_table(
     corpus: Corpus, recipes: Mapping[str, Recipe], runs: Sequence[FoldRun], config: ExecutionConfig
 ) -> Iterator[TestedRun]:
-    """Train every row's recipe on every run, and yield row, run and the predictions for the run's test part."""
+    """Train every row's recipe on every run, and yield row, run and the predictions for its held-out parts."""
     jobs = [(row, recipe, run) for row, recipe in recipes.items() for run in runs]
     tested = train_and_predict(corpus, [(recipe, run) for _, recipe, run in jobs], config)
-    for (row, _, run), predictions in zip(jobs, tested, strict=True):
-        yield row, run, predictions
+    for (row, _, run), held_out in zip(jobs, tested, strict=True):
+        yield row, run, held_out
 
 
 @dataclass(frozen=True)
 class RowScores:
-    """UAR of one row's fused answers: of every run, and of all predictions together by bootstrap sample, (samples,)."""
+    """One row's fused answers: the UAR of every run on both held-out parts, and the counts of the test parts."""
 
     runs: list[float]
-    bootstrap: NDArray[np.float64]
+    validation: list[tuple[int, float]]  # for each run its fold, and the UAR on its validation part
+    cluster: Cluster
+    counts: ClusterCounts
+
+    @property
+    def validation_uar(self) -> float:
+        """The mean UAR over the validation parts of all runs."""
+        return float(np.mean([value for _, value in self.validation]))
+
+    def fold_validation_uar(self, fold: int) -> float:
+        """Return the mean UAR over the seeds of a fold, on its validation part."""
+        return float(np.mean([value for it, value in self.validation if it == fold]))
 
 
-def write_runs(path: Path, tested: Iterable[TestedRun], classes: Sequence[str]) -> dict[str, RowScores]:
+def write_runs(path: Path, runs: Iterable[TestedRun], classes: Sequence[str]) -> dict[str, RowScores]:
     """Write one line for each row, run and answer; return the scores of the fused answer by row."""
-    columns = ["row", "protocol", "fold", "seed", "modality", "clips", "war", "uar"]
+    columns = ["row", "protocol", "fold", "seed", "modality", "clips", "war", "uar", "validation_uar"]
     lines: list[list[object]] = []
     rows: dict[str, RowScores] = {}
-    for row, group in groupby(tested, lambda it: it[0]):
-        fused, row_predictions = [], []
-        for _, run, predictions in group:
-            for modality in ANSWERS:
-                answered = [it for it in predictions if it.probabilities[modality] is not None]
-                if answered:
-                    scores = score_predictions(answered, modality, classes)
-                    protocol = protocol_label(run.split.protocol, speakers_shared=run.split.speakers_shared)
-                    line = [row, protocol, run.split.fold, run.seed, modality, len(answered)]
-                    lines.append([*line, f"{scores.war:.6f}", f"{scores.uar:.6f}"])
-                    if modality == "fused":
-                        fused.append(scores.uar)
-            row_predictions += predictions
-        bootstrap = SpeakerBootstrap.of(row_predictions)
-        rows[row] = RowScores(fused, bootstrap.sample_scores(row_predictions, "fused")["uar"])
+    for row, group in groupby(runs, lambda it: it[0]):
+        fused, validation, row_predictions = [], [], []
+        for _, run, held_out in group:
+            protocol = protocol_label(run.split.protocol, speakers_shared=run.split.speakers_shared)
+            tested, validated = (_scores(part, classes) for part in (held_out.test, held_out.validation))
+            for modality, scores in tested.items():
+                line = [row, protocol, run.split.fold, run.seed, modality, sum(map(sum, scores.confusion))]
+                line += [f"{scores.war:.6f}", f"{scores.uar:.6f}"]
+                lines.append([*line, f"{validated[modality].uar:.6f}" if modality in validated else ""])
+            fused.append(tested["fused"].uar)
+            validation.append((run.split.fold, validated["fused"].uar))
+            row_predictions += held_out.test
+        cluster = choose_cluster(row_predictions)
+        rows[row] = RowScores(fused, validation, cluster, count_answers(row_predictions, "fused", cluster))
     write_table(path, columns, lines)
     return rows
+
+
+def _scores(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[str, Scores]:
+    """Return the scores of every answer that some clip has."""
+    answered = {name: [it for it in predictions if it.probabilities[name] is not None] for name in ANSWERS}
+    return {name: score_predictions(part, name, classes) for name, part in answered.items() if part}

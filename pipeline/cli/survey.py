@@ -16,13 +16,17 @@ from data_manifest.corpora.adapters import CorpusConfig, scan
 from data_manifest.corpora.contract import VIDEO_SUFFIXES, Candidate, file_suffix
 from data_manifest.corpora.probing import exclusion_check, use_fallback_files
 from data_manifest.manifest.clips import ALL_EMOTIONS, ManifestConfig
+from data_manifest.splits.protocols import MIN_SPEAKERS, RAVDESS_GROUPS
 from pipeline.base.errors import CorpusError
 from pipeline.base.files import atomic_write
 from pipeline.base.params import PARAMS_FILE, read_params, read_section
 from pipeline.base.selection import shorten
+from pipeline.evaluation.randomisation import minimum_p_value
 
-SPEAKER_INDEPENDENT = {"savee": {"groups": "each_speaker"}, "ravdess": {"groups": "ravdess_6"}}
-MAX_FOLDS = 5
+PUBLISHED = {"ravdess": "ravdess_6"}  # groups of speakers that publications use
+MOST_SPEAKERS = 12  # for which each speaker is a fold
+SPEAKER_FOLDS = 10  # for more speakers: a comparison counts folds, and of 5 it can conclude nothing
+RANDOM_FOLDS = 5
 OTHER_FILE = re.compile(r"^(the same [\w ]+?) as .*|^(the audio is taken) from .*")  # reasons that name another file
 
 
@@ -93,16 +97,29 @@ def _modalities(candidate: Candidate, unreadable: Mapping[str, str]) -> str:
 
 
 def protocols_for(adapter: str, survey: Survey) -> dict[str, dict[str, Any]]:
-    """Return the official or a speaker-independent protocol, if the corpus allows one, and a random split."""
+    """Return the protocols for a corpus: official or speaker-independent ones if it allows them, and a random split.
+
+    Published folds come second, for comparison with others: they are few, and comparisons count folds.
+    """
     protocols: dict[str, dict[str, Any]] = {}
-    folds = min(MAX_FOLDS, len(survey.speakers))
+    speakers = len(survey.speakers)
     if {"train", "test"} <= survey.counts["official parts"].keys():
         protocols["official"] = {"kind": "official"}
-    elif adapter in SPEAKER_INDEPENDENT:
-        protocols["speaker_folds"] = {"kind": "speaker_folds", **SPEAKER_INDEPENDENT[adapter]}
-    elif folds > 2:
-        protocols["speaker_folds"] = {"kind": "speaker_folds", "folds": folds}
-    return protocols | {"random": {"kind": "random", "folds": MAX_FOLDS}}
+    elif speakers >= MIN_SPEAKERS:
+        how = {"groups": "each_speaker"} if speakers <= MOST_SPEAKERS else {"folds": SPEAKER_FOLDS}
+        protocols["speaker_folds"] = {"kind": "speaker_folds", **how}
+    if adapter in PUBLISHED and speakers > MOST_SPEAKERS:
+        protocols["published_folds"] = {"kind": "speaker_folds", "groups": PUBLISHED[adapter]}
+    return protocols | {"random": {"kind": "random", "folds": RANDOM_FOLDS}}
+
+
+def describe_protocol(name: str, config: Mapping[str, Any], speakers: int) -> str:
+    """Return a line on what comparisons on a protocol can show, if its number of folds is known."""
+    published = RAVDESS_GROUPS.get(str(config.get("groups")))
+    folds = len(published) if published else speakers if config.get("groups") else config.get("folds")
+    if folds is None:
+        return f"{name}: one training set; a comparison counts dialogues or speakers"
+    return f"{name}: {folds} folds; p of a comparison is at least {minimum_p_value(folds):.2g}"
 
 
 def write_params(entry: Mapping[str, Any], name: str, protocols: Mapping[str, Any], *, add: bool) -> list[str]:

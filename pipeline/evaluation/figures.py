@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from pipeline.drawing.figure import COLOURS, save
 from pipeline.evaluation.predictions import MODALITIES, answer_label, protocol_label
+from pipeline.evaluation.results import count_clusters, describe_calibration
 from pipeline.evaluation.schemas import ClipAttention, Exploration, ProtocolScores
 
 MARKERS = {"visual": "+", "acoustic": "o"}
@@ -86,9 +87,10 @@ def draw_spread(protocols: Mapping[str, ProtocolScores], path: Path) -> None:
         f"{protocol_label(name, speakers_shared=protocols[name].speakers_shared)}: {answer_label(modality)}"
         for name, modality, _ in reversed(rows)
     ]
+    counted = ", ".join(count_clusters(it) for it in protocols.values())
     axis.set_yticks(range(len(rows)), labels, fontsize=8)
     axis.set_xlabel(
-        "UAR, %; dots: folds and seeds, diamond: all clips, line: 95 % interval over speakers, bar: majority",
+        f"UAR, %; dots: folds and seeds, diamond: all clips, line: 95 % interval ({counted}), bar: majority",
         fontsize=9,
     )
     save(figure, path)
@@ -106,7 +108,7 @@ def draw_reliability(scores: ProtocolScores, path: Path, *, title: str) -> None:
         confidence, accuracy = [it.confidence for it in bins], [it.accuracy for it in bins]
         clips = [it.clips for it in bins]
         sizes = [12 + 200 * count / sum(clips) for count in clips]
-        label = f"{name}: expected calibration error {calibration.expected_error:.1%}"
+        label = f"{name}: {describe_calibration(scores.answers[name])}"
         axis.plot(confidence, accuracy, color=colour, linewidth=0.8)
         axis.scatter(confidence, accuracy, s=sizes, marker=marker, color=colour, label=label)
     axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")

@@ -24,6 +24,9 @@ class Prediction:
     speaker: str
     truth: int
     probabilities: dict[str, list[float] | None]
+    majority: int  # the most frequent class of the run's training part
+    dialogue: str = ""  # "" if the corpus names none
+    uncalibrated: dict[str, list[float] | None] | None = None  # before the temperature; None if there is none
 
     def predicted_class(self, modality: str) -> int:
         """Return the most probable class; raise if the clip lacks the modality."""

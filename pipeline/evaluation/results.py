@@ -1,7 +1,10 @@
 """Tables of results: the rows that people read, and the few numbers that `dvc exp show` shows."""
 
+from collections import Counter
+
+from pipeline.evaluation.ablation_schemas import Ablation
 from pipeline.evaluation.predictions import answer_label, protocol_label
-from pipeline.evaluation.schemas import Evaluation, HeadlineRow, Metrics, ProtocolMetrics
+from pipeline.evaluation.schemas import AnswerScores, Evaluation, HeadlineRow, Metrics, ProtocolMetrics, ProtocolScores
 
 
 def headline(evaluation: Evaluation) -> list[HeadlineRow]:
@@ -16,6 +19,7 @@ def headline(evaluation: Evaluation) -> list[HeadlineRow]:
             uar_mean=answer.uar_mean,
             uar_sd=answer.uar_sd,
             uar_interval=answer.interval_95.uar,
+            cluster=scores.cluster,
             baseline_uar=scores.majority_baseline.uar,
         )
         for protocol, scores in evaluation.protocols.items()
@@ -37,3 +41,42 @@ def summarise(evaluation: Evaluation) -> Metrics:
                 uar=fused.uar, uar_low=low, uar_high=high, baseline_uar=baseline, war=fused.war
             )
     return Metrics(metrics | {"clips": evaluation.clips, "left_out": len(evaluation.left_out)})
+
+
+def describe_calibration(answer: AnswerScores) -> str:
+    """Return the expected calibration error with its interval, and what it was before the temperature."""
+    now, before = answer.calibration, answer.uncalibrated
+    low, high = now.expected_error_interval
+    text = f"expected calibration error {now.expected_error:.1%} ({low:.1%} to {high:.1%})"
+    return f"{text}, {before.expected_error:.1%} before temperature" if before else text
+
+
+def count_clusters(result: Ablation | ProtocolScores) -> str:
+    """Return how many clusters a result counts, as in "10 speakers"; with a note if one training set was seen."""
+    counted = plural(result.clusters, result.cluster)
+    return f"{counted} (one training set was seen)" if result.training_sets == 1 else counted
+
+
+def explain_test(ablation: Ablation) -> str:
+    """Return in one or two sentences what the test of an ablation table can show."""
+    least = f"With {plural(ablation.clusters, ablation.cluster)}, p is at least {ablation.minimum_p:.2g}"
+    compared = plural(len(ablation.rows) - 1, "comparison")
+    text = f"{least}, and at least {ablation.minimum_p_holm:.2g} after correction for {compared}."
+    return text if ablation.can_conclude else f"{text} So only the intervals can be read."
+
+
+def explain_selection(ablation: Ablation) -> str:
+    """Return the nested figure in one sentence, next to the one that was picked by the test column."""
+    selection, best = ablation.selection, max(ablation.rows, key=lambda row: row.uar)
+    low, high = (100 * value for value in selection.interval_95)
+    chosen = ", ".join(f"{row} {count}" for row, count in Counter(selection.rows).most_common())
+    return (
+        f"If in each fold its validation part chooses the row: UAR {100 * selection.uar:.1f} %, 95 % {low:.1f} to "
+        f"{high:.1f} (chosen: {chosen}). The highest test UAR, {100 * best.uar:.1f} % of {best.name}, is a search on "
+        "the test folds: do not report it as the result of a choice."
+    )
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun, as in "1 fold" or "10 folds"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -7,11 +7,13 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field, RootModel, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from pipeline.base.files import write_text
+from pipeline.evaluation.clusters import Cluster
 from pipeline.evaluation.predictions import ANSWERS
 from pipeline.evaluation.result_file import Result, ResultFile
 
 Interval = tuple[float, float]  # the lower and the upper bound
 Point = tuple[float, float]  # x and y
+SIGNIFICANCE_LEVEL = 0.05
 COUNTS = ("clips", "left_out")  # the keys of `metrics.json` that are no protocols
 
 
@@ -82,14 +84,14 @@ class RunScores(Result):
 
 
 class ScoreIntervals(Result):
-    """95 % intervals of WAR and UAR, from a bootstrap over speakers."""
+    """95 % intervals of WAR and UAR, by the jackknife over clusters."""
 
     war: Interval
     uar: Interval
 
 
 class ReliabilityBin(Result):
-    """The answers of one bin of confidence."""
+    """The answers of one bin of confidence; all bins have the same number of answers, but for one."""
 
     clips: int
     confidence: float  # mean over the clips
@@ -97,9 +99,12 @@ class ReliabilityBin(Result):
 
 
 class Calibration(Result):
-    """How far confidence is from accuracy, over all bins that hold a clip."""
+    """How good the probabilities are; lower is better."""
 
-    expected_error: float
+    nll: float  # mean of -log of the true class's probability, in nats
+    brier: float  # mean squared distance to the one-hot truth, 0 to 2
+    expected_error: float  # mean distance between confidence and accuracy, over the bins
+    expected_error_interval: Interval  # 95 %, by the jackknife over clusters
     reliability: list[ReliabilityBin]
 
 
@@ -113,14 +118,15 @@ class AnswerScores(Scores):
     interval_95: ScoreIntervals
     runs: list[RunScores]
     calibration: Calibration
+    uncalibrated: Calibration | None  # before the temperature; null if there is none
 
 
 class MajorityBaseline(Result):
-    """Scores of a classifier that always answers the most frequent emotion of the test parts."""
+    """Scores of a classifier that always answers the most frequent emotion of its training part."""
 
     war: float
     uar: float
-    emotion: str
+    emotions: list[str]  # the answers, one or several over the folds
 
 
 class ProtocolScores(Result):
@@ -128,6 +134,9 @@ class ProtocolScores(Result):
 
     speakers_shared: bool  # between training and test
     clips: int
+    cluster: Cluster  # what varies as a whole, and so what intervals count
+    clusters: int
+    training_sets: int  # number of folds
     visual: AnswerScores | None = None
     acoustic: AnswerScores | None = None
     fused: AnswerScores | None = None
@@ -150,7 +159,7 @@ class Evaluation(DataSummary, ResultFile):
     """`results/evaluation.json`: the scores of every protocol on its test parts."""
 
     stage = "evaluate"
-    schema_id: Literal["fdan.evaluation/1"] = Field("fdan.evaluation/1", alias="schema")
+    schema_id: Literal["fdan.evaluation/2"] = Field("fdan.evaluation/2", alias="schema")
     code_version: str  # of the evaluation
     protocols: dict[str, ProtocolScores]
 
@@ -196,6 +205,7 @@ class HeadlineRow(Result):
     uar_mean: float  # over runs
     uar_sd: float | None
     uar_interval: Interval
+    cluster: Cluster  # what the interval counts
     baseline_uar: float
 
 
@@ -260,31 +270,3 @@ class Exploration(ResultFile):
     clips: list[ProjectedClip]
     mistakes: list[Mistake]
     attention: list[ClipAttention]
-
-
-class AblationRow(Result):
-    """One row of the ablation table: UAR of the fusion, and the difference to the first row."""
-
-    name: str
-    runs: int
-    mean: float  # over runs
-    sd: float | None  # null for a single run
-    difference: float  # mean over runs
-    interval_95: Interval  # of the difference, from a bootstrap over speakers
-    p: float | None  # Wilcoxon's signed-rank test over runs; null for the first row
-    p_holm: float | None  # corrected for the number of comparisons
-
-    def is_significant(self, level: float) -> bool:
-        """Return whether the corrected p-value is below a level."""
-        return self.p_holm is not None and self.p_holm < level
-
-
-class Ablation(DataSummary, ResultFile):
-    """`results/ablation.json`: the rows of the ablation table, compared in pairs with the first."""
-
-    stage = "ablate"
-    schema_id: Literal["fdan.ablation/1"] = Field("fdan.ablation/1", alias="schema")
-    protocol: str  # with a note where speakers are shared
-    metric: Literal["uar"] = "uar"
-    rows: list[AblationRow]
-    minimum_p: float  # the smallest p that so many runs can give, before correction

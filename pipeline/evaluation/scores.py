@@ -5,9 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.evaluation.calibration import calibration
-from pipeline.evaluation.intervals import speaker_intervals
+from pipeline.evaluation.clusters import Cluster, choose_cluster, cluster_numbers, count_answers, uar, war
+from pipeline.evaluation.intervals import score_interval
 from pipeline.evaluation.predictions import ANSWERS, Prediction
-from pipeline.evaluation.schemas import AnswerScores, MajorityBaseline, ProtocolScores, RunScores, Scores
+from pipeline.evaluation.schemas import (
+    AnswerScores,
+    MajorityBaseline,
+    ProtocolScores,
+    RunScores,
+    ScoreIntervals,
+    Scores,
+)
 
 
 def score(truth: Sequence[int], predicted: Sequence[int], classes: Sequence[str]) -> Scores:
@@ -45,24 +53,27 @@ def evaluate(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[
 
 def _protocol(predictions: Sequence[Prediction], classes: Sequence[str]) -> ProtocolScores:
     """Return the scores of one protocol: each modality and their fusion, and the majority baseline."""
+    cluster = choose_cluster(predictions)
     answers = {}
     for modality in ANSWERS:
         answered = [it for it in predictions if it.probabilities[modality] is not None]
         if answered:
-            answers[modality] = _answer(answered, modality, classes)
-    truth = [it.truth for it in predictions]
-    majority = max(set(truth), key=truth.count)
-    baseline = score(truth, [majority] * len(truth), classes)
+            answers[modality] = _answer(answered, modality, classes, cluster)
+    baseline = score([it.truth for it in predictions], [it.majority for it in predictions], classes)
+    emotions = sorted({classes[it.majority] for it in predictions})
     return ProtocolScores(
         speakers_shared=any(it.speakers_shared for it in predictions),
         clips=len({it.clip_id for it in predictions}),
-        majority_baseline=MajorityBaseline(war=baseline.war, uar=baseline.uar, emotion=classes[majority]),
+        cluster=cluster,
+        clusters=1 + int(cluster_numbers(predictions, cluster).max()),
+        training_sets=len({it.fold for it in predictions}),
+        majority_baseline=MajorityBaseline(war=baseline.war, uar=baseline.uar, emotions=emotions),
         **answers,
     )
 
 
-def _answer(predictions: Sequence[Prediction], modality: str, classes: Sequence[str]) -> AnswerScores:
-    """Return the pooled scores, each run's WAR and UAR, their mean and spread, and the interval."""
+def _answer(predictions: Sequence[Prediction], modality: str, classes: Sequence[str], cluster: Cluster) -> AnswerScores:
+    """Return the pooled scores, each run's WAR and UAR, their mean and spread, intervals and calibration."""
     members: dict[tuple[int, int], list[Prediction]] = {}
     for prediction in predictions:
         members.setdefault((prediction.fold, prediction.seed), []).append(prediction)
@@ -70,16 +81,19 @@ def _answer(predictions: Sequence[Prediction], modality: str, classes: Sequence[
     for (fold, seed), part in sorted(members.items()):
         scores = score_predictions(part, modality, classes)
         runs.append(RunScores(fold=fold, seed=seed, war=scores.war, uar=scores.uar))
-    war, uar = [it.war for it in runs], [it.uar for it in runs]
+    run_war, run_uar = [it.war for it in runs], [it.uar for it in runs]
+    counts = count_answers(predictions, modality, cluster)
+    before = [values for it in predictions if it.uncalibrated and (values := it.uncalibrated[modality])]
     return AnswerScores(
         **dict(score_predictions(predictions, modality, classes)),
-        war_mean=float(np.mean(war)),
-        war_sd=standard_deviation(war),
-        uar_mean=float(np.mean(uar)),
-        uar_sd=standard_deviation(uar),
-        interval_95=speaker_intervals(predictions, modality),
+        war_mean=float(np.mean(run_war)),
+        war_sd=standard_deviation(run_war),
+        uar_mean=float(np.mean(run_uar)),
+        uar_sd=standard_deviation(run_uar),
+        interval_95=ScoreIntervals(war=score_interval(counts, war), uar=score_interval(counts, uar)),
         runs=runs,
-        calibration=calibration(predictions, modality),
+        calibration=calibration(predictions, [it.probabilities[modality] or [] for it in predictions], cluster),
+        uncalibrated=calibration(predictions, before, cluster) if before else None,
     )
 
 

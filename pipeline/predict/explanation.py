@@ -19,6 +19,7 @@ from pipeline.media.frames import UNLIMITED, SampledFrames, shrink_image
 from pipeline.store.clips import ClipFaces
 from pipeline.store.tokens import Tokens
 from pipeline.training.answers import fused_probabilities
+from pipeline.training.temperature import apply_temperatures
 
 if TYPE_CHECKING:
     from pipeline.predict.predictor import ClipInputs, ClipPrediction, Predictor
@@ -153,7 +154,8 @@ def probabilities_over_time(
         for tokens in (visual, acoustic)
     ]
     has_visual, has_acoustic = (tokens.present for tokens in windows)
-    probabilities = fused_probabilities(predictor.head(*windows), has_visual, has_acoustic)
+    answers = {"fused": fused_probabilities(predictor.head(*windows), has_visual, has_acoustic)}
+    probabilities = apply_temperatures(answers, predictor.card.temperatures)["fused"]
     has_any = has_visual | has_acoustic
     return times[has_any].numpy(), probabilities[has_any].numpy()
 

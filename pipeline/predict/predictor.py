@@ -39,6 +39,7 @@ from pipeline.store.schemas import FACES, WINDOWS
 from pipeline.training.answers import predict
 from pipeline.training.checkpoints import Card, load_head
 from pipeline.training.head_file import HeadFile
+from pipeline.training.temperature import apply_temperatures
 
 MODEL = Path("models/head.safetensors")
 FILES = {"weights": ("", "imagenet", "random"), "boxes": ("",), "landmark_weights": ("",)}  # settings that are paths
@@ -139,7 +140,7 @@ class Predictor:
 
     def predict(self, inputs: ClipInputs) -> list[ClipPrediction]:
         """Return a prediction for each extracted clip."""
-        probabilities = predict(self.head, inputs.examples)
+        probabilities = apply_temperatures(predict(self.head, inputs.examples), self.card.temperatures)
         return [
             ClipPrediction(
                 path,

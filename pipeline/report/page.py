@@ -14,11 +14,13 @@ from ruamel.yaml import YAML
 from pipeline.base.errors import StoreError
 from pipeline.base.files import read_file
 from pipeline.base.provenance import library_versions
+from pipeline.evaluation.ablation_schemas import Ablation
 from pipeline.evaluation.predictions import MODALITIES, answer_label, protocol_label
-from pipeline.evaluation.results import headline
-from pipeline.evaluation.schemas import Ablation, Evaluation, Exploration, Mistake
+from pipeline.evaluation.results import count_clusters, explain_selection, explain_test, headline
+from pipeline.evaluation.schemas import Evaluation, Exploration, Mistake
 from pipeline.report import _attention as attention
 from pipeline.report import _interactive as interactive
+from pipeline.report._anchors import anchors_for
 from pipeline.report._paper_results import paper_results_for
 from pipeline.report._web import bokeh_scripts, json_items
 from pipeline.report.extraction_summary import ExtractionReport
@@ -102,17 +104,20 @@ def render_report(results: Results, thumbnails: Thumbnails) -> str:
     environment.filters["answer_label"] = answer_label
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
     environment.globals["figure_stages"] = FIGURE_STAGES
+    environment.globals["count_clusters"] = count_clusters
     # Bokeh's JSON defines a model where it occurs first, so the order of keys matters.
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     return environment.get_template("report.html").render(
         evaluation=results.evaluation,
         headline=headline(results.evaluation),
         ablation=results.ablation,
+        explanations=[explain_test(results.ablation), explain_selection(results.ablation)],
         exploration=results.exploration,
         extraction=results.extraction,
         confusion=confusion_tables(results),
         protocol_labels=results.protocol_labels,
         mistakes=gallery(results.exploration.mistakes, thumbnails),
+        anchors=anchors_for(results.params),
         paper_results=paper_results_for(results.params),
         figures={name: figure_uri(png) for name, png in results.figures.items()},
         plots=json_items(plots(results, thumbnails)),

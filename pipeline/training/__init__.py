@@ -13,4 +13,6 @@ __all__ = [
     "recipe",
     "replicas",
     "runs",
+    "temperature",
+    "validation",
 ]

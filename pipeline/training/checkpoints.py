@@ -28,6 +28,7 @@ from pipeline.heads.contract import Head, HeadConfig, Shapes
 from pipeline.heads.table import HEADS
 from pipeline.store.attributes import Upstream, Weights
 from pipeline.training.recipe import Recipe, TrainConfig
+from pipeline.training.temperature import Temperatures
 
 WIDEST = 1 << 20  # numbers in a token, and classes
 LONGEST_CLASS = 100  # characters of a name
@@ -55,6 +56,7 @@ class Card(Config):
     embeddings: dict[str, TrainedOn]  # by modality
     libraries: dict[str, str]
     trained: dict[str, str | int]  # the part of the data, the number of epochs
+    temperatures: Temperatures  # by answer, fitted on validation clips
 
     @field_validator("classes")
     @classmethod

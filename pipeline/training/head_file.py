@@ -13,6 +13,6 @@ class HeadFile(Card, ResultFile):
     """The card of `models/head.safetensors`, with the cross-validated scores of its recipe."""
 
     stage = "evaluate"
-    schema_id: Literal["fdan.head/1"] = Field("fdan.head/1", alias="schema")
+    schema_id: Literal["fdan.head/2"] = Field("fdan.head/2", alias="schema")
     warning: str | None = None  # if a backbone has random weights
     expected: list[HeadlineRow]

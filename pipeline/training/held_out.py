@@ -1,10 +1,14 @@
-"""Predictions of trained heads for their test parts."""
+"""Predictions of trained heads for their validation and test parts."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_manifest.splits.dialogues import dialogue_of
+from data_manifest.splits.split import Clips, Split
 from pipeline.base.provenance import digest
 from pipeline.evaluation.predictions import Prediction
 from pipeline.heads.contract import Head
@@ -12,17 +16,29 @@ from pipeline.memo.entries import Memo
 from pipeline.parallel.pool import ExecutionConfig, Pool, bounded_map
 from pipeline.store.columns import Arrays
 from pipeline.training.answers import predict
-from pipeline.training.checkpoints import load_head
+from pipeline.training.checkpoints import Card, load_head
 from pipeline.training.corpus import Corpus
 from pipeline.training.recipe import Recipe, Trained, describe
 from pipeline.training.runs import FoldRun, Job, as_replicas, group_jobs, train_group, training_code
+from pipeline.training.temperature import apply_temperatures
+from pipeline.training.validation import predict_validation
+
+PARTS = ("validation", "test")
 
 
-def train_and_predict(corpus: Corpus, jobs: Sequence[Job], run: ExecutionConfig) -> Iterator[list[Prediction]]:
-    """Train every job and yield the predictions for its test part; results in the memo are not computed again."""
+@dataclass(frozen=True)
+class HeldOut:
+    """The predictions of a run for its held-out parts."""
+
+    validation: list[Prediction]
+    test: list[Prediction]
+
+
+def train_and_predict(corpus: Corpus, jobs: Sequence[Job], run: ExecutionConfig) -> Iterator[HeldOut]:
+    """Train every job and yield the predictions for its held-out parts; those in the memo are not computed again."""
     memo = Memo()
     with Pool(run, device=run.device) as pool:
-        data = [pool.hardware, corpus.classes, corpus.version]
+        data = [pool.hardware, corpus.classes, corpus.version, PARTS]
 
         def start(group: list[Job]) -> list[Arrays] | Callable[[], list[Trained]]:
             entries = [memo.read("ablate", _key(data, *job)) for job in group]
@@ -32,13 +48,31 @@ def train_and_predict(corpus: Corpus, jobs: Sequence[Job], run: ExecutionConfig)
         for group, started in bounded_map(group_jobs(jobs), start, workers=lambda: pool.workers):
             if callable(started):
                 for job, trained in zip(group, started(), strict=True):
-                    answers = predict(trained.head, corpus.part(job[1].split.test))
-                    probabilities = {name: values.numpy() for name, values in answers.items()}
-                    memo.write("ablate", _key(data, *job), probabilities)
-                    yield _predictions(corpus, job[1], probabilities)
+                    arrays = _answers(corpus, trained, job[1].split)
+                    memo.write("ablate", _key(data, *job), arrays)
+                    yield _held_out(corpus, job[1], arrays)
             else:
                 for job, arrays in zip(group, started, strict=True):
-                    yield _predictions(corpus, job[1], arrays)
+                    yield _held_out(corpus, job[1], arrays)
+
+
+def _answers(corpus: Corpus, trained: Trained, split: Split) -> Arrays:
+    """Return the probabilities (n, C) of both held-out parts, named `part/answer`."""
+    answers = {
+        "validation": predict_validation(corpus, trained, split)[0],
+        "test": predict(trained.head, corpus.part(split.test)),
+    }
+    return {f"{part}/{name}": values.numpy() for part in PARTS for name, values in answers[part].items()}
+
+
+def _held_out(corpus: Corpus, run: FoldRun, arrays: Arrays) -> HeldOut:
+    validation, test = (
+        {name.removeprefix(f"{part}/"): values for name, values in arrays.items() if name.startswith(f"{part}/")}
+        for part in PARTS
+    )
+    return HeldOut(
+        _predictions(corpus, run, run.split.validation, validation), _predictions(corpus, run, run.split.test, test)
+    )
 
 
 def _key(data: Sequence[Any], recipe: Recipe, run: FoldRun) -> str:
@@ -49,31 +83,45 @@ def _key(data: Sequence[Any], recipe: Recipe, run: FoldRun) -> str:
     return digest([*data, code, describe(recipe), run.seed, clips])
 
 
-def load_run(corpus: Corpus, run: FoldRun, models: Path, *, allow: Collection[str] = ()) -> Head:
-    """Return the saved head of a run; raise if it was trained on other embeddings than the corpus's.
+def load_run(corpus: Corpus, run: FoldRun, models: Path, *, allow: Collection[str] = ()) -> tuple[Head, Card]:
+    """Return the saved head of a run and its card; raise if it was trained on other embeddings than the corpus's.
 
     `allow` lists the plugins that it may name.
     """
     path = models / "folds" / f"{run.name}.safetensors"
     head, card = load_head(path, allow=allow)
     card.require_match(corpus.classes, corpus.provenance, path)
-    return head
+    return head, card
 
 
 def predict_runs(
     corpus: Corpus, runs: Sequence[FoldRun], models: Path, *, allow: Collection[str] = ()
 ) -> list[Prediction]:
-    """Return the predictions of every run's saved head for its test part; `allow` lists plugins that it may name."""
+    """Return the predictions of every run's saved head for its test part, at the head's temperatures.
+
+    `allow` lists plugins that it may name.
+    """
     predictions: list[Prediction] = []
     for run in runs:
-        answers = predict(load_run(corpus, run, models, allow=allow), corpus.part(run.split.test))
-        predictions += _predictions(corpus, run, {name: values.numpy() for name, values in answers.items()})
+        head, card = load_run(corpus, run, models, allow=allow)
+        before = predict(head, corpus.part(run.split.test))
+        answers = apply_temperatures(before, card.temperatures)
+        arrays = ({name: values.numpy() for name, values in them.items()} for them in (answers, before))
+        predictions += _predictions(corpus, run, run.split.test, *arrays)
     return predictions
 
 
-def _predictions(corpus: Corpus, run: FoldRun, answers: Arrays) -> list[Prediction]:
-    """Return probabilities (n, C) by answer as predictions for the n clips of the run's test part."""
+def _predictions(
+    corpus: Corpus, run: FoldRun, clips: Clips, answers: Arrays, uncalibrated: Arrays | None = None
+) -> list[Prediction]:
+    """Return probabilities (n, C) by answer as predictions for n clips of the run."""
     split = run.split
+    training = Counter(clip.emotion for clip in split.train)
+    majority = corpus.classes.index(max(sorted(training), key=lambda emotion: training[emotion]))
+
+    def of_clip(row: int, answers: Arrays) -> dict[str, list[float] | None]:
+        return {name: _without_nan(values[row].tolist()) for name, values in answers.items()}
+
     return [
         Prediction(
             protocol=split.protocol,
@@ -83,9 +131,12 @@ def _predictions(corpus: Corpus, run: FoldRun, answers: Arrays) -> list[Predicti
             clip_id=clip.clip_id,
             speaker=clip.speaker,
             truth=corpus.classes.index(clip.emotion),
-            probabilities={name: _without_nan(values[row].tolist()) for name, values in answers.items()},
+            probabilities=of_clip(row, answers),
+            majority=majority,
+            dialogue=dialogue_of(clip),
+            uncalibrated=None if uncalibrated is None else of_clip(row, uncalibrated),
         )
-        for row, clip in enumerate(split.test)
+        for row, clip in enumerate(clips)
     ]
 
 

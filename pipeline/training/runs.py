@@ -150,7 +150,9 @@ def training_code(head: str, alignment: str) -> str:
     return digest([libraries, [code_version(it) for it in (train_together, *builders)]])
 
 
-def describe_head(corpus: Corpus, recipe: Recipe, trained: Mapping[str, Any]) -> Card:
+def describe_head(
+    corpus: Corpus, recipe: Recipe, trained: Mapping[str, Any], temperatures: Mapping[str, float]
+) -> Card:
     """Return the card of a head that was trained on this corpus; `trained` describes the part and the epochs."""
     examples = corpus.examples
     shapes = Shapes(examples.visual.width, examples.acoustic.width, len(corpus.classes))
@@ -163,4 +165,5 @@ def describe_head(corpus: Corpus, recipe: Recipe, trained: Mapping[str, Any]) ->
         embeddings=corpus.provenance,
         libraries=library_versions("torch", "scikit-learn", "fdan"),
         trained=dict(trained),
+        temperatures=dict(temperatures),
     )

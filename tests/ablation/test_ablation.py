@@ -11,14 +11,18 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_clip
+from report_samples import evaluation
 
 from data_manifest.manifest.clips import EXCLUSIONS, MANIFEST, Clip, Exclusion, write_rows
 from data_manifest.splits.protocols import SpeakerFolds
-from pipeline.ablation.comparison import compare, holm, minimum_p_value
+from pipeline.ablation.comparison import compare, select_rows, summarise_table
 from pipeline.ablation.table import RowScores, expand_grid, override
 from pipeline.alignments.contract import AlignmentConfig
 from pipeline.base.errors import ParameterError, StoreError
 from pipeline.base.provenance import code_version, source_files
+from pipeline.evaluation.clusters import ClusterCounts, uar
+from pipeline.evaluation.results import explain_test
+from pipeline.evaluation.schemas import DataSummary
 from pipeline.heads.contract import HeadConfig
 from pipeline.heads.examples import Examples
 from pipeline.parallel.pool import ExecutionConfig, Pool
@@ -33,36 +37,67 @@ from pipeline.training.recipe import Recipe, TrainConfig, Trained
 from pipeline.training.replicas import Replica
 from pipeline.training.runs import plan_runs, train_runs
 
+SUMMARY = DataSummary.model_validate(evaluation().model_dump(include=set(DataSummary.model_fields)))  # of any corpus
 
-def test_rows_are_compared_run_by_run() -> None:
-    full, bootstrap = [0.5, 0.6, 0.7, 0.8, 0.55, 0.65], np.linspace(0.5, 0.7, 41)
-    table = {
-        "full": RowScores(full, bootstrap),
-        "worse": RowScores([it - 0.1 for it in full], bootstrap - np.linspace(0.0, 0.2, 41)),
-        "same": RowScores(full, bootstrap),
-    }
-    rows = {row.name: row for row in compare(table)}
-    assert rows["worse"].difference == pytest.approx(-0.1)
-    # Six pairs, all of one sign: the exact two-sided p is 2 / 2^6, and two comparisons double it.
-    assert rows["worse"].p == pytest.approx(2 / 64)
-    assert rows["worse"].p_holm == pytest.approx(4 / 64)
-    assert rows["worse"].interval_95 == pytest.approx((-0.195, -0.005))  # of the differences, sample by sample
+
+def row(hits: list[list[int]], validation: list[float]) -> RowScores:
+    """Return a row of folds with four clips of each of two classes."""
+    clips = np.full((len(hits), 2), 4)
+    counts = ClusterCounts(np.array(hits), clips, np.arange(len(hits)))
+    runs = [float(uar(*it)) for it in zip(counts.hits, clips, strict=True)]
+    return RowScores(runs, list(enumerate(validation)), "fold", counts)
+
+
+TABLE = {
+    "full": row([[4, 3], [3, 3], [4, 2], [3, 2], [2, 4], [4, 4]], [0.5, 0.7, 0.5, 0.7, 0.5, 0.5]),
+    "worse": row([[3, 2], [2, 2], [3, 1], [2, 1], [1, 3], [3, 3]], [0.4, 0.8, 0.5, 0.4, 0.4, 0.4]),
+    "same": row([[4, 3], [3, 3], [4, 2], [3, 2], [2, 4], [4, 4]], [0.4, 0.4, 0.4, 0.4, 0.4, 0.6]),
+}
+
+
+def test_rows_are_compared_fold_by_fold() -> None:
+    rows = {row.name: row for row in compare(TABLE)}
+    assert rows["full"].uar == pytest.approx((20 / 24 + 18 / 24) / 2)
+    assert rows["worse"].difference == pytest.approx(-0.25)
+    # Six folds, all of one sign: the exact two-sided p is 2 / 2^6, and two comparisons double it.
+    assert rows["worse"].p == 2 / 64
+    assert rows["worse"].p_holm == 4 / 64
+    assert rows["worse"].interval_95 == pytest.approx((-0.25, -0.25))  # each fold differs as much
     assert rows["same"].p_holm == 1
     assert rows["same"].interval_95 == (0, 0)
-    assert rows["full"].p_holm is None
+    assert rows["full"].p is rows["full"].p_holm is None
+    low, high = rows["full"].uar_interval
+    assert low < rows["full"].uar < high
+    assert rows["full"].validation_uar == pytest.approx(3.4 / 6)
 
 
-@pytest.mark.parametrize("runs", [2, 5, 8])
-def test_minimum_p_value_is_reached_if_all_runs_agree(runs: int) -> None:
-    full = np.linspace(0.5, 0.6, runs)
-    better = full + np.linspace(0.1, 0.2, runs)
-    rows = compare({"full": RowScores(full.tolist(), full), "better": RowScores(better.tolist(), better)})
-    assert rows[1].p == pytest.approx(minimum_p_value(runs))
+def test_selection_scores_in_each_fold_the_row_that_its_validation_part_prefers() -> None:
+    selection = select_rows(TABLE)
+    assert selection.rows == ["full", "worse", "full", "full", "full", "same"]
+    assert selection.uar == pytest.approx((19 / 24 + 17 / 24) / 2)  # fold 1 has one right answer less of each class
 
 
-def test_holm_multiplies_by_the_remaining_comparisons_and_is_monotone() -> None:
-    assert holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
+def test_the_choice_of_a_row_ignores_the_test_part() -> None:
+    corrupted = {name: replace(it, counts=replace(it.counts, hits=0 * it.counts.hits)) for name, it in TABLE.items()}
+    assert select_rows(corrupted).rows == select_rows(TABLE).rows
+
+
+@pytest.mark.parametrize(
+    ("folds", "rows", "words"),
+    [
+        (5, 2, "With 5 folds, p is at least 0.062, and at least 0.062 after correction for 1 comparison. So only the"),
+        (6, 2, "With 6 folds, p is at least 0.031, and at least 0.031 after correction for 1 comparison."),
+        (6, 3, "With 6 folds, p is at least 0.031, and at least 0.062 after correction for 2 comparisons. So only the"),
+    ],
+)
+def test_table_says_what_its_test_can_show(folds: int, rows: int, words: str) -> None:
+    data = corpus(90)
+    runs = plan_runs(data.clips, {"folds": SpeakerFolds(kind="speaker_folds", folds=5)}, [0])
+    scores = {f"{number}": row([[1, 2]] * folds, [0.5] * folds) for number in range(1, rows)}
+    table = summarise_table(SUMMARY, runs, {"full": row([[1, 2]] * folds, [0.5] * folds)} | scores)
+    assert explain_test(table).startswith(words)
+    assert table.can_conclude == ("only" not in words)
+    assert "seed" not in explain_test(table)  # more seeds do not lower p
 
 
 def test_override_changes_only_the_keys_that_it_names() -> None:
@@ -142,7 +177,9 @@ def test_memo_replaces_training_and_gives_the_same_predictions(monkeypatch: pyte
     assert sum(trained) == 10  # the group that the missing three belong to
     assert again[: len(first)] == first
     assert len(again) == 20
-    assert [it.clip_id for it in again[0]] == [clip.clip_id for clip in runs[0].split.test]
+    for part in ("validation", "test"):
+        answered = [it.clip_id for it in getattr(again[0], part)]
+        assert answered == [clip.clip_id for clip in getattr(runs[0].split, part)]
     # Results of one kind of device are not reused on another.
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(ParameterError, match="torch finds no cuda device here"):

@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+from collections import Counter
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from data_manifest.corpora.adapters import CorpusConfig
 from data_manifest.corpora.probing import probe_corpus
 from data_manifest.manifest.clips import Clip, Exclusion, ManifestConfig, build_manifest, write_rows
 from data_manifest.splits.protocols import ProtocolConfig
-from pipeline.base.params import read_section
+from pipeline.base.params import check, read_section
 from pipeline.base.provenance import ROOT
 from pipeline.cli.main import app
 from pipeline.cli.sections import MODELS
+from pipeline.cli.survey import Survey, describe_protocol, protocols_for
 from pipeline.embeddings.backbones import published_weights
 from pipeline.faces import landmarks
 from pipeline.parallel.pool import ExecutionConfig
@@ -62,11 +64,47 @@ def test_configure_shows_the_survey_and_changes_the_parameters() -> None:
     changed = params()
     assert changed["corpora"] == {"ravdess": {"adapter": "ravdess", "root": str(root)}}
     assert changed["render"] == {}
-    assert list(changed["protocols"]) == ["speaker_folds", "random"]
-    assert changed["protocols"]["speaker_folds"] == {"kind": "speaker_folds", "groups": "ravdess_6"}
+    assert list(changed["protocols"]) == ["random"]  # one speaker
+    assert "protocols.random: 5 folds; p of a comparison is at least 0.062" in result.output
     assert changed["embed_faces"]["weights"] == changed["embed_mels"]["weights"] == "imagenet"
     for name, model in MODELS.items():
         read_section(name, model)
+
+
+def survey(speakers: int, **parts: int) -> Survey:
+    return Survey({"official parts": Counter(parts)}, [f"s{n}" for n in range(speakers)], 0, 0, [])
+
+
+@pytest.mark.parametrize(
+    ("adapter", "corpus", "protocols", "folds", "smallest_p"),
+    [
+        ("savee", survey(4), ["speaker_folds", "random"], 4, 0.125),
+        ("emodb", survey(10), ["speaker_folds", "random"], 10, 2 / 2**10),
+        ("mine", survey(12), ["speaker_folds", "random"], 12, 2 / 2**12),
+        ("crema_d", survey(91), ["speaker_folds", "random"], 10, 2 / 2**10),
+        ("ravdess", survey(24), ["speaker_folds", "published_folds", "random"], 10, 2 / 2**10),
+        ("mine", survey(2), ["random"], 5, 2 / 2**5),
+        ("meld", survey(260, train=9989, test=2610), ["official", "random"], None, None),
+    ],
+)
+def test_protocols_have_as_many_folds_as_a_comparison_needs(
+    adapter: str, corpus: Survey, protocols: list[str], folds: int | None, smallest_p: float | None
+) -> None:
+    recommended = protocols_for(adapter, corpus)
+    assert list(recommended) == protocols
+    text = describe_protocol(protocols[0], recommended[protocols[0]], len(corpus.speakers))
+    if folds is None:
+        assert text == "official: one training set; a comparison counts dialogues or speakers"
+    else:
+        assert text == f"{protocols[0]}: {folds} folds; p of a comparison is at least {smallest_p:.2g}"
+    check(recommended, dict[str, ProtocolConfig], where="protocols")
+
+
+def test_published_folds_say_what_their_least_p_is() -> None:
+    published = protocols_for("ravdess", survey(24))["published_folds"]
+    assert published == {"kind": "speaker_folds", "groups": "ravdess_6"}
+    words = "published_folds: 6 folds; p of a comparison is at least 0.031"
+    assert describe_protocol("published_folds", published, 24) == words
 
 
 def test_corpus_without_known_emotions_is_refused() -> None:

@@ -36,7 +36,7 @@ def drawings(folder: Path) -> dict[str, Callable[[Path], None]]:
     scores = results.protocols["folds"]
     lost = evaluation(left_out=[{"clip_id": "x", "path": "x", "stage": "corpus", "reason": "is damaged " * 20}])
     return {
-        "ablation": lambda path: draw_ablation(ablation().rows, path, title="folds"),
+        "ablation": lambda path: draw_ablation(ablation(), path),
         "attention": lambda path: draw_attention(details.attention, path),
         "attention, none": lambda path: draw_attention([], path),
         "confusion": lambda path: draw_confusion(scores, CLASSES, path, title="folds"),

@@ -1,15 +1,16 @@
 """Scores: equal to values worked out by hand, with intervals over speakers and calibration."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from report_samples import evaluation
+from scipy.stats import t
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
-from pipeline.evaluation.calibration import calibration
-from pipeline.evaluation.intervals import SpeakerBootstrap, speaker_intervals
+from pipeline.evaluation.calibration import calibration, count_bins
 from pipeline.evaluation.predictions import Prediction, write_confusion, write_predictions
 from pipeline.evaluation.results import headline, summarise
 from pipeline.evaluation.schemas import ProtocolMetrics
@@ -19,13 +20,13 @@ CLASSES = ["anger", "fear", "neutral"]
 
 
 def prediction(
-    clip: int, truth: int, predicted: int, *, speaker: str = "s", fold: int = 0, has_video: bool = True
+    clip: int, truth: int, predicted: int, *, fold: int = 0, has_video: bool = True, majority: int = 0
 ) -> Prediction:
     values = [0.1, 0.1, 0.1]
     values[predicted] = 0.8
     video = values if has_video else None
     answers = {"visual": video, "acoustic": values, "fused": values, "video_only": video, "audio_only": values}
-    return Prediction("folds", False, fold, 0, f"c{clip}", speaker, truth, answers)
+    return Prediction("folds", False, fold, 0, f"c{clip}", "s", truth, answers, majority)
 
 
 def test_scores_equal_those_worked_out_by_hand() -> None:
@@ -64,9 +65,12 @@ def test_classes_without_a_test_clip_do_not_count() -> None:
     assert set(scores.recall) == {"anger", "fear"}
 
 
-def test_baseline_is_the_most_frequent_class() -> None:
-    scores = evaluate([prediction(i, truth, 1) for i, truth in enumerate([0, 0, 0, 1])], CLASSES)["folds"]
-    assert dict(scores.majority_baseline) == {"war": 0.75, "uar": 0.5, "emotion": "anger"}
+def test_baseline_answers_the_most_frequent_class_of_its_training_part() -> None:
+    # Most test clips show anger, but the training parts hold more fear, or more neutral clips.
+    rows = [prediction(i, truth, 1, fold=i % 2, majority=1 + i % 2) for i, truth in enumerate([0, 1, 0, 0, 1, 2])]
+    baseline = evaluate(rows, CLASSES)["folds"].majority_baseline
+    # Clips 0, 2 and 4 are answered fear, of which 4 is right; 1, 3 and 5 neutral, of which 5 is right.
+    assert dict(baseline) == {"war": 2 / 6, "uar": (0 + 1 / 2 + 1) / 3, "emotions": ["fear", "neutral"]}
 
 
 def test_scores_hold_every_fold_with_mean_and_spread() -> None:
@@ -82,14 +86,6 @@ def test_a_modality_is_scored_on_the_clips_that_have_it() -> None:
     scores = evaluate(rows, CLASSES)["folds"]
     assert scores.answers["visual"].war == 1
     assert scores.answers["fused"].war == pytest.approx(2 / 3)
-
-
-def test_intervals_resample_speakers_not_clips() -> None:
-    # Two speakers, one always right and one always wrong: whole speakers give 0, a half or 1.
-    rows = [prediction(i, 0, 0 if i < 50 else 1, speaker="ab"[i // 50]) for i in range(100)]
-    assert speaker_intervals(rows, "fused").war == (0, 1)
-    mixed = [prediction(i, 0, i % 2, speaker="ab"[i // 50]) for i in range(100)]
-    assert speaker_intervals(mixed, "fused").war == (0.5, 0.5)
 
 
 def test_headline_marks_protocols_that_share_speakers() -> None:
@@ -111,29 +107,58 @@ def test_predictions_have_one_row_for_each_clip_and_modality(tmp_path: Path) -> 
     assert [float(rows[0][f"p_{name}"]) for name in CLASSES] == [0.1, 0.8, 0.1]
 
 
-def confident(clip: int, confidence: float, *, correct: bool) -> Prediction:
+def confident(clip: int, confidence: float, *, correct: bool, speaker: str = "s") -> Prediction:
     values = [confidence, 1 - confidence, 0.0]
-    return Prediction("folds", False, 0, 0, f"c{clip}", "s", 0 if correct else 1, {"fused": values})
+    return Prediction("folds", False, 0, 0, f"c{clip}", speaker, 0 if correct else 1, {"fused": values}, 0)
 
 
-def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
-    # Between 0.7 and 0.8, of 15 bins one ends at 11/15 = 0.733: 0.70 lies below, 0.75 and 0.76 above.
-    answers = [(0.70, True), (0.75, True), (0.76, False), (1.0, True)]
-    rows = [confident(clip, value, correct=correct) for clip, (value, correct) in enumerate(answers)]
-    result = calibration(rows, "fused")
-    assert [row.clips for row in result.reliability] == [1, 2, 1]
-    assert [row.accuracy for row in result.reliability] == [1, 0.5, 1]
-    assert result.reliability[1].confidence == pytest.approx(0.755)
-    assert result.expected_error == pytest.approx((0.30 + 2 * 0.255 + 0) / 4)
+def probabilities(rows: list[Prediction]) -> list[list[float]]:
+    return [row.probabilities["fused"] or [] for row in rows]
 
 
-def test_comparisons_use_the_same_bootstrap_samples() -> None:
-    # One is right exactly where the other is wrong, so with common samples both accuracies add up to one.
-    rows = [prediction(i, 0, i // 50, speaker="ab"[i // 50]) for i in range(100)]
-    opposite = [prediction(i, 0, 1 - i // 50, speaker="ab"[i // 50]) for i in range(100)]
-    bootstrap = SpeakerBootstrap.of(rows)
-    total = bootstrap.sample_scores(rows, "fused")["war"] + bootstrap.sample_scores(opposite, "fused")["war"]
-    np.testing.assert_allclose(total, 1)
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy_in_bins_of_equal_mass() -> None:
+    # 40 clips make two bins: 20 of 0.6, of which 15 are right, and 20 of 0.9, of which 10 are right.
+    rows = [confident(i, 0.6, correct=i % 4 > 0) for i in range(20)]
+    rows += [confident(20 + i, 0.9, correct=i % 2 > 0) for i in range(20)]
+    result = calibration(rows, probabilities(rows), "speaker")
+    assert [(row.clips, row.accuracy) for row in result.reliability] == [(20, 0.75), (20, 0.5)]
+    assert [row.confidence for row in result.reliability] == pytest.approx([0.6, 0.9])
+    assert result.expected_error == pytest.approx((0.15 + 0.4) / 2)
+    # By hand: -log of the true class's probability; squared distances (1 - p)^2 twice, or p^2 twice.
+    assert result.nll == pytest.approx(-(15 * np.log(0.6) + 5 * np.log(0.4) + 10 * np.log(0.9) + 10 * np.log(0.1)) / 40)
+    assert result.brier == pytest.approx(2 * (15 * 0.16 + 5 * 0.36 + 10 * 0.01 + 10 * 0.81) / 40)
+    assert result.expected_error_interval == (0, 1)  # of one speaker
+
+
+def test_interval_of_the_calibration_error_is_that_of_the_jackknife_over_clusters() -> None:
+    rng = np.random.default_rng(0)
+    rows = [confident(i, 0.7, correct=bool(rng.random() < 0.5), speaker=f"s{i % 4}") for i in range(30)]
+    gaps = np.array([0.7 - (row.truth == 0) for row in rows])
+    speaker = np.arange(30) % 4
+    without = np.array([abs(gaps[speaker != it].mean()) for it in range(4)])  # 30 clips make one bin
+    sizes = np.bincount(speaker)
+    freedom = sizes.sum() ** 2 / (sizes**2).sum() - 1
+    margin = t.ppf(0.975, freedom) * np.sqrt(3 / 4 * ((without - without.mean()) ** 2).sum())
+    result = calibration(rows, probabilities(rows), "speaker")
+    assert result.expected_error_interval == pytest.approx(
+        (max(0, abs(gaps.mean()) - margin), abs(gaps.mean()) + margin)
+    )
+
+
+def test_bins_hold_at_least_twenty_clips() -> None:
+    assert [count_bins(clips) for clips in (1, 39, 40, 210, 10**6)] == [1, 1, 2, 10, 15]
+
+
+def test_calibration_is_shown_before_and_after_the_temperature() -> None:
+    rows = [confident(i, 0.6, correct=i % 5 > 1) for i in range(20)]
+    before = [replace(row, uncalibrated={"fused": [1.0, 0.0, 0.0]}) for row in rows]
+    answers = dict.fromkeys(("visual", "acoustic", "video_only", "audio_only"))
+    scored = evaluate([replace(it, probabilities={**answers, **it.probabilities}) for it in before], CLASSES)
+    fused = scored["folds"].answers["fused"]
+    assert fused.calibration.expected_error == pytest.approx(0)
+    assert fused.uncalibrated is not None
+    assert fused.uncalibrated.expected_error == pytest.approx(0.4)
+    assert np.isfinite(fused.uncalibrated.nll)  # although a probability of 0 was the true one's
 
 
 def test_metrics_begin_with_the_first_protocol_and_hold_the_uar_of_others() -> None:

@@ -29,7 +29,7 @@ CLASSES = ["anger", "fear"]
 
 
 def answer(clip: str, truth: int, fear: float, *, fold: int = 0) -> Prediction:
-    return Prediction("folds", False, fold, 0, clip, "s", truth, {"fused": [1 - fear, fear]})
+    return Prediction("folds", False, fold, 0, clip, "s", truth, {"fused": [1 - fear, fear]}, 0)
 
 
 def tokens(count: int, length: int, width: int, missing: int | None = None) -> Tokens:
@@ -47,7 +47,7 @@ def explore_run(corpus: Corpus, run: FoldRun, predictions: list[Prediction], mod
     """Explore a run as the stage does."""
     of_run = {it.clip_id: it for it in predictions if (it.fold, it.seed) == (run.split.fold, run.seed)}
     answers = [of_run[clip.clip_id] for clip in run.split.test]
-    return explore(load_run(corpus, run, models), corpus.part(run.split.test), answers, predictions, corpus.classes)
+    return explore(load_run(corpus, run, models)[0], corpus.part(run.split.test), answers, predictions, corpus.classes)
 
 
 def save_run(folder: Path, *, name: str = "fdan", count: int = 24) -> tuple[Corpus, FoldRun]:
@@ -72,7 +72,7 @@ def save_run(folder: Path, *, name: str = "fdan", count: int = 24) -> tuple[Corp
     config = HeadConfig(name=name, width=8)
     torch.manual_seed(0)
     head = HEADS[name](config, Shapes(6, 5, 2))
-    card = describe_head(corpus, Recipe(config, AlignmentConfig(), TrainConfig()), {})
+    card = describe_head(corpus, Recipe(config, AlignmentConfig(), TrainConfig()), {}, {})
     save_head(head, card, folder / "folds" / f"{run.name}.safetensors")
     return corpus, run
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -14,12 +14,14 @@ from report_samples import ablation, evaluation, exploration, predictions
 
 from pipeline.base.errors import StoreError
 from pipeline.base.provenance import ROOT
-from pipeline.evaluation import schemas
+from pipeline.evaluation import ablation_schemas, schemas
+from pipeline.evaluation.ablation_schemas import Ablation
 from pipeline.evaluation.result_file import ResultFile
 from pipeline.evaluation.results import headline, summarise
-from pipeline.evaluation.schemas import Ablation, Evaluation, Exploration, Metrics
+from pipeline.evaluation.schemas import Evaluation, Exploration, Metrics
 from pipeline.training.head_file import HeadFile
 
+MODULES = (schemas.__name__, ablation_schemas.__name__)
 SAMPLES: list[ResultFile] = [evaluation(), ablation(), exploration(predictions())]
 FILES: dict[str, type[ResultFile]] = {
     "results/evaluation.json": Evaluation,
@@ -101,7 +103,7 @@ def described() -> dict[str, type[BaseModel]]:
     while waiting:
         for field in waiting.pop().model_fields.values():
             for model in parts(field.annotation):
-                if model.__module__ == schemas.__name__ and model.__name__ not in models:
+                if model.__module__ in MODULES and model.__name__ not in models:
                     models[model.__name__] = model
                     waiting.append(model)
     return models
@@ -119,6 +121,8 @@ def type_name(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, UnionType):
         return " or ".join(type_name(it) for it in arguments)
+    if origin is Annotated:
+        return type_name(arguments[0])
     if origin is Literal:
         return "string"
     if origin in (list, tuple):
@@ -128,7 +132,7 @@ def type_name(annotation: Any) -> str:
     if isinstance(annotation, type) and issubclass(annotation, tuple):
         return "list of integer"  # the shapes of a head
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation.__name__ if annotation.__module__ == schemas.__name__ else "object"
+        return annotation.__name__ if annotation.__module__ in MODULES else "object"
     return NAMES[annotation]
 
 

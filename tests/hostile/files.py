@@ -158,6 +158,7 @@ def head_card(name: str) -> Card:
         embeddings=embeddings,
         libraries={"torch": "2"},
         trained={"clips": 7},
+        temperatures={"fused": 1.5},
     )
 
 

@@ -218,6 +218,8 @@ HEADS: dict[str, dict[str, Any]] = {
     "of no modality": {"embeddings": {}},
     "of text for embeddings": {"embeddings": {"visual": "x", "acoustic": 1}},
     "of a number for its settings": {"head": 7},
+    "with an infinite temperature": {"temperatures.fused": float("inf")},
+    "with a temperature of zero": {"temperatures.fused": 0},
     "with infinite settings": {"train.learning_rate": float("inf")},
     "with a setting of many digits": {"train.learning_rate": 10**400},
 }

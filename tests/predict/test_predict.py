@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_model(
-    path: Path, *, faces: FacesConfig = FACES, backbone: BackboneConfig = BACKBONE, sha256: str = ""
+    path: Path,
+    *,
+    faces: FacesConfig = FACES,
+    backbone: BackboneConfig = BACKBONE,
+    sha256: str = "",
+    temperatures: Mapping[str, float] | None = None,
 ) -> Path:
     weights = {"name": "random", "sha256": sha256 or describe_weights(BACKBONE)["sha256"]}
     common: dict[str, Any] = {"config": backbone.model_dump(), "weights": weights, "fingerprint": "another"}
@@ -61,6 +67,7 @@ def write_model(
         },
         libraries={},
         trained={},
+        temperatures=dict(temperatures or {}),
     )
     torch.manual_seed(0)
     save_head(HEADS["fdan"](card.head, card.shapes), card, path)

@@ -79,12 +79,13 @@ def page(thumbnails: Thumbnails, results: Evaluation | None = None, **changes: A
 
 
 def test_table_of_results_equals_the_scores_of_the_predictions(thumbnails: Thumbnails) -> None:
-    rows = {tuple(row[:2]): row[2:] for row in page(thumbnails).rows if len(row) == 8}
+    rows = {tuple(row[:2]): row[2:] for row in page(thumbnails).rows if len(row) == 9 and row[1] != "UAR %"}
     # By hand: 3 of 4 right; anger 2 of 2 and fear 1 of 2; F1 4/5 and 2/3; folds {0, 2}: 1, {1, 3}: a half.
-    war, uar, interval, baseline, macro_f1, runs = rows["folds", "acoustic"]
-    assert (war, uar, baseline, macro_f1, runs) == ("75.0", "75.0", "50.0", "73.3", "75.0 ± 35.4")
+    war, uar, interval, cluster, baseline, macro_f1, runs = rows["folds", "acoustic"]
+    assert (war, uar, cluster, baseline, macro_f1, runs) == ("75.0", "75.0", "folds", "50.0", "73.3", "75.0 ± 35.4")
     assert re.fullmatch(r"\d+\.\d to 100\.0", interval)
-    assert rows["random (speakers shared)", "fused"][:3] == ["100.0", "100.0", "100.0 to 100.0"]
+    # Without any error in two folds: a proportion of 0.025^(1/2) has none in two trials with a chance of 2.5 %.
+    assert rows["random (speakers shared)", "fused"][:3] == ["100.0", "100.0", "15.8 to 100.0"]
     assert rows["folds", "audio only"][0] == "75.0"
     assert not [key for key in rows if key[1] in ("visual", "video only")]  # no clip has video
 
@@ -95,7 +96,9 @@ def test_results_include_baseline_and_number_of_clips_left_out(thumbnails: Thumb
 
 
 def test_every_run_has_a_row(thumbnails: Thumbnails) -> None:
-    rows = [row for row in page(thumbnails).rows if row[:2] == ["folds", "fused"] and len(row) == 6]
+    rows = [
+        row for row in page(thumbnails).rows if row[:2] == ["folds", "fused"] and len(row) == 6 and "to" not in row[5]
+    ]
     assert [row[2:] for row in rows] == [["0", "0", "100.0", "100.0"], ["1", "0", "50.0", "50.0"]]
 
 
@@ -105,12 +108,66 @@ def test_confusion_matrices_show_counts_and_rates(thumbnails: Thumbnails) -> Non
     assert rows[:2] == [["anger", "2100 %", "00 %"], ["fear", "150 %", "150 %"]]
 
 
-def test_ablation_rows_show_difference_interval_and_corrected_p(thumbnails: Thumbnails) -> None:
+def test_page_names_what_intervals_count(thumbnails: Thumbnails) -> None:
     parsed = page(thumbnails)
-    rows = {row[0]: row[1:] for row in parsed.rows if len(row) == 7}
-    assert rows["full"] == ["2", "75.0 ± 12.5", "+0.0", "", "", ""]
-    assert rows["less"] == ["1", "50.0", "-25.0", "-37.5 to -12.5", "0.040", "0.080"]
-    assert "cannot be less than 0.500" in parsed.text
+    assert (
+        "the jackknife over what varies as a whole: folds: 2 folds; random (speakers shared): 2 folds." in parsed.text
+    )
+    assert "by the jackknife over 6 speakers; p by a paired randomisation test" in parsed.text
+    once = ablation(training_sets=1, cluster="dialogue", clusters=280)
+    assert "over 280 dialogues (one training set was seen)" in page(thumbnails, ablation=once).text
+
+
+def test_ablation_rows_show_intervals_first_and_corrected_p(thumbnails: Thumbnails) -> None:
+    parsed = page(thumbnails)
+    rows = {row[0]: row[1:] for row in parsed.rows if len(row) == 9 and row[0] in ("full", "less")}
+    assert rows["full"] == ["74.0", "60.0 to 85.0", "", "", "", "", "70.0", "75.0 ± 12.5"]
+    less = ["49.0", "30.0 to 60.0", "-25.0", "-37.5 to -12.5", "0.040", "0.080", "72.0", "50.0"]
+    assert rows["less"] == less
+    assert "With 6 speakers, p is at least 0.031, and at least 0.031 after correction for 1 comparison." in parsed.text
+    assert "only the intervals can be read" not in parsed.text
+    few = ablation(clusters=5, minimum_p=1 / 16, minimum_p_holm=1 / 16)
+    assert "So only the intervals can be read." in page(thumbnails, ablation=few).text
+
+
+def test_choice_by_validation_is_shown_and_the_choice_by_test_is_called_a_search(thumbnails: Thumbnails) -> None:
+    text = page(thumbnails).text
+    assert "its validation part chooses the row: UAR 49.0 %, 95 % 30.0 to 60.0 (chosen: less 6)." in text
+    assert "The highest test UAR, 74.0 % of full, is a search on the test folds" in text
+
+
+def test_calibration_is_a_table(thumbnails: Thumbnails) -> None:
+    rows = {tuple(row[:2]): row[2:] for row in page(thumbnails).rows if len(row) == 6 and " to " in row[5]}
+    # By hand: answers of 0.9, of which 3 of 4 are right.
+    assert rows["folds", "fused"][:3] == ["0.655", "0.420", "15.0"]
+
+
+@pytest.mark.parametrize(
+    ("adapter", "protocol", "whisper"),
+    [
+        ("ravdess", {"kind": "speaker_folds", "groups": "ravdess_6"}, "75.3"),
+        ("savee", {"kind": "speaker_folds", "groups": "each_speaker"}, "74.1"),
+    ],
+)
+def test_published_results_are_shown_if_corpus_and_folds_are_the_same(
+    thumbnails: Thumbnails, adapter: str, protocol: dict[str, str], whisper: str
+) -> None:
+    params = {"corpora": {"mine": {"adapter": adapter, "root": "x"}}, "protocols": {"folds": protocol}}
+    parsed = page(thumbnails, params=params)
+    rows = {row[0]: row[1:] for row in parsed.rows if len(row) == 3}
+    assert rows["Whisper large v3"] == [whisper, "not published"]
+    assert rows["ours: fused, 2 emotions"][0] == "75.0"
+    assert "EmoBox, table 4" in parsed.text
+    assert "scores the checkpoint of every epoch on the test part, so the figures are optimistic" in parsed.text
+    mine: dict[str, Any] = {"adapter": adapter, "root": "x"}
+    others = [
+        {"corpora": {"mine": mine | {"options": {"vocal": "song"}}}, "protocols": {"folds": protocol}},
+        {"corpora": {"mine": mine, "other": mine}, "protocols": {"folds": protocol}},
+        {"corpora": {"mine": mine}, "protocols": {"folds": {"kind": "speaker_folds", "folds": 5}}},
+        {"corpora": {"mine": mine}, "protocols": {"folds": {"kind": "speaker_folds", "groups": [["a"], ["b"]]}}},
+    ]
+    for other in others:
+        assert "EmoBox" not in page(thumbnails, params=other).text
 
 
 @pytest.mark.parametrize(("adapter", "uar"), [("savee", "86.19"), ("meld", "75.91")])

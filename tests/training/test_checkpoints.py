@@ -57,6 +57,7 @@ def card(name: str = "fdan") -> Card:
         embeddings={name: TrainedOn(**it) for name, it in EMBEDDINGS.items()},
         libraries={"torch": "2"},
         trained={"clips": 7},
+        temperatures={"fused": 1.5},
     )
 
 
@@ -271,7 +272,7 @@ def test_head_file_holds_the_card_and_the_expected_scores(tmp_path: Path) -> Non
     expected = headline(evaluation())
     HeadFile(**dict(card()), expected=expected).write(tmp_path / "head.json")
     content = json.loads((tmp_path / "head.json").read_text())
-    assert content["schema"] == "fdan.head/1"
+    assert content["schema"] == "fdan.head/2"
     assert content["expected"][0]["uar_interval"] == list(expected[0].uar_interval)
     loaded = HeadFile.read(tmp_path / "head.json")
     assert loaded.expected == expected

@@ -129,7 +129,7 @@ def test_a_head_that_is_trained_from_files_equals_that_from_memory(
         predictions = []
         for run, head in zip(runs, trained, strict=True):
             path = tmp_path / "folds" / f"{run.name}.safetensors"
-            save_head(head.head, describe_head(corpus, recipe, {}), path)
+            save_head(head.head, describe_head(corpus, recipe, {}, {"fused": 2.0}), path)
             predictions += predict_runs(corpus, [run], tmp_path)
         states = [head.head.state_dict() for head in trained]
         results.append((states, [it.curve for it in trained], predictions))
@@ -146,7 +146,9 @@ def test_exploration_and_ablation_work_from_files(tmp_path: Path, monkeypatch: p
     for corpus in open_both(tmp_path, monkeypatch):
         runs = plan_runs(corpus.clips, {"folds": SpeakerFolds(kind="speaker_folds", folds=2)}, [0])
         monkeypatch.setenv("FDAN_CACHE", str(tmp_path / type(corpus.examples.visual).__name__))
-        predictions = [row for part in train_and_predict(corpus, [(recipe, run) for run in runs], RUN) for row in part]
+        predictions = [
+            row for part in train_and_predict(corpus, [(recipe, run) for run in runs], RUN) for row in part.test
+        ]
         head = train_together(corpus.examples, as_replicas(corpus, [(recipe, runs[0])]), classes=3)[0].head
         answers = predictions[: len(runs[0].split.test)]
         exploration = explore(head, corpus.part(runs[0].split.test), answers, predictions, CLASSES)

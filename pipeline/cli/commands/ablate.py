@@ -1,6 +1,5 @@
 """Compare variants of the head."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,7 @@ from pipeline.base.registry import suggest
 from pipeline.cli.console import console, plain
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.schemas import AblationRow
+    from pipeline.evaluation.ablation_schemas import Ablation
 
 
 def ablate(
@@ -20,16 +19,19 @@ def ablate(
     grid: Annotated[list[str] | None, typer.Option(help="Values to combine, for example head.width=128,256.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="The number of seeds per fold.")] = 1,
     csv: Annotated[Path | None, typer.Option(help="The CSV file for the results, one line per run.")] = None,
+    select: Annotated[
+        bool, typer.Option("--select", help="Also show the UAR if each fold's validation part chooses the row.")
+    ] = False,
 ) -> None:
     """Train variants of the head on the cached embeddings and compare each with the row `full`.
 
     By default, all rows are trained. Runs that were trained before come from the memo.
     """
     with exit_with_message():
-        from pipeline.ablation.comparison import REFERENCE, compare, minimum_p_value
+        from pipeline.ablation.comparison import REFERENCE, summarise_table
         from pipeline.ablation.table import expand_grid, override, run_table, write_runs
         from pipeline.base.params import read_section
-        from pipeline.evaluation.intervals import SIGNIFICANCE_LEVEL
+        from pipeline.evaluation.results import explain_selection
         from pipeline.parallel.pool import ExecutionConfig
         from pipeline.parallel.progress import progress_bar
         from pipeline.training.corpus import open_corpus
@@ -54,24 +56,35 @@ def ablate(
             total = len(recipes) * len(runs)
             tracked = bar.track(results, total=total, task_id=bar.add_task("ablate", total=total, summary=""))
             scores = write_runs(csv or Path("results/ablate.csv"), tracked, corpus.classes)
-        _show_comparison(compare(scores), f"{len(runs)} runs per row: folds and seeds of {runs[0].split.protocol}")
-        if (minimum := minimum_p_value(len(runs))) >= SIGNIFICANCE_LEVEL:
-            console.print(
-                f"With {len(runs)} runs, p cannot be less than {minimum:.3f}: use more --seeds.", highlight=False
-            )
-        if warning := summarise_data(corpus).warning:
-            console.print(f"Warning: {warning}.", style="bold yellow", highlight=False)
+        ablation = summarise_table(summarise_data(corpus), runs, scores)
+        _show_comparison(ablation, by_validation=bool(grid))
+        if select:
+            console.print(plain(explain_selection(ablation)), highlight=False)
+        if ablation.warning:
+            console.print(f"Warning: {ablation.warning}.", style="bold yellow", highlight=False)
 
 
-def _show_comparison(rows: "Sequence[AblationRow]", title: str) -> None:
-    table = Table("row", title=f"UAR of the fused prediction, in %; {title}", title_justify="left")
-    for column in ("mean ± sd", "difference to full", "95 % interval", "p", "p, Holm"):
+def _show_comparison(ablation: "Ablation", *, by_validation: bool) -> None:
+    """Print the table, sorted by validation UAR if a grid was searched, and what the test can show."""
+    from pipeline.evaluation.results import count_clusters, explain_test, plural
+
+    title = (
+        f"UAR of the fused prediction on {ablation.protocol}, in %; 95 % intervals over {count_clusters(ablation)}; "
+    )
+    table = Table("row", title=plain(title + plural(ablation.seeds, "seed")), title_justify="left")
+    for column in ("test UAR", "difference to full", "p", "p, Holm", "validation UAR"):
         table.add_column(column, justify="right")
+    rows = sorted(ablation.rows, key=lambda row: -row.validation_uar) if by_validation else ablation.rows
     for row in rows:
-        spread = "" if row.sd is None else f" ± {100 * row.sd:.1f}"
+        (low, high), (worst, best) = row.uar_interval, row.interval_95
         tests = ["" if value is None else f"{value:.3f}" for value in (row.p, row.p_holm)]
-        low, high = row.interval_95
-        interval = f"{100 * low:+.1f} to {100 * high:+.1f}" if row.p is not None else ""
-        cells = [f"{100 * row.mean:.1f}{spread}", f"{100 * row.difference:+.1f}", interval]
-        table.add_row(plain(row.name), *cells, *tests)
+        difference = (
+            f"{100 * row.difference:+.1f} ({100 * worst:+.1f} to {100 * best:+.1f})" if row.p is not None else ""
+        )
+        score = f"{100 * row.uar:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+        table.add_row(plain(row.name), score, difference, *tests, f"{100 * row.validation_uar:.1f}")
     console.print(table)
+    console.print(plain(explain_test(ablation)), highlight=False)
+    if by_validation:
+        text = "Sorted by validation UAR. Picking a row by its test UAR is a search on the test folds; --select shows "
+        console.print(f"{text}what an honest choice gives.", highlight=False)

@@ -27,7 +27,7 @@ def configure(
         from data_manifest.corpora.adapters import CorpusConfig
         from data_manifest.manifest.clips import ManifestConfig
         from pipeline.base.params import check, read_section
-        from pipeline.cli.survey import describe_counts, protocols_for, survey_corpus, write_params
+        from pipeline.cli.survey import describe_counts, describe_protocol, protocols_for, survey_corpus, write_params
 
         folder = str(root.expanduser().resolve())
         entry: dict[str, Any] = {"adapter": adapter or name, "root": folder}
@@ -46,8 +46,12 @@ def configure(
         console.print(table)
         if dry_run:
             return
-        for change in write_params(entry, name, protocols_for(config.adapter, survey), add=add):
+        protocols = protocols_for(config.adapter, survey)
+        for change in write_params(entry, name, protocols, add=add):
             console.print(f"params.yaml: {plain(change)}", highlight=False, soft_wrap=True)
+        for label, protocol in protocols.items() if not add else ():
+            line = describe_protocol(label, protocol, len(survey.speakers))
+            console.print(f"protocols.{line}", highlight=False, soft_wrap=True)
         console.print("Next: fdan doctor, then dvc repro", highlight=False)
 
 

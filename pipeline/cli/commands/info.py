@@ -32,12 +32,14 @@ def _show_results() -> None:
     evaluation = Evaluation.read(RESULTS / "evaluation.json")
     title = f"{evaluation.clips} clips, {len(evaluation.left_out)} left out; test results, in %"
     table = Table("protocol", "modality", title=title, title_justify="left")
-    for column in ("WAR", "UAR", "95 % interval of UAR", "baseline UAR"):
+    for column in ("WAR", "UAR", "95 % interval of UAR"):
         table.add_column(column, justify="right")
+    table.add_column("over")
+    table.add_column("baseline UAR", justify="right")
     for row in headline(evaluation):
         low, high = row.uar_interval
         scores = f"{100 * row.war:.1f}", f"{100 * row.uar:.1f}", f"{100 * low:.1f} to {100 * high:.1f}"
-        table.add_row(plain(row.protocol), row.modality, *scores, f"{100 * row.baseline_uar:.1f}")
+        table.add_row(plain(row.protocol), row.modality, *scores, f"{row.cluster}s", f"{100 * row.baseline_uar:.1f}")
     console.print(table)
     if evaluation.warning is not None:
         console.print(f"Warning: {plain(evaluation.warning)}.", style="bold yellow", highlight=False)
