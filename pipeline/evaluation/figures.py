@@ -90,32 +90,29 @@ def draw_spread(protocols: Mapping[str, ProtocolScores], path: Path) -> None:
     counted = ", ".join(count_clusters(it) for it in protocols.values())
     axis.set_yticks(range(len(rows)), labels, fontsize=8)
     axis.set_xlabel(
-        f"UAR, %; dots: folds and seeds, diamond: all clips, line: 95 % interval ({counted}), bar: majority",
+        f"UAR, %; dots: folds and seeds, diamond: all clips, bar: majority\nline: 95 % interval over {counted}",
         fontsize=9,
     )
     save(figure, path)
 
 
 def draw_reliability(scores: ProtocolScores, path: Path, *, title: str) -> None:
-    """Draw accuracy against confidence, in bins; the area of a dot grows with the number of its clips."""
-    figure = Figure(figsize=(5.6, 4.8), layout="constrained")
+    """Draw accuracy against confidence, in bins of equal mass."""
+    figure = Figure(figsize=(5.6, 5.4), layout="constrained")
     axis = figure.subplots()
     axis.plot([0, 1], [0, 1], color="#999999", linestyle=":", linewidth=1)
     shown = [name for name in MODALITIES if name in scores.answers]
     for name, colour, marker in zip(shown, (COLOURS[0], COLOURS[5], COLOURS[4]), ("+", "o", "s"), strict=False):
-        calibration = scores.answers[name].calibration
-        bins = calibration.reliability
+        bins = scores.answers[name].calibration.reliability
         confidence, accuracy = [it.confidence for it in bins], [it.accuracy for it in bins]
-        clips = [it.clips for it in bins]
-        sizes = [12 + 200 * count / sum(clips) for count in clips]
         label = f"{name}: {describe_calibration(scores.answers[name])}"
         axis.plot(confidence, accuracy, color=colour, linewidth=0.8)
-        axis.scatter(confidence, accuracy, s=sizes, marker=marker, color=colour, label=label)
+        axis.scatter(confidence, accuracy, s=36, marker=marker, color=colour, label=label)
     axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axis.set_xlabel("confidence: the probability of the answer", fontsize=9)
     axis.set_ylabel("accuracy", fontsize=9)
     axis.set_title(f"Calibration, {title}", fontsize=10)
-    axis.legend(fontsize=8, frameon=False, loc="upper left")
+    axis.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12))
     save(figure, path)
 
 

@@ -44,11 +44,11 @@ def summarise(evaluation: Evaluation) -> Metrics:
 
 
 def describe_calibration(answer: AnswerScores) -> str:
-    """Return the expected calibration error with its interval, and what it was before the temperature."""
+    """Return the expected calibration error with its interval, and what it was before temperature."""
     now, before = answer.calibration, answer.uncalibrated
     low, high = now.expected_error_interval
-    text = f"expected calibration error {now.expected_error:.1%} ({low:.1%} to {high:.1%})"
-    return f"{text}, {before.expected_error:.1%} before temperature" if before else text
+    text = f"calibration error {now.expected_error:.1%} ({low:.1%} to {high:.1%})"
+    return f"{text}, before {before.expected_error:.1%}" if before else text
 
 
 def count_clusters(result: Ablation | ProtocolScores) -> str:

@@ -37,6 +37,7 @@ from pipeline.faces.contract import Boxes, DetectorConfig, Frames
 from pipeline.faces.detectors import DETECTORS
 from pipeline.heads.contract import HeadConfig, Shapes
 from pipeline.heads.table import HEADS
+from pipeline.report._anchors import ANCHORS, EMOBOX
 from pipeline.report._paper_results import PAPER_RESULTS
 from pipeline.store.reader import Reader
 from pipeline.store.tokens import Tokens
@@ -356,6 +357,14 @@ def test_method_page_has_the_results_of_the_paper_that_the_report_shows() -> Non
     pairs = [(float(war), float(uar)) for war, uar in re.findall(r"(\d+\.\d+) / (\d+\.\d+)", page)]
     assert pairs[::2] == list(PAPER_RESULTS["savee"].values())
     assert pairs[1::2] == list(PAPER_RESULTS["meld"].values())
+
+
+def test_evaluation_page_has_the_published_results_that_the_report_shows() -> None:
+    page = (ROOT / "docs/evaluation.md").read_text()
+    rows = re.findall(r"^\| ([\w .]+) \| (\d+\.\d) \| (\d+\.\d) \|$", page, re.MULTILINE)
+    shown = zip(ANCHORS["ravdess", "ravdess_6"].items(), ANCHORS["savee", "each_speaker"].values(), strict=True)
+    assert [(name, float(one), float(other)) for name, one, other in rows] == [(*row, uar) for row, uar in shown]
+    assert EMOBOX in page
 
 
 class Resources(HTMLParser):
