@@ -48,13 +48,22 @@ def describe_calibration(answer: AnswerScores) -> str:
     now, before = answer.calibration, answer.uncalibrated
     low, high = now.expected_error_interval
     text = f"calibration error {now.expected_error:.1%} ({low:.1%} to {high:.1%})"
-    return f"{text}, before {before.expected_error:.1%}" if before else text
+    return f"{text}, before temperature {before.expected_error:.1%}" if before else text
 
 
 def count_clusters(result: Ablation | ProtocolScores) -> str:
     """Return how many clusters a result counts, as in "10 speakers"; with a note if one training set was seen."""
     counted = plural(result.clusters, result.cluster)
     return f"{counted} (one training set was seen)" if result.training_sets == 1 else counted
+
+
+def describe_clusters(evaluation: Evaluation) -> str:
+    """Return what the intervals of each protocol count."""
+    labels = {
+        protocol_label(name, speakers_shared=scores.speakers_shared): count_clusters(scores)
+        for name, scores in evaluation.protocols.items()
+    }
+    return "; ".join(f"{counted} on {label}" for label, counted in labels.items())
 
 
 def explain_test(ablation: Ablation) -> str:

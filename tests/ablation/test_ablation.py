@@ -15,6 +15,7 @@ from report_samples import evaluation
 
 from data_manifest.manifest.clips import EXCLUSIONS, MANIFEST, Clip, Exclusion, write_rows
 from data_manifest.splits.protocols import SpeakerFolds
+from data_manifest.splits.split import Split
 from pipeline.ablation.comparison import compare, select_rows, summarise_table
 from pipeline.ablation.table import RowScores, expand_grid, override
 from pipeline.alignments.contract import AlignmentConfig
@@ -35,7 +36,7 @@ from pipeline.training.corpus import ACOUSTIC, VISUAL, Corpus, open_corpus
 from pipeline.training.held_out import train_and_predict
 from pipeline.training.recipe import Recipe, TrainConfig, Trained
 from pipeline.training.replicas import Replica
-from pipeline.training.runs import plan_runs, train_runs
+from pipeline.training.runs import FoldRun, plan_runs, train_runs
 
 SUMMARY = DataSummary.model_validate(evaluation().model_dump(include=set(DataSummary.model_fields)))  # of any corpus
 
@@ -190,6 +191,21 @@ def test_memo_replaces_training_and_gives_the_same_predictions(monkeypatch: pyte
         trained.clear()
         list(train_and_predict(changed, [job], config))
         assert trained == [1]
+
+
+def test_baseline_is_the_answer_of_the_majority_head_which_sees_the_training_part_only() -> None:
+    data = corpus(90)
+    by_emotion = {name: [clip for clip in data.clips if clip.emotion == name] for name in data.classes}
+    parts = []
+    for speakers, shown in ((("0", "1", "2"), "fear"), (("3",), "neutral"), (("4",), "anger")):
+        clips = [clip for clip in data.clips if clip.speaker[-1] in speakers]
+        rare = [clip for clip in clips if clip.emotion != shown][: len(clips) // 3]
+        parts.append((*[clip for clip in by_emotion[shown] if clip in clips], *rare))
+    run = FoldRun(Split("mine", 0, parts[0], parts[1], parts[2]), 0)
+    recipe = Recipe(HeadConfig(name="majority"), AlignmentConfig(), TrainConfig(epochs=1))
+    (held_out,) = train_and_predict(data, [(recipe, run)], ExecutionConfig(scheduler="synchronous"))
+    for prediction in (*held_out.validation, *held_out.test):
+        assert prediction.majority == prediction.predicted_class("fused") == data.classes.index("fear")
 
 
 def test_test_part_affects_neither_training_nor_the_choice_of_the_epoch() -> None:

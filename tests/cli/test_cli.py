@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report_samples import evaluation
+from report_samples import ablation, evaluation
 from typer.testing import CliRunner, Result
 
 import stages
+from pipeline.cli.commands.ablate import show_comparison
+from pipeline.cli.console import console
 from pipeline.cli.main import app
+from pipeline.evaluation.ablation_schemas import Ablation
 from pipeline.evaluation.predictions import Prediction
 from pipeline.store.clips import ClipTokens
 from pipeline.store.columns import to_columns
@@ -70,6 +73,36 @@ def write_results(folder: Path, *, name: str = "folds", **changes: Any) -> None:
     results.write(folder / "results" / "evaluation.json")
 
 
+def table_of(result: Ablation, *, by_validation: bool) -> tuple[list[list[str]], str]:
+    """Return the rows of the table that `fdan ablate` prints, and the text below it."""
+    with console.capture() as capture:
+        show_comparison(result, by_validation=by_validation)
+    lines = capture.get().splitlines()
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if "│" in line]
+    return rows, " ".join(capture.get().split())
+
+
+def test_ablation_shows_intervals_first_and_what_the_test_can_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "width", 200)
+    rows, text = table_of(ablation(), by_validation=False)
+    assert rows == [
+        ["full", "74.0 (60.0 to 85.0)", "", "", "", "70.0"],
+        ["less", "49.0 (30.0 to 60.0)", "-25.0 (-37.5 to -12.5)", "0.040", "0.080", "72.0"],
+    ]
+    assert "95 % intervals over 6 speakers; 1 seed" in text
+    assert "With 6 speakers, p is at least 0.031, and at least 0.031 after correction for 1 comparison." in text
+    assert "search" not in text
+    once = ablation(training_sets=1, cluster="dialogue", clusters=280)
+    assert "over 280 dialogues (one training set was seen)" in table_of(once, by_validation=False)[1]
+
+
+def test_grid_is_sorted_by_validation_and_calls_a_choice_by_test_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "width", 200)
+    rows, text = table_of(ablation(), by_validation=True)
+    assert [row[0] for row in rows] == ["less", "full"]  # of which `full` is better on the test parts
+    assert "Picking a row by its test UAR is a search on the test folds" in text
+
+
 def test_without_results_info_names_the_command_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert_one_line(fdan("info"), "evaluation.json does not exist", "run: dvc repro")
@@ -81,6 +114,7 @@ def test_info_shows_the_table_of_results(tmp_path: Path, monkeypatch: pytest.Mon
     result = fdan("info")
     assert result.exit_code == 0
     assert "4 clips, 1 left out; test results, in %" in result.output
+    assert "Intervals count 2 folds on folds; 2 folds on random (speakers shared)." in result.output
     cells = [
         [cell.strip() for cell in line.strip("│").split("│")] for line in result.output.splitlines() if "│" in line
     ]

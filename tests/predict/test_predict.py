@@ -108,6 +108,15 @@ def test_a_clip_is_predicted_from_the_modalities_it_has(model: Path, clips: Path
         assert sum(prediction.probabilities["fused"].values()) == pytest.approx(1)
 
 
+def test_a_head_answers_at_its_temperatures(model: Path, clips: Path, tmp_path: Path) -> None:
+    warm = write_model(tmp_path / "h.safetensors", temperatures={"fused": 2.0})
+    before, after = (Predictor(it)([clips / "a_both.mp4"])[0].probabilities for it in (model, warm))
+    roots = {name: value**0.5 for name, value in before["fused"].items()}
+    expected = {name: value / sum(roots.values()) for name, value in roots.items()}
+    assert after["fused"] == pytest.approx(expected, abs=1e-6)
+    assert after["visual"] == before["visual"]  # which has no temperature
+
+
 def test_a_prediction_does_not_depend_on_other_clips_or_the_memo(model: Path, clips: Path) -> None:
     together = Predictor(model)([clips / "a_both.mp4", clips / "c_voice.wav"])
     alone = Predictor(model)([clips / "a_both.mp4"])  # from the memo
@@ -330,8 +339,12 @@ def test_probabilities_over_time_use_nearby_tokens_only(model: Path, tmp_path: P
     predictor = Predictor(model)
     with predictor.extract([long]) as inputs:
         (whole,) = predictor.predict(inputs)
-        clip = (it.batches(torch.tensor([0])) for it in (inputs.examples.visual, inputs.examples.acoustic))
+        clip = [it.batches(torch.tensor([0])) for it in (inputs.examples.visual, inputs.examples.acoustic)]
         times, probabilities = probabilities_over_time(predictor, *clip)
+    warm = Predictor(write_model(tmp_path / "h.safetensors", temperatures={"fused": 2.0}))
+    expected = np.sqrt(probabilities)
+    expected /= expected.sum(1, keepdims=True)
+    np.testing.assert_allclose(probabilities_over_time(warm, *clip)[1], expected, atol=1e-6)
     assert times.min() >= 0 and times.max() <= 3
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
     assert np.abs(probabilities[0] - probabilities[-1]).max() > 1e-6  # they change with the frames

@@ -111,7 +111,8 @@ def test_confusion_matrices_show_counts_and_rates(thumbnails: Thumbnails) -> Non
 def test_page_names_what_intervals_count(thumbnails: Thumbnails) -> None:
     parsed = page(thumbnails)
     assert (
-        "the jackknife over what varies as a whole: folds: 2 folds; random (speakers shared): 2 folds." in parsed.text
+        "the jackknife over what varies as a whole: 2 folds on folds; 2 folds on random (speakers shared)."
+        in parsed.text
     )
     assert "by the jackknife over 6 speakers; p by a paired randomisation test" in parsed.text
     once = ablation(training_sets=1, cluster="dialogue", clusters=280)

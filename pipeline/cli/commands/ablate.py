@@ -57,21 +57,22 @@ def ablate(
             tracked = bar.track(results, total=total, task_id=bar.add_task("ablate", total=total, summary=""))
             scores = write_runs(csv or Path("results/ablate.csv"), tracked, corpus.classes)
         ablation = summarise_table(summarise_data(corpus), runs, scores)
-        _show_comparison(ablation, by_validation=bool(grid))
+        show_comparison(ablation, by_validation=bool(grid))
         if select:
             console.print(plain(explain_selection(ablation)), highlight=False)
         if ablation.warning:
             console.print(f"Warning: {ablation.warning}.", style="bold yellow", highlight=False)
 
 
-def _show_comparison(ablation: "Ablation", *, by_validation: bool) -> None:
+def show_comparison(ablation: "Ablation", *, by_validation: bool) -> None:
     """Print the table, sorted by validation UAR if a grid was searched, and what the test can show."""
     from pipeline.evaluation.results import count_clusters, explain_test, plural
 
     title = (
         f"UAR of the fused prediction on {ablation.protocol}, in %; 95 % intervals over {count_clusters(ablation)}; "
     )
-    table = Table("row", title=plain(title + plural(ablation.seeds, "seed")), title_justify="left")
+    table = Table(title=plain(title + plural(ablation.seeds, "seed")), title_justify="left")
+    table.add_column("row", overflow="fold")
     for column in ("test UAR", "difference to full", "p", "p, Holm", "validation UAR"):
         table.add_column(column, justify="right")
     rows = sorted(ablation.rows, key=lambda row: -row.validation_uar) if by_validation else ablation.rows

@@ -26,7 +26,7 @@ def info(
 
 
 def _show_results() -> None:
-    from pipeline.evaluation.results import headline
+    from pipeline.evaluation.results import describe_clusters, headline
     from pipeline.evaluation.schemas import Evaluation
 
     evaluation = Evaluation.read(RESULTS / "evaluation.json")
@@ -41,6 +41,7 @@ def _show_results() -> None:
         scores = f"{100 * row.war:.1f}", f"{100 * row.uar:.1f}", f"{100 * low:.1f} to {100 * high:.1f}"
         table.add_row(plain(row.protocol), row.modality, *scores, f"{row.cluster}s", f"{100 * row.baseline_uar:.1f}")
     console.print(table)
+    console.print(f"Intervals count {plain(describe_clusters(evaluation))}.", highlight=False)
     if evaluation.warning is not None:
         console.print(f"Warning: {plain(evaluation.warning)}.", style="bold yellow", highlight=False)
     console.print(f"Report: {plain((RESULTS / 'report.html').resolve())}", highlight=False, soft_wrap=True)
