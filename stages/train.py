@@ -2,7 +2,6 @@
 
 import logging
 from pathlib import Path
-from statistics import median
 
 from data_manifest.splits.protocols import ProtocolConfig
 from pipeline.base.params import read_section
@@ -12,7 +11,6 @@ from pipeline.training.corpus import open_corpus
 from pipeline.training.curves import write_curves
 from pipeline.training.runs import describe_head, plan_runs, read_recipe, refit, train_runs
 from pipeline.training.temperature import fit_temperatures
-from pipeline.training.validation import predict_validation
 from stages import run_stage
 
 log = logging.getLogger(__name__)
@@ -28,21 +26,27 @@ def main() -> None:
     run_config = read_section("run", ExecutionConfig)
     with Pool(run_config, device=run_config.device) as pool:
         trained = list(train_runs(corpus, [(recipe, it) for it in runs], pool))
-        epochs = round(median(result.best_epoch for result in trained))
-        final = refit(corpus, recipe, pool, seed=seed, epochs=epochs)
-    parts = [predict_validation(corpus, result, run.split) for run, result in zip(runs, trained, strict=True)]
+        final = refit(corpus, recipe, pool, seed=seed)
+    parts = [
+        (result.validation, corpus.part(run.split.validation).labels) for run, result in zip(runs, trained, strict=True)
+    ]
     for run, result, part in zip(runs, trained, parts, strict=True):
         split = run.split
-        trained_on = {"protocol": split.protocol, "fold": split.fold, "seed": run.seed, "clips": len(split.train)}
-        card = describe_head(corpus, recipe, trained_on | {"epochs": result.best_epoch}, fit_temperatures([part]))
+        trained_on = {
+            "protocol": split.protocol,
+            "fold": split.fold,
+            "seed": run.seed,
+            "clips": len(split.train) + len(split.validation),
+        }
+        card = describe_head(corpus, recipe, trained_on, fit_temperatures([part]))
         save_head(result.head, card, MODELS / "folds" / f"{run.name}.safetensors")
     first = [part for run, part in zip(runs, parts, strict=True) if run.split.protocol == runs[0].split.protocol]
-    trained_on = {"seed": seed, "clips": len(corpus.clips), "epochs": epochs}
+    trained_on = {"seed": seed, "clips": len(corpus.clips)}
     card = describe_head(corpus, recipe, trained_on, fit_temperatures(first))
     save_head(final.head, card, MODELS / "head.safetensors")
     curves = {run.name: result.curve for run, result in zip(runs, trained, strict=True)}
     write_curves(Path("results/curves"), curves)
-    log.info("trained %d heads on folds, and one on all %d clips for %d epochs", len(runs), len(corpus.clips), epochs)
+    log.info("trained %d heads on folds, and one on all %d clips", len(runs), len(corpus.clips))
 
 
 if __name__ == "__main__":

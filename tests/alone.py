@@ -6,8 +6,8 @@ import torch
 
 from pipeline.heads.examples import Examples
 from pipeline.store.tokens import Tokens, TokenSource
-from pipeline.training.recipe import Recipe, Trained
-from pipeline.training.replicas import Replica, train_together
+from pipeline.training.recipe import Recipe
+from pipeline.training.replicas import Replica, TrainedReplica, train_together
 
 
 def join(parts: Sequence[TokenSource]) -> Tokens:
@@ -18,12 +18,12 @@ def join(parts: Sequence[TokenSource]) -> Tokens:
 
 
 def train(
-    recipe: Recipe, training: Examples, validation: Examples | None, *, classes: int, seed: int, epochs: int = 0
-) -> Trained:
+    recipe: Recipe, training: Examples, validation: Examples | None, *, classes: int, seed: int
+) -> TrainedReplica:
     """Train a head; all clips must have the same number of tokens."""
     parts = [training] if validation is None else [training, validation]
     visual, acoustic = join([it.visual for it in parts]), join([it.acoustic for it in parts])
     examples = Examples(visual, acoustic, torch.cat([it.labels for it in parts]))
     first, rest = torch.arange(len(examples)).split([len(training), len(examples) - len(training)])
     replica = Replica(recipe, first, None if validation is None else rest, seed)
-    return train_together(examples, [replica], classes=classes, epochs=epochs)[0]
+    return train_together(examples, [replica], classes=classes)[0]

@@ -21,7 +21,6 @@ from pipeline.evaluation.schemas import (
 )
 from pipeline.heads.contract import Head
 from pipeline.heads.examples import Examples
-from pipeline.heads.fdan import FdanHead
 from pipeline.heads.layers import mean_token
 
 PROJECTED_CLIPS = 1000  # at most: t-SNE takes minutes for more of them, their pictures megabytes
@@ -157,8 +156,6 @@ def attention(
 
     The most confident mistakes come first, then clips at even distances. A head without cross-attention yields none.
     """
-    if not isinstance(head, FdanHead):
-        return
     both = (part.visual.present & part.acoustic.present).nonzero()[:, 0].tolist()
     wrong = sorted(
         (row for row in both if answers[row].predicted_class("fused") != answers[row].truth),

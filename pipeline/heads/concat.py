@@ -24,7 +24,7 @@ class ConcatHead(Head):
         self.project = nn.Sequential(
             nn.Linear(shapes.visual + shapes.acoustic, config.width), nn.GELU(), Dropout(config.dropout)
         )
-        self.ffn = feed_forward(config)
+        self.ffn = feed_forward(config, inputs=config.width)
         self.classify = nn.Linear(config.width, shapes.classes)
 
     def fit(self, examples: Examples) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pipeline.base.params import Config
 from pipeline.base.registry import check_name
 from pipeline.heads.examples import Examples
+from pipeline.store.tokens import Tokens
 
 
 class HeadConfig(Config):
@@ -15,7 +16,7 @@ class HeadConfig(Config):
 
     name: str = "fdan"
     """The architecture."""
-    width: int = Field(128, ge=4, le=8192)
+    width: int = Field(64, ge=4, le=8192)
     """Width of the hidden layers; a multiple of `attention_heads`."""
     attention_heads: int = Field(4, ge=1, le=8192)
     """Heads of the cross-attention."""
@@ -23,8 +24,10 @@ class HeadConfig(Config):
     """Layers of cross-attention; 0: none."""
     ffn_layers: int = Field(2, ge=1, le=100)
     """Layers of the feed-forward network. Each of them is aligned."""
-    dropout: float = Field(0.3, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
     """Share of activations set to 0 in training."""
+    token_dropout: float = Field(0.5, ge=0, lt=1)
+    """Share of a clip's tokens that are hidden in training; at least one is left."""
     shared_classifier: bool = True
     """One classifier for both modalities, instead of one each."""
     fusion: Literal["mean", "learned"] = "mean"
@@ -73,3 +76,10 @@ class Head(nn.Module):
 
     def fit(self, examples: Examples) -> None:
         """Fit what is not learned by gradient. It is only called with the training part."""
+
+    def attention(self, visual: Tokens, acoustic: Tokens) -> dict[str, Tensor]:
+        """Return the attention of each modality's tokens to the other's; empty for a head without any.
+
+        `visual` is (B, T, 1 + S) and `acoustic` (B, S, 1 + T); the first column is what attends to no token.
+        """
+        return {}

@@ -4,10 +4,11 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes
 from pipeline.heads.examples import Examples
-from pipeline.heads.layers import Dropout, Standardise, fuse, masked_mean
+from pipeline.heads.layers import Dropout, Standardise, TokenDropout, fuse, masked_moments
 from pipeline.store.tokens import Tokens
 
 
@@ -19,7 +20,6 @@ class Encoder(nn.Module):
         super().__init__()
         self.standardise = Standardise(width_in)
         self.project = nn.Linear(width_in, config.width)
-        self.dropout = Dropout(config.dropout)
         rates = torch.tensor([2 * torch.pi * 2.0**power for power in range(-2, 4)])  # 1/4 to 8 Hz
         self.register_buffer("rates", rates, persistent=False)
         self.time = nn.Linear(2 * 6, config.width, bias=False)
@@ -28,7 +28,8 @@ class Encoder(nn.Module):
         """(B, T, D) to (B, T, width)."""
         angles = tokens.times[..., None] * self.get_buffer("rates")
         clock = self.time(torch.cat([angles.sin(), angles.cos()], -1))
-        return self.dropout(self.project(self.standardise(tokens.values)) + clock)
+        weight, bias = self.standardise.fold(self.project)
+        return functional.gelu(functional.linear(tokens.values, weight, bias) + clock)
 
 
 class CrossAttention(nn.Module):
@@ -82,7 +83,8 @@ class FdanHead(Head):
         )
         self.to_visual = nn.ModuleList(CrossAttention(config) for _ in range(config.attention_depth))
         self.to_acoustic = nn.ModuleList(CrossAttention(config) for _ in range(config.attention_depth))
-        self.ffn_visual, self.ffn_acoustic = feed_forward(config), feed_forward(config)
+        self.hide_visual, self.hide_acoustic = TokenDropout(config.token_dropout), TokenDropout(config.token_dropout)
+        self.ffn_visual, self.ffn_acoustic = (feed_forward(config, inputs=2 * width) for _ in range(2))
         self.classify_visual = nn.Linear(width, shapes.classes)
         self.classify_acoustic = self.classify_visual if config.shared_classifier else nn.Linear(width, shapes.classes)
         self.balance = nn.Parameter(torch.zeros(2)) if config.fusion == "learned" else None  # visual, acoustic
@@ -94,9 +96,10 @@ class FdanHead(Head):
 
     def forward(self, visual: Tokens, acoustic: Tokens) -> HeadOutput:
         """Tokens of B clips to logits (B, C) and layers of (B, width), for each modality."""
+        visual, acoustic = self.hide_visual(visual), self.hide_acoustic(acoustic)
         visual_tokens, acoustic_tokens, _ = self._attend(visual, acoustic)
-        visual_layers = layer_outputs(self.ffn_visual, masked_mean(visual_tokens, visual.mask))
-        acoustic_layers = layer_outputs(self.ffn_acoustic, masked_mean(acoustic_tokens, acoustic.mask))
+        visual_layers = layer_outputs(self.ffn_visual, masked_moments(visual_tokens, visual.mask))
+        acoustic_layers = layer_outputs(self.ffn_acoustic, masked_moments(acoustic_tokens, acoustic.mask))
         logits = {
             "visual": self.classify_visual(visual_layers[-1]),
             "acoustic": self.classify_acoustic(acoustic_layers[-1]),
@@ -131,16 +134,16 @@ class FdanHead(Head):
         return {name: weights.mean(1).mT for name, weights in self._attend(visual, acoustic)[2].items()}
 
 
-def feed_forward(config: HeadConfig) -> nn.ModuleList:
-    """Return the layers of a feed-forward network, each (B, width) to (B, width)."""
+def feed_forward(config: HeadConfig, *, inputs: int) -> nn.ModuleList:
+    """Return the layers of a feed-forward network: the first takes (B, inputs), and each returns (B, width)."""
     return nn.ModuleList(
         nn.Sequential(
-            nn.LayerNorm(config.width, elementwise_affine=False),
-            nn.Linear(config.width, config.width),
+            nn.LayerNorm(width, elementwise_affine=False),
+            nn.Linear(width, config.width),
             nn.GELU(),
             Dropout(config.dropout),
         )
-        for _ in range(config.ffn_layers)
+        for width in [inputs, *[config.width] * (config.ffn_layers - 1)]
     )
 
 

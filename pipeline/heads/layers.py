@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from pipeline.store.tokens import TokenSource, chunk_indices
+from pipeline.store.tokens import Tokens, TokenSource, chunk_indices
+
+VARIANCE_FLOOR = 1e-4  # of a feature over the tokens of a clip, for features of the order of 1
 
 
 class Standardise(nn.Module):
@@ -43,6 +45,14 @@ class Standardise(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D)."""
         return (values - self.mean).div_(self.std)
+
+    def fold(self, layer: nn.Linear) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of a layer for raw tokens that does as `layer` on standardised ones.
+
+        It spares passes over all tokens, which are wider than what follows.
+        """
+        weight = layer.weight / self.std
+        return weight, layer.bias - weight @ self.mean
 
 
 class ReplicaRandom(nn.Module):
@@ -91,6 +101,33 @@ class Dropout(ReplicaRandom):
         return kept.mul_(1 / (1 - self.share))
 
 
+class TokenDropout(ReplicaRandom):
+    """Hides each token of a clip with the probability `share`, in training; one that stays is always left.
+
+    Every epoch so classifies another part of a clip, which makes means and standard deviations of few tokens vary as
+    those of new recordings do.
+    """
+
+    def __init__(self, share: float) -> None:
+        """Store the probability."""
+        super().__init__()
+        self.share = share
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        """Return tokens (B, T, D) with a mask that hides some of them."""
+        if not self.training:
+            return tokens
+        self.shape = tokens.mask.shape
+        scores = torch.where(tokens.mask, self.noise.expand_as(tokens.mask), -1.0)
+        # The token with the highest score stays, whatever the score.
+        kept = (scores >= scores.amax(1, keepdim=True).clamp(max=self.share)) & tokens.mask
+        return Tokens(tokens.values, tokens.times, kept)
+
+    def draw_noise(self, generators: Sequence[torch.Generator]) -> Tensor:
+        """Return a score from 0 to 1 for each token (replicas, B, T)."""
+        return torch.stack([torch.rand(self.shape or (), generator=generator) for generator in generators])
+
+
 def mean_token(tokens: TokenSource) -> Tensor:
     """Return the mean over the unmasked tokens, 0 for a clip without any: (B, D)."""
     return masked_mean(tokens.values, tokens.mask)
@@ -101,6 +138,14 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     weights = mask.to(values.dtype)
     shares = weights / weights.sum(1, keepdim=True).clamp(min=1)
     return (shares[:, None] @ values)[:, 0]
+
+
+def masked_moments(values: Tensor, mask: Tensor) -> Tensor:
+    """Return mean and standard deviation of (B, T, D) over the positions where the mask (B, T) is True: (B, 2D)."""
+    mean = masked_mean(values, mask)
+    variance = masked_mean(values.square(), mask) - mean.square()
+    # The square root of 0 has no gradient, and a difference of squares may be slightly negative.
+    return torch.cat([mean, (variance.clamp(min=0) + VARIANCE_FLOOR).sqrt()], 1)
 
 
 def fuse(logits: Mapping[str, Tensor], present: Mapping[str, Tensor], balance: Tensor | None = None) -> Tensor:

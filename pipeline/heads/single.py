@@ -7,7 +7,7 @@ from torch import nn
 from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes
 from pipeline.heads.examples import Examples
 from pipeline.heads.fdan import Encoder, feed_forward, layer_outputs
-from pipeline.heads.layers import masked_mean
+from pipeline.heads.layers import TokenDropout, masked_moments
 from pipeline.store.tokens import Tokens
 
 
@@ -19,7 +19,8 @@ class SingleHead(Head):
         super().__init__()
         self.modality = modality
         self.encode = Encoder(getattr(shapes, modality), config)
-        self.ffn = feed_forward(config)
+        self.hide = TokenDropout(config.token_dropout)
+        self.ffn = feed_forward(config, inputs=2 * config.width)
         self.classify = nn.Linear(config.width, shapes.classes)
 
     def fit(self, examples: Examples) -> None:
@@ -28,8 +29,8 @@ class SingleHead(Head):
 
     def forward(self, visual: Tokens, acoustic: Tokens) -> HeadOutput:
         """Tokens of B clips to logits (B, C) of one modality."""
-        tokens = visual if self.modality == "visual" else acoustic
-        features = layer_outputs(self.ffn, masked_mean(self.encode(tokens), tokens.mask))[-1]
+        tokens = self.hide(visual if self.modality == "visual" else acoustic)
+        features = layer_outputs(self.ffn, masked_moments(self.encode(tokens), tokens.mask))[-1]
         logits = self.classify(features)
         if self.modality == "visual":
             return HeadOutput(logits, None, [], [])

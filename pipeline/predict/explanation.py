@@ -14,7 +14,6 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from pipeline.drawing.figure import COLOURS, save
-from pipeline.heads.fdan import FdanHead
 from pipeline.media.frames import UNLIMITED, SampledFrames, shrink_image
 from pipeline.store.clips import ClipFaces
 from pipeline.store.tokens import Tokens
@@ -101,7 +100,7 @@ def _draw_windows(axis: Axes, inputs: "ClipInputs", path: Path) -> None:
 
 def _draw_attention(axes: NDArray[np.object_], predictor: "Predictor", visual: Tokens, acoustic: Tokens) -> None:
     """Draw the attention of frames to windows, and of windows to frames."""
-    attention = predictor.head.attention(visual, acoustic) if isinstance(predictor.head, FdanHead) else {}
+    attention = predictor.head.attention(visual, acoustic)
     directions = (
         ("visual", visual, acoustic, "frames", "windows"),
         ("acoustic", acoustic, visual, "windows", "frames"),

@@ -6,6 +6,7 @@ __all__ = [
     "corpus",
     "curves",
     "data_summary",
+    "ensembles",
     "figures",
     "head_file",
     "held_out",
@@ -14,5 +15,4 @@ __all__ = [
     "replicas",
     "runs",
     "temperature",
-    "validation",
 ]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -25,9 +25,10 @@ from pipeline.base.params import Config, check
 from pipeline.base.registry import allow_only, lookup
 from pipeline.base.text import one_line
 from pipeline.heads.contract import Head, HeadConfig, Shapes
+from pipeline.heads.ensemble import Ensemble, as_one_head
 from pipeline.heads.table import HEADS
 from pipeline.store.attributes import Upstream, Weights
-from pipeline.training.recipe import Recipe, TrainConfig
+from pipeline.training.recipe import MAX_MEMBERS, Recipe, TrainConfig
 from pipeline.training.temperature import Temperatures
 
 WIDEST = 1 << 20  # numbers in a token, and classes
@@ -55,7 +56,8 @@ class Card(Config):
     shapes: Shapes
     embeddings: dict[str, TrainedOn]  # by modality
     libraries: dict[str, str]
-    trained: dict[str, str | int]  # the part of the data, the number of epochs
+    trained: dict[str, str | int]  # the part of the data
+    members: int = Field(1, ge=1, le=MAX_MEMBERS)
     temperatures: Temperatures  # by answer, fitted on validation clips
 
     @field_validator("classes")
@@ -102,6 +104,7 @@ class Card(Config):
 
 def save_head(head: Head, card: Card, path: Path) -> None:
     """Write the head's state and its card."""
+    card = card.model_copy(update={"members": len(head.members) if isinstance(head, Ensemble) else 1})
     state = {name: value.detach().contiguous() for name, value in _unique_state(head).items()}
     text = card.model_dump_json()
     with atomic_write(path) as temporary:
@@ -151,8 +154,7 @@ def _report_damage(path: Path) -> Iterator[None]:
 def _build(card: Card, allow: Collection[str]) -> Head:
     with allow_only(allow):
         build = lookup(HEADS, card.head.name, "head")
-    head: Head = build(card.head, card.shapes)
-    return head
+    return as_one_head([build(card.head, card.shapes) for _ in range(card.members)])
 
 
 def _require_shapes(head: Head, shapes: Mapping[str, Sequence[int]]) -> None:

@@ -19,9 +19,8 @@ from pipeline.training.answers import predict
 from pipeline.training.checkpoints import Card, load_head
 from pipeline.training.corpus import Corpus
 from pipeline.training.recipe import Recipe, Trained, describe
-from pipeline.training.runs import FoldRun, Job, as_replicas, group_jobs, train_group, training_code
+from pipeline.training.runs import FoldRun, Job, as_ensemble_runs, group_jobs, train_group, training_code
 from pipeline.training.temperature import apply_temperatures
-from pipeline.training.validation import predict_validation
 
 PARTS = ("validation", "test")
 
@@ -43,7 +42,7 @@ def train_and_predict(corpus: Corpus, jobs: Sequence[Job], run: ExecutionConfig)
         def start(group: list[Job]) -> list[Arrays] | Callable[[], list[Trained]]:
             entries = [memo.read("ablate", _key(data, *job)) for job in group]
             cached = [arrays for arrays in entries if arrays is not None]
-            return cached if len(cached) == len(group) else train_group(corpus, pool, as_replicas(corpus, group))
+            return cached if len(cached) == len(group) else train_group(corpus, pool, as_ensemble_runs(corpus, group))
 
         for group, started in bounded_map(group_jobs(jobs), start, workers=lambda: pool.workers):
             if callable(started):
@@ -59,7 +58,7 @@ def train_and_predict(corpus: Corpus, jobs: Sequence[Job], run: ExecutionConfig)
 def _answers(corpus: Corpus, trained: Trained, split: Split) -> Arrays:
     """Return the probabilities (n, C) of both held-out parts, named `part/answer`."""
     answers = {
-        "validation": predict_validation(corpus, trained, split)[0],
+        "validation": trained.validation,
         "test": predict(trained.head, corpus.part(split.test)),
     }
     return {f"{part}/{name}": values.numpy() for part in PARTS for name, values in answers[part].items()}

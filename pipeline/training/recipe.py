@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field
+from torch import Tensor
 
 from pipeline.alignments.contract import AlignmentConfig
 from pipeline.base.builders import build
@@ -13,15 +14,17 @@ from pipeline.heads.examples import Examples
 from pipeline.heads.table import HEADS
 from pipeline.training._epoch import Epoch
 
+MAX_MEMBERS = 100  # of an ensemble
+
 
 class TrainConfig(Config):
     """The section `train`."""
 
-    epochs: int = Field(40, ge=1, le=100_000)
+    epochs: int = Field(30, ge=1, le=100_000)
     """Passes over the training part."""
     batch_size: int = Field(32, ge=2, le=16_384)
     """Clips per step."""
-    learning_rate: float = Field(1e-3, gt=0, le=1000)
+    learning_rate: float = Field(2e-3, gt=0, le=1000)
     """Highest learning rate of AdamW."""
     weight_decay: float = Field(0.05, ge=0, le=1000)
     """Weight decay of AdamW."""
@@ -33,8 +36,10 @@ class TrainConfig(Config):
     """Gradients with a larger norm are scaled down to it."""
     class_weights: Literal["none", "balanced"] = "none"
     """`balanced`: every class has the same total weight, however rare it is."""
-    patience: int | None = Field(None, ge=1, le=100_000)
-    """Stop after this many epochs without a better UAR on validation; null: never."""
+    modality_dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the clips that lose one of two modalities at a step."""
+    ensemble: int = Field(5, ge=1, le=MAX_MEMBERS)
+    """Members of a head: the mean of their log-probabilities answers. Heads without gradients have a single one."""
     seeds: tuple[Seed, ...] = Field((0,), min_length=1, max_length=1000)
     """One head is trained per fold and seed."""
 
@@ -55,11 +60,17 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Trained:
-    """A head at its best epoch, and its training curve."""
+    """The head of a run, trained on its training and validation parts together.
+
+    The rest comes from the same procedure on the training part alone: the curve, and the answers for the validation
+    part, out of sample: probabilities (n, C) by answer, and their UAR. Without a validation part there are none, and
+    the curve is that of the head.
+    """
 
     head: Head
     curve: list[Epoch]
-    best_epoch: int
+    validation: dict[str, Tensor]
+    validation_uar: float
 
 
 def build_head(config: HeadConfig, examples: Examples, classes: int) -> Head:

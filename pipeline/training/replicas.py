@@ -26,7 +26,7 @@ from pipeline.training._epoch import Epoch
 from pipeline.training._stacked import Stacked, State
 from pipeline.training.answers import fused_probabilities, uar
 from pipeline.training.losses import alignment_losses, class_weights, classification_loss, learning_rates
-from pipeline.training.recipe import Recipe, Trained, build_head
+from pipeline.training.recipe import Recipe, build_head
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,24 @@ class Replica:
 def architecture(recipe: Recipe) -> tuple[Any, ...]:
     """Return the settings that replicas must share to be trained together."""
     alignment = recipe.alignment.model_dump(exclude={"weight", "gamma"})
-    return str(recipe.head), str(alignment), recipe.train.epochs, recipe.train.batch_size
+    train = recipe.train
+    return str(recipe.head), str(alignment), train.epochs, train.batch_size, train.modality_dropout, train.ensemble
+
+
+@dataclass(frozen=True)
+class TrainedReplica:
+    """A head after its last epoch, and its training curve: empty if `fit` trains it completely."""
+
+    head: Head
+    curve: list[Epoch]
 
 
 def train_together(
-    examples: Examples, replicas: Sequence[Replica], *, classes: int, epochs: int = 0, device: str = "cpu"
-) -> list[Trained]:
-    """Train replicas of one architecture; return each at the epoch of its best validation UAR, or at its last.
+    examples: Examples, replicas: Sequence[Replica], *, classes: int, device: str = "cpu"
+) -> list[TrainedReplica]:
+    """Train replicas of one architecture for all their epochs. Examples and returned heads are on the CPU.
 
-    `epochs` replaces the recipes' number of epochs, and shortens the schedules with it. Examples and returned heads are
-    on the CPU.
+    The validation part only adds its UAR to the curve: it chooses nothing.
     """
     torch_device = find_device(device)
     torch.set_num_threads(1)  # the same bits for any number of cores; processes use the other cores
@@ -61,12 +69,9 @@ def train_together(
         heads.append(build_head(replica.recipe.head, examples, classes))
         heads[-1].fit(examples.take(replica.training))
     if not any(parameter.requires_grad for parameter in heads[0].parameters()):
-        return [Trained(head, [], 0) for head in heads]  # `fit` trains them completely
-    epochs = epochs or replicas[0].recipe.train.epochs
-    batch = ReplicaBatch(examples, replicas, heads, classes=classes, epochs=epochs, device=torch_device)
-    for epoch in range(1, batch.epochs + 1):
-        if all(batch.stopped):
-            break
+        return [TrainedReplica(head, []) for head in heads]  # `fit` trains them completely
+    batch = ReplicaBatch(examples, replicas, heads, classes=classes, device=torch_device)
+    for epoch in range(1, replicas[0].recipe.train.epochs + 1):
         batch.train_epoch(epoch)
     return batch.finish()
 
@@ -92,11 +97,11 @@ class ReplicaBatch:
         heads: Sequence[Head],
         *,
         classes: int,
-        epochs: int,
         device: torch.device,
     ) -> None:
         recipe = replicas[0].recipe
-        self.replicas, self.heads, self.epochs, self.device = replicas, heads, epochs, device
+        epochs = recipe.train.epochs
+        self.replicas, self.heads, self.device = replicas, heads, device
         self.examples, self.labels = examples.to(device), examples.labels
         self.size = recipe.train.batch_size
         self.align: Alignment = build(
@@ -123,10 +128,6 @@ class ReplicaBatch:
         self.rates = [learning_rates(it.recipe.train, total) for it, total in zip(replicas, totals, strict=True)]
         self.shares = [alignment_weights(it.recipe.alignment, n) for it, n in zip(replicas, totals, strict=True)]
         self.smoothing = torch.tensor([it.recipe.train.label_smoothing for it in replicas], device=device)
-        self.best = self.stacked.rows.clone()
-        self.best_epoch = [epochs] * len(replicas)
-        self.best_uar = [-1.0] * len(replicas)
-        self.stopped = [False] * len(replicas)
 
     def train_epoch(self, epoch: int) -> None:
         """Train every replica on each of its clips once, then validate."""
@@ -135,8 +136,6 @@ class ReplicaBatch:
         index = torch.zeros(len(self.replicas), steps * self.size, dtype=torch.int64)
         valid = torch.zeros(index.shape, dtype=torch.bool)
         for row, (replica, generator) in enumerate(zip(self.replicas, self.generators, strict=True)):
-            if self.stopped[row]:
-                continue
             count = len(replica.training)
             index[row, :count] = replica.training[torch.randperm(count, generator=generator)]
             valid[row, :count] = True
@@ -144,16 +143,9 @@ class ReplicaBatch:
         step_losses = [self._step(*batch, epoch, number) for number, batch in enumerate(batches)]
         losses = torch.stack(step_losses).cpu()  # (steps, replicas, 1 + layers)
         scores = self._validate()
-        for row, (replica, score) in enumerate(zip(self.replicas, scores, strict=True)):
-            if self.stopped[row]:
-                continue
+        for row, score in enumerate(scores):
             cross_entropy, *alignment = losses[: self.per_epoch[row], row].mean(0).tolist()
             self.curves[row].append(Epoch(epoch, cross_entropy, tuple(alignment), score))
-            if replica.validation is None or score > self.best_uar[row]:
-                self.best_uar[row], self.best_epoch[row] = score, epoch
-                self.best[row] = self.stacked.rows[row]
-            patience = replica.recipe.train.patience
-            self.stopped[row] = patience is not None and epoch - self.best_epoch[row] >= patience
 
     def _step(self, index: Tensor, valid: Tensor, epoch: int, number: int) -> Tensor:
         """Take one step on the valid clips (replicas, B); return the unweighted losses (replicas, 1 + layers)."""
@@ -164,7 +156,10 @@ class ReplicaBatch:
         idle = torch.Generator()
         generators = [it if on else idle for it, on in zip(self.generators, running, strict=True)]
         tokens = [part.batches(index, generators) for part in (self.examples.visual, self.examples.acoustic)]
-        visual, acoustic = ((it.values, it.times, it.mask & valid[..., None]) for it in tokens)
+        kept = self._keep_modalities(tokens, generators)
+        visual, acoustic = (
+            (it.values, it.times, it.mask & (valid & keep)[..., None]) for it, keep in zip(tokens, kept, strict=True)
+        )
         buffers = self.stacked.buffers | self.stacked.draw_noise(generators)
         stack = self.stacked.rows.requires_grad_()
         cross_entropy, layers = vmap(self._losses)(
@@ -189,6 +184,15 @@ class ReplicaBatch:
             self.optimiser.param_groups[row]["lr"] = float(self.rates[row][done[row]])
         self.optimiser.step()
         return torch.cat([cross_entropy.detach()[:, None], layers.detach()], 1)
+
+    def _keep_modalities(self, tokens: Sequence[Tokens], generators: Sequence[torch.Generator]) -> list[Tensor]:
+        """Return whether each clip (replicas, B) keeps its visual and its acoustic tokens at this step."""
+        both = tokens[0].mask.any(-1) & tokens[1].mask.any(-1)
+        share = self.replicas[0].recipe.train.modality_dropout
+        if not share:
+            return [torch.ones_like(both)] * 2
+        numbers = torch.stack([torch.rand(both.shape[1], generator=it) for it in generators]).to(self.device)
+        return [~both | (numbers >= share / 2), ~both | (numbers < 1 - share / 2)]
 
     def _losses(
         self,
@@ -220,18 +224,22 @@ class ReplicaBatch:
     @torch.no_grad()
     def _validate(self) -> list[float]:
         """Return every replica's UAR on its validation part; NaN without one."""
-        parts = [it.validation for it in self.replicas if it.validation is not None]
-        if len(parts) < len(self.replicas):
-            return [math.nan] * len(self.replicas)
-        self.stacked.base.eval()
-        index = torch.nn.utils.rnn.pad_sequence(parts, batch_first=True).to(self.device)
-        # The batch size of training: larger batches do not fit into the cache.
-        answers = torch.cat([self._answer(batch) for batch in index.split(self.size, 1)], 1).cpu()
-        return [uar(answer[: len(part)], self.labels[part]) for answer, part in zip(answers, parts, strict=True)]
+        scores = [math.nan] * len(self.replicas)
+        rows = [row for row, it in enumerate(self.replicas) if it.validation is not None]
+        parts = [part for it in self.replicas if (part := it.validation) is not None]
+        if parts:
+            self.stacked.base.eval()
+            index = torch.nn.utils.rnn.pad_sequence(parts, batch_first=True).to(self.device)
+            # The batch size of training: larger batches do not fit into the cache.
+            answers = torch.cat([self._answer(rows, batch) for batch in index.split(self.size, 1)], 1).cpu()
+            for row, part, answer in zip(rows, parts, answers, strict=True):
+                scores[row] = uar(answer[: len(part)], self.labels[part])
+        return scores
 
-    def _answer(self, index: Tensor) -> Tensor:
-        """Return the fused probabilities (replicas, n, C) of every replica's clips `index` (replicas, n)."""
-        params = self.stacked.to_parameters(self.stacked.rows)
+    def _answer(self, rows: list[int], index: Tensor) -> Tensor:
+        """Return the fused probabilities (rows, n, C) of some replicas for their clips `index` (rows, n)."""
+        params = self.stacked.to_parameters(self.stacked.rows[rows])
+        buffers = {name: value[rows] for name, value in self.stacked.buffers.items()}
         visual, acoustic = (it.batches(index)[:3] for it in (self.examples.visual, self.examples.acoustic))
 
         def answer(params: State, buffers: State, visual: tuple[Tensor, ...], acoustic: tuple[Tensor, ...]) -> Tensor:
@@ -239,14 +247,11 @@ class ReplicaBatch:
             output = self.stacked.call(params, buffers, *tokens)
             return fused_probabilities(output, tokens[0].present, tokens[1].present)
 
-        answers: Tensor = vmap(answer)(params, self.stacked.buffers, visual, acoustic)
+        answers: Tensor = vmap(answer)(params, buffers, visual, acoustic)
         return answers
 
-    def finish(self) -> list[Trained]:
-        """Return the heads at their best epochs."""
+    def finish(self) -> list[TrainedReplica]:
+        """Return the heads as they are now."""
         for row, head in enumerate(self.heads):
-            head.load_state_dict(self.stacked.to_parameters(self.best[row]), strict=False)
-        return [
-            Trained(head, curve, epoch)
-            for head, curve, epoch in zip(self.heads, self.curves, self.best_epoch, strict=True)
-        ]
+            head.load_state_dict(self.stacked.to_parameters(self.stacked.rows[row].detach()), strict=False)
+        return [TrainedReplica(head, curve) for head, curve in zip(self.heads, self.curves, strict=True)]

@@ -27,8 +27,9 @@ from pipeline.heads.table import HEADS
 from pipeline.parallel.pool import Pool, bounded_map
 from pipeline.training.checkpoints import Card
 from pipeline.training.corpus import Corpus, open_corpus
+from pipeline.training.ensembles import EnsembleRun, train_ensembles
 from pipeline.training.recipe import Recipe, TrainConfig, Trained
-from pipeline.training.replicas import Replica, architecture, train_together
+from pipeline.training.replicas import architecture
 
 GROUP_SIZE = 20  # replicas that are trained together at most: more are not faster and take more memory
 
@@ -74,16 +75,15 @@ def train_runs(corpus: Corpus, jobs: Sequence[Job], pool: Pool) -> Iterator[Trai
     """Train every job, jobs of one architecture together and groups on all workers; yield the results in order."""
 
     def start(group: list[Job]) -> Callable[[], list[Trained]]:
-        return train_group(corpus, pool, as_replicas(corpus, group))
+        return train_group(corpus, pool, as_ensemble_runs(corpus, group))
 
     for _, trained in bounded_map(group_jobs(jobs), start, workers=lambda: pool.workers):
         yield from trained()
 
 
-def refit(corpus: Corpus, recipe: Recipe, pool: Pool, *, seed: int, epochs: int) -> Trained:
-    """Train the head for prediction, on all clips, for a number of epochs."""
-    replica = Replica(recipe, torch.arange(len(corpus.clips)), None, seed)
-    return train_group(corpus, pool, [replica], epochs=epochs)()[0]
+def refit(corpus: Corpus, recipe: Recipe, pool: Pool, *, seed: int) -> Trained:
+    """Train the head for prediction on all clips, as the heads of the folds are on theirs."""
+    return train_group(corpus, pool, [EnsembleRun(recipe, torch.arange(len(corpus.clips)), None, seed)])()[0]
 
 
 def group_jobs(jobs: Sequence[Job]) -> list[list[Job]]:
@@ -94,40 +94,39 @@ def group_jobs(jobs: Sequence[Job]) -> list[list[Job]]:
     groups = []
     for _, members in groupby(jobs, lambda job: (job[1].split.protocol, architecture(job[0]))):
         same = list(members)
-        parts = math.ceil(len(same) / GROUP_SIZE)
+        size = max(1, GROUP_SIZE // (2 * same[0][0].train.ensemble))  # on all clips, and to be validated
+        parts = math.ceil(len(same) / size)
         groups += [same[len(same) * part // parts : len(same) * (part + 1) // parts] for part in range(parts)]
     return groups
 
 
-def as_replicas(corpus: Corpus, group: Sequence[Job]) -> list[Replica]:
-    """Return the jobs as replicas, with clips as positions in the corpus's examples."""
+def as_ensemble_runs(corpus: Corpus, group: Sequence[Job]) -> list[EnsembleRun]:
+    """Return the jobs with their clips as positions in the corpus's examples."""
     position = {clip.clip_id: index for index, clip in enumerate(corpus.clips)}
-    replicas = []
+    runs = []
     for recipe, run in group:
         parts = (run.split.train, run.split.validation)
         training, validation = (torch.tensor([position[clip.clip_id] for clip in part]) for part in parts)
-        replicas.append(Replica(recipe, training, validation, run.seed))
-    return replicas
+        runs.append(EnsembleRun(recipe, training, validation, run.seed))
+    return runs
 
 
-def train_group(
-    corpus: Corpus, pool: Pool, replicas: Sequence[Replica], *, epochs: int = 0
-) -> Callable[[], list[Trained]]:
-    """Start the training of replicas together; return a function that waits for the heads."""
-    settings: dict[str, Any] = {"classes": len(corpus.classes), "epochs": epochs, "device": pool.run.device}
+def train_group(corpus: Corpus, pool: Pool, runs: Sequence[EnsembleRun]) -> Callable[[], list[Trained]]:
+    """Start the training of runs together; return a function that waits for the heads."""
+    settings: dict[str, Any] = {"classes": len(corpus.classes), "device": pool.run.device}
     if pool.run.scheduler == "synchronous" or corpus.folder is None:
-        return pool.submit(partial(train_together, corpus.examples, **settings), replicas)
-    recipe = replicas[0].recipe
+        return pool.submit(partial(train_ensembles, corpus.examples, **settings), runs)
+    recipe = runs[0].recipe
     find_version = partial(training_code, recipe.head.name, recipe.alignment.name)
     workers = pool.run.workers if pool.run.scheduler == "processes" else None  # a cluster's: one per core at most
     call = partial(_train_in_worker, corpus.folder, corpus.version, workers, settings)
-    return pool.submit(call, replicas, version=find_version(), worker_version=find_version)
+    return pool.submit(call, runs, version=find_version(), worker_version=find_version)
 
 
 def _train_in_worker(
-    folder: Path, version: str, workers: int | None, settings: dict[str, Any], replicas: Sequence[Replica]
+    folder: Path, version: str, workers: int | None, settings: dict[str, Any], runs: Sequence[EnsembleRun]
 ) -> list[Trained]:
-    return train_together(_read_once(folder, version, workers or os.cpu_count() or 1), replicas, **settings)
+    return train_ensembles(_read_once(folder, version, workers or os.cpu_count() or 1), runs, **settings)
 
 
 @cache
@@ -147,7 +146,7 @@ def training_code(head: str, alignment: str) -> str:
     """Return the digest of all code that trains a head with an alignment."""
     builders = lookup(HEADS, head, "head"), lookup(ALIGNMENTS, alignment, "alignment")
     libraries = [library_versions("numpy", "scikit-learn", "torch", *plugin_distributions(it)) for it in builders]
-    return digest([libraries, [code_version(it) for it in (train_together, *builders)]])
+    return digest([libraries, [code_version(it) for it in (train_ensembles, *builders)]])
 
 
 def describe_head(

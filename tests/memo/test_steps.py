@@ -33,7 +33,7 @@ from pipeline.store.columns import to_columns
 from pipeline.store.reader import Reader
 from pipeline.store.schemas import FACES as FACES_SCHEMA
 from pipeline.store.writer import open_writer
-from pipeline.training.replicas import train_together
+from pipeline.training.ensembles import train_ensembles
 
 SYNCHRONOUS = ExecutionConfig(scheduler="synchronous")
 # These check settings, find folders and store numbers exactly: their version does not change a result.
@@ -47,7 +47,7 @@ NEUTRAL = {"fdan", "h5py", "pillow", "platformdirs", "pydantic", "pydantic_core"
         (extract_faces, FACES),
         (extract_windows, (*SPECTROGRAMS, "opencv-python")),  # opencv only decodes images
         (embed_clip, (*EMBEDDING["openvino"], "av")),  # av only decodes videos
-        (train_together, ("numpy", "scikit-learn", "torch")),
+        (train_ensembles, ("numpy", "scikit-learn", "torch")),
     ],
 )
 def test_every_imported_library_is_an_ingredient(compute: Callable[..., Any], listed: Sequence[str]) -> None:

@@ -27,10 +27,10 @@ from pipeline.store.writer import open_writer
 from pipeline.training import corpus as corpus_module
 from pipeline.training.checkpoints import save_head
 from pipeline.training.corpus import ACOUSTIC, VISUAL, Corpus, open_corpus
+from pipeline.training.ensembles import train_ensembles
 from pipeline.training.held_out import predict_runs, train_and_predict
 from pipeline.training.recipe import Recipe, TrainConfig
-from pipeline.training.replicas import train_together
-from pipeline.training.runs import as_replicas, describe_head, plan_runs
+from pipeline.training.runs import as_ensemble_runs, describe_head, plan_runs
 
 RUN = ExecutionConfig(scheduler="synchronous")
 CLASSES = ["anger", "fear", "joy"]
@@ -124,8 +124,8 @@ def test_a_head_that_is_trained_from_files_equals_that_from_memory(
     results = []
     for corpus in open_both(tmp_path, monkeypatch):
         runs = plan_runs(corpus.clips, {"folds": SpeakerFolds(kind="speaker_folds", folds=2)}, [0])
-        replicas = as_replicas(corpus, [(recipe, run) for run in runs])
-        trained = train_together(corpus.examples, replicas, classes=3)
+        ensembles = as_ensemble_runs(corpus, [(recipe, run) for run in runs])
+        trained = train_ensembles(corpus.examples, ensembles, classes=3)
         predictions = []
         for run, head in zip(runs, trained, strict=True):
             path = tmp_path / "folds" / f"{run.name}.safetensors"
@@ -149,7 +149,7 @@ def test_exploration_and_ablation_work_from_files(tmp_path: Path, monkeypatch: p
         predictions = [
             row for part in train_and_predict(corpus, [(recipe, run) for run in runs], RUN) for row in part.test
         ]
-        head = train_together(corpus.examples, as_replicas(corpus, [(recipe, runs[0])]), classes=3)[0].head
+        head = train_ensembles(corpus.examples, as_ensemble_runs(corpus, [(recipe, runs[0])]), classes=3)[0].head
         answers = predictions[: len(runs[0].split.test)]
         exploration = explore(head, corpus.part(runs[0].split.test), answers, predictions, CLASSES)
         assert exploration.attention
@@ -211,5 +211,5 @@ try:
 except MemoryError:
     print("MemoryError")
 corpus, trained = train(large)
-print(type(corpus.examples.visual).__name__, trained.best_epoch)
+print(type(corpus.examples.visual).__name__, len(trained.curve))
 """

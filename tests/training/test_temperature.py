@@ -16,11 +16,11 @@ from pipeline.heads.examples import Examples
 from pipeline.store.tokens import Tokens
 from pipeline.training.checkpoints import save_head
 from pipeline.training.corpus import Corpus
+from pipeline.training.ensembles import train_ensembles
 from pipeline.training.held_out import predict_runs
-from pipeline.training.recipe import Recipe, TrainConfig, Trained, build_head
-from pipeline.training.runs import FoldRun, describe_head
+from pipeline.training.recipe import Recipe, TrainConfig
+from pipeline.training.runs import FoldRun, as_ensemble_runs, describe_head
 from pipeline.training.temperature import apply_temperatures, fit_temperatures
-from pipeline.training.validation import predict_validation
 
 
 def answers(count: int, confidence_gain: float) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
@@ -89,14 +89,14 @@ def corpus() -> tuple[Corpus, FoldRun]:
 
 def test_test_clips_play_no_part_in_the_temperature_that_is_applied_to_them(tmp_path: Path) -> None:
     data, run = corpus()
-    recipe = Recipe(HeadConfig(width=8, attention_heads=2), AlignmentConfig(), TrainConfig())
-    torch.manual_seed(0)
-    trained = Trained(build_head(recipe.head, data.examples, 2), [], 1)
-    temperatures = fit_temperatures([predict_validation(data, trained, run.split)])
+    recipe = Recipe(HeadConfig(width=8, attention_heads=2), AlignmentConfig(), TrainConfig(epochs=2, ensemble=2))
+    (trained,) = train_ensembles(data.examples, as_ensemble_runs(data, [(recipe, run)]), classes=2)
     labels = data.examples.labels.clone()
-    labels[:10], labels[20:] = 1 - labels[:10], 1 - labels[20:]
+    temperatures = fit_temperatures([(trained.validation, labels[10:20])])
+    labels[20:] = 1 - labels[20:]
     other = replace(data, examples=replace(data.examples, labels=labels))
-    assert fit_temperatures([predict_validation(other, trained, run.split)]) == temperatures
+    (changed,) = train_ensembles(other.examples, as_ensemble_runs(other, [(recipe, run)]), classes=2)
+    assert fit_temperatures([(changed.validation, labels[10:20])]) == temperatures
     card = describe_head(data, recipe, {}, temperatures)
     save_head(trained.head, card, tmp_path / "folds" / f"{run.name}.safetensors")
     for prediction in predict_runs(data, [run], tmp_path):

@@ -65,25 +65,23 @@ def test_result_is_reproducible_for_a_seed() -> None:
     assert runs[0].curve == runs[1].curve
 
 
-def test_head_is_that_of_the_best_validation_epoch() -> None:
+def test_head_is_that_of_the_last_epoch() -> None:
     validation = examples(45, seed=1)
     trained = train(RECIPE, examples(30, seed=0), validation, classes=3, seed=0)
-    best = max(row.validation_uar for row in trained.curve)
-    assert trained.curve[trained.best_epoch - 1].validation_uar == best
-    assert uar(predict(trained.head, validation)["fused"], validation.labels) == pytest.approx(best)
-
-
-def test_last_epoch_is_taken_without_validation() -> None:
-    trained = train(RECIPE, examples(30, seed=0), None, classes=3, seed=0, epochs=4)
-    assert (trained.best_epoch, len(trained.curve)) == (4, 4)
-    assert math.isnan(trained.curve[-1].validation_uar)
+    assert len(trained.curve) == 20
+    score = uar(predict(trained.head, validation)["fused"], validation.labels)
+    assert score == pytest.approx(trained.curve[-1].validation_uar)
+    without_validation = train(RECIPE, examples(30, seed=0), None, classes=3, seed=0)
+    assert all(math.isnan(it.validation_uar) for it in without_validation.curve)
+    states = [it.head.state_dict() for it in (trained, without_validation)]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
 def test_tokens_are_standardised_by_the_training_part_alone() -> None:
     training, validation = examples(30, seed=0), examples(15, seed=1)
     tokens = validation.visual
     scaled = replace(validation, visual=Tokens(tokens.values * 1000, tokens.times, tokens.mask))
-    heads = [train(RECIPE, training, it, classes=3, seed=0, epochs=1).head for it in (validation, scaled)]
+    heads = [train(RECIPE, training, it, classes=3, seed=0).head for it in (validation, scaled)]
     means = [head.state_dict()["encode_visual.standardise.mean"] for head in heads]
     assert torch.equal(means[0], means[1])
     torch.testing.assert_close(means[0], training.visual.values.mean((0, 1)))
@@ -154,17 +152,6 @@ def test_balanced_class_weights_equal_those_of_scikit_learn() -> None:
     expected = compute_class_weight("balanced", classes=np.array([0, 2, 3]), y=labels.numpy())
     torch.testing.assert_close(balanced[[0, 2, 3]], torch.tensor(expected, dtype=torch.float32))
     assert class_weights(TrainConfig(), labels, 4).tolist() == [1, 1, 1, 1]
-
-
-def test_training_stops_when_patience_is_exhausted() -> None:
-    data = examples(30, seed=0), examples(15, seed=1)
-    longest = train(RECIPE, *data, classes=3, seed=0)
-    patient = replace(RECIPE, train=RECIPE.train.model_copy(update={"patience": 3}))
-    stopped = train(patient, *data, classes=3, seed=0)
-    assert len(stopped.curve) == stopped.best_epoch + 3 < len(longest.curve)
-    assert stopped.curve == longest.curve[: len(stopped.curve)]  # it only ends earlier
-    best = max(row.validation_uar for row in stopped.curve)
-    assert uar(predict(stopped.head, data[1])["fused"], data[1].labels) == pytest.approx(best)
 
 
 def test_predicted_labels_are_the_probabilities_of_the_head() -> None:
