@@ -30,7 +30,9 @@ def main() -> None:
     runs = plan_runs(corpus.clips, read_section("protocols", dict[str, ProtocolConfig]), recipe.train.seeds)
     predictions = predict_runs(corpus, runs, MODELS, allow=recipe.builders)
     protocols = evaluate(predictions, corpus.classes)
-    evaluation = Evaluation(**dict(summarise_data(corpus)), code_version=code_version(explore), protocols=protocols)
+    evaluation = Evaluation(
+        **dict(summarise_data(corpus, [recipe])), code_version=code_version(explore), protocols=protocols
+    )
     evaluation.write(RESULTS / "evaluation.json")
     summarise(evaluation).write(RESULTS / "metrics.json")
     card = dict(load_head(MODELS / "head.safetensors", allow=recipe.builders)[1])
@@ -40,8 +42,8 @@ def main() -> None:
     name = first.split.protocol
     write_confusion(RESULTS / "confusion.csv", [it for it in predictions if it.protocol == name], corpus.classes)
     answers = predictions[: len(first.split.test)]  # those of the first run come first
-    head, _ = load_run(corpus, first, MODELS, allow=recipe.builders)
-    exploration = explore(head, corpus.part(first.split.test), answers, predictions, corpus.classes)
+    head, used = load_run(corpus, first, MODELS, allow=recipe.builders)
+    exploration = explore(head, corpus.part(first.split.test, used.train), answers, predictions, corpus.classes)
     exploration.write(RESULTS / "explore.json", indent=None)
     draw_results(protocols, exploration, corpus.classes, FIGURES)
 

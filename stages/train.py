@@ -28,7 +28,8 @@ def main() -> None:
         trained = list(train_runs(corpus, [(recipe, it) for it in runs], pool))
         final = refit(corpus, recipe, pool, seed=seed)
     parts = [
-        (result.validation, corpus.part(run.split.validation).labels) for run, result in zip(runs, trained, strict=True)
+        (result.validation, corpus.part(run.split.validation, recipe.train).labels)
+        for run, result in zip(runs, trained, strict=True)
     ]
     for run, result, part in zip(runs, trained, parts, strict=True):
         split = run.split

@@ -27,6 +27,9 @@ class AlignmentConfig(Config):
     """The distance between the features of the two modalities."""
     weight: float = Field(0.1, ge=0, le=1_000_000)
     """Weight of the alignment in the loss."""
+    unit: Literal["absolute", "initial"] = "initial"
+    """What the weight multiplies: the distance (`absolute`), or its ratio to that of the same layer before training
+    (`initial`), so that one weight is equally strong for any alignment."""
     gamma: float = Field(10.0, ge=0, le=1_000_000)
     """How fast the weight grows to its full size during training."""
     kernel_mul: float = Field(2.0, gt=1, le=100)

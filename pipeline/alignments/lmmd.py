@@ -74,10 +74,12 @@ def _gaussians(features: Tensor, present: Tensor, *, kernel_mul: float, kernel_n
     """
     count = present.sum()
     centre = (present @ features / count.clamp(min=1)).detach()
-    distances = _squared_distances(features - centre)
+    centred = features - centre
+    # Centred once more: what rounding left of a large offset would spoil the small distances.
+    distances = _squared_distances(centred - (present @ centred / count.clamp(min=1)).detach())
     mean = (present @ distances @ present / (count * count - count).clamp(min=1)).detach()
-    # If all features are equal, the distances are rounding errors and must not become the bandwidth.
-    rounding = 8 * torch.finfo(features.dtype).eps * centre.square().sum()
+    # If all features are equal but for their last digits, these must not become the bandwidth.
+    rounding = (16 * torch.finfo(features.dtype).eps) ** 2 * centre.square().sum()
     bandwidth = torch.where(mean > rounding, mean, 1.0)
     powers = torch.arange(kernel_num, device=features.device) - kernel_num // 2
     rates = -1 / (bandwidth * kernel_mul ** powers.to(features.dtype))

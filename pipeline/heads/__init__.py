@@ -1,12 +1,14 @@
 """Heads: classifiers of cached tokens, one per file, their contract, and clips as tensors."""
 
 __all__ = [
+    "baseline",
     "concat",
     "contract",
     "ensemble",
     "examples",
     "fdan",
     "layers",
+    "lda",
     "linear",
     "majority",
     "official",

@@ -30,6 +30,8 @@ class HeadConfig(Config):
     """Share of a clip's tokens that are hidden in training; at least one is left."""
     shared_classifier: bool = True
     """One classifier for both modalities, instead of one each."""
+    standardise: bool = False
+    """Whether the head `official` standardises tokens, as its authors' code does not. All other heads do."""
     fusion: Literal["mean", "learned"] = "mean"
     """How the log-probabilities of the two modalities are averaged: equally, or with learned weights."""
 

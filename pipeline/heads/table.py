@@ -9,6 +9,7 @@ from functools import partial
 from pipeline.heads.concat import ConcatHead
 from pipeline.heads.contract import Head, HeadConfig, Shapes
 from pipeline.heads.fdan import FdanHead
+from pipeline.heads.lda import LdaHead
 from pipeline.heads.linear import LinearHead
 from pipeline.heads.majority import MajorityHead
 from pipeline.heads.official import OfficialHead
@@ -18,6 +19,7 @@ HEADS: dict[str, Callable[[HeadConfig, Shapes], Head]] = {
     "acoustic": partial(SingleHead, modality="acoustic"),
     "concat": ConcatHead,
     "fdan": FdanHead,
+    "lda": LdaHead,
     "linear": LinearHead,
     "majority": MajorityHead,
     "official": OfficialHead,

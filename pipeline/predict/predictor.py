@@ -39,6 +39,7 @@ from pipeline.store.schemas import FACES, WINDOWS
 from pipeline.training.answers import predict
 from pipeline.training.checkpoints import Card, load_head
 from pipeline.training.head_file import HeadFile
+from pipeline.training.speakers import normalise_speakers
 from pipeline.training.temperature import apply_temperatures
 
 MODEL = Path("models/head.safetensors")
@@ -86,7 +87,7 @@ class ClipInputs:
     paths: list[Path]
     faces: Reader[ClipFaces]
     windows: Reader[ClipWindows]
-    examples: Examples  # in the order of the paths; the labels are meaningless
+    examples: Examples  # in the order of the paths; the labels are meaningless, and so are the speakers
     notes: dict[Path, list[str]]
 
 
@@ -164,9 +165,12 @@ class Predictor:
             folder = Path(name)
             stores = self._extract(folder, media, sha256, notes)
             visual, acoustic = (stores[modality].load([*map(str, clips)]) for modality in ("visual", "acoustic"))
-            examples = Examples(visual, acoustic, torch.zeros(len(clips), dtype=torch.int64))
+            zeros = torch.zeros(len(clips), dtype=torch.int64)
+            examples = Examples(visual, acoustic, zeros, zeros)
             for row, path in enumerate(clips):
                 notes[path] += _missing_modalities(media.get(path), examples, row)
+            if self.card.train.speaker_normalisation != "none":
+                examples = _normalise_as_one_speaker(examples, self.card, [notes[path] for path in clips])
             faces = Reader(folder / SOURCES["faces"].path.name, schema=FACES)
             windows = Reader(folder / SOURCES["mels"].path.name, schema=WINDOWS)
             yield ClipInputs(clips, faces, windows, examples, notes)
@@ -282,6 +286,19 @@ def _match(pattern: Path) -> list[Path]:
 
 def _reason_not_to_read(path: Path) -> str:
     return "" if is_utf8(str(path)) else "its name is not UTF-8; rename it"
+
+
+def _normalise_as_one_speaker(examples: Examples, card: Card, notes: Sequence[list[str]]) -> Examples:
+    """Return the clips of a call as a head with speaker normalisation takes them, and note it for each clip."""
+    with_tokens = examples.visual.present | examples.acoustic.present
+    count = int(with_tokens.sum())
+    if count < 2:
+        raise ParameterError(
+            "the head was trained with train.speaker_normalisation: it needs several clips of one speaker in a call"
+        )
+    for row in with_tokens.nonzero()[:, 0].tolist():
+        notes[row].append(f"its tokens are standardised by the {count} clips of this call, as those of one speaker")
+    return normalise_speakers(examples, card.train)
 
 
 def _missing_modalities(media: MediaInfo | None, examples: Examples, row: int) -> list[str]:

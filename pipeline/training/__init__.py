@@ -14,5 +14,6 @@ __all__ = [
     "recipe",
     "replicas",
     "runs",
+    "speakers",
     "temperature",
 ]

@@ -15,6 +15,8 @@ from pipeline.base.memory import available_bytes
 from pipeline.base.provenance import digest
 from pipeline.heads.examples import Examples
 from pipeline.store.features import FeatureStore
+from pipeline.training.recipe import TrainConfig
+from pipeline.training.speakers import normalise_speakers
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +32,13 @@ def load_examples(
     """Return the clips in the given order as examples; tokens stay in their files if they need more memory."""
     clip_ids = [clip.clip_id for clip in clips]
     labels = torch.tensor([classes.index(clip.emotion) for clip in clips])
+    names = sorted({clip.speaker for clip in clips})
+    speakers = torch.tensor([names.index(clip.speaker) for clip in clips])
     needed = visual.padded_bytes(clip_ids) + acoustic.padded_bytes(clip_ids)
     if needed <= memory_bytes:
-        return Examples(visual.load(clip_ids), acoustic.load(clip_ids), labels)
+        return Examples(visual.load(clip_ids), acoustic.load(clip_ids), labels, speakers)
     log.info("%.2f GB of embeddings stay on disk: the memory has room for %.2f GB", needed / 1e9, memory_bytes / 1e9)
-    return Examples(visual.open_tokens(clip_ids), acoustic.open_tokens(clip_ids), labels)
+    return Examples(visual.open_tokens(clip_ids), acoustic.open_tokens(clip_ids), labels, speakers)
 
 
 def select_usable(
@@ -82,10 +86,10 @@ class Corpus:
         data = {modality: origin["version"] for modality, origin in self.provenance.items()}
         return digest([data, [[clip.clip_id, clip.emotion] for clip in self.clips]])
 
-    def part(self, clips: Sequence[Clip]) -> Examples:
-        """Return the examples of the given clips."""
+    def part(self, clips: Sequence[Clip], config: TrainConfig) -> Examples:
+        """Return the examples of the given clips as a head with this configuration takes them."""
         position = {clip.clip_id: index for index, clip in enumerate(self.clips)}
-        return self.examples.take(torch.tensor([position[clip.clip_id] for clip in clips]))
+        return normalise_speakers(self.examples, config).take(torch.tensor([position[clip.clip_id] for clip in clips]))
 
 
 def open_corpus(folder: Path = Path(), *, processes: int = 1) -> Corpus:

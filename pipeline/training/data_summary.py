@@ -1,18 +1,26 @@
 """What every result says of its data: how much there is, what was left out, whose weights."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 
 from pipeline.base.provenance import RANDOM_WEIGHTS
 from pipeline.evaluation.schemas import DataSummary
 from pipeline.training.corpus import Corpus
+from pipeline.training.recipe import Recipe
+from pipeline.training.speakers import TRANSDUCTIVE
 
 
-def summarise_data(corpus: Corpus) -> DataSummary:
-    """Return the summary of a corpus, with a warning if a backbone has random weights."""
+def summarise_data(corpus: Corpus, recipes: Iterable[Recipe]) -> DataSummary:
+    """Return the summary of a corpus.
+
+    It warns of a backbone with random weights, and of a recipe that learns from the test speakers.
+    """
     weights = {modality: origin["weights"]["name"] for modality, origin in corpus.provenance.items()}
+    transductive = any(it.train.speaker_normalisation != "none" for it in recipes)
+    warnings = [RANDOM_WEIGHTS] * ("random" in weights.values()) + [TRANSDUCTIVE] * transductive
     return DataSummary.model_validate(
         {
-            "warning": RANDOM_WEIGHTS if "random" in weights.values() else None,
+            "warning": "; ".join(warnings) or None,
             "clips": len(corpus.clips),
             "left_out": [asdict(row) for row in corpus.left_out],
             "lost_modalities": {modality: origin["failures"] for modality, origin in corpus.provenance.items()},

@@ -15,6 +15,7 @@ from pipeline.training._epoch import Epoch
 from pipeline.training.answers import predict, uar
 from pipeline.training.recipe import Recipe, Trained, build_head
 from pipeline.training.replicas import Replica, TrainedReplica, train_together
+from pipeline.training.speakers import normalise_speakers
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,12 @@ class EnsembleRun:
 def train_ensembles(
     examples: Examples, runs: Sequence[EnsembleRun], *, classes: int, device: str = "cpu"
 ) -> list[Trained]:
-    """Train the heads of runs of one architecture.
+    """Train the heads of runs of one architecture. The examples are those of the whole corpus.
 
     A head learns from the training and the validation part. To answer for validation clips that it has not learned
     from, the same number of members is trained on the training part alone.
     """
+    examples = normalise_speakers(examples, runs[0].recipe.train)
     count = members(runs[0].recipe, examples, classes)
     replicas = [it for run in runs for it in _replicas(run, count)]
     trained = iter(train_together(examples, replicas, classes=classes, device=device))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_manifest.splits.dialogues import dialogue_of
-from data_manifest.splits.split import Clips, Split
+from data_manifest.splits.split import Clips
 from pipeline.base.provenance import digest
 from pipeline.evaluation.predictions import Prediction
 from pipeline.heads.contract import Head
@@ -47,7 +47,7 @@ def train_and_predict(corpus: Corpus, jobs: Sequence[Job], run: ExecutionConfig)
         for group, started in bounded_map(group_jobs(jobs), start, workers=lambda: pool.workers):
             if callable(started):
                 for job, trained in zip(group, started(), strict=True):
-                    arrays = _answers(corpus, trained, job[1].split)
+                    arrays = _answers(corpus, trained, *job)
                     memo.write("ablate", _key(data, *job), arrays)
                     yield _held_out(corpus, job[1], arrays)
             else:
@@ -55,11 +55,11 @@ def train_and_predict(corpus: Corpus, jobs: Sequence[Job], run: ExecutionConfig)
                     yield _held_out(corpus, job[1], arrays)
 
 
-def _answers(corpus: Corpus, trained: Trained, split: Split) -> Arrays:
+def _answers(corpus: Corpus, trained: Trained, recipe: Recipe, run: FoldRun) -> Arrays:
     """Return the probabilities (n, C) of both held-out parts, named `part/answer`."""
     answers = {
         "validation": trained.validation,
-        "test": predict(trained.head, corpus.part(split.test)),
+        "test": predict(trained.head, corpus.part(run.split.test, recipe.train)),
     }
     return {f"{part}/{name}": values.numpy() for part in PARTS for name, values in answers[part].items()}
 
@@ -103,7 +103,7 @@ def predict_runs(
     predictions: list[Prediction] = []
     for run in runs:
         head, card = load_run(corpus, run, models, allow=allow)
-        before = predict(head, corpus.part(run.split.test))
+        before = predict(head, corpus.part(run.split.test, card.train))
         answers = apply_temperatures(before, card.temperatures)
         arrays = ({name: values.numpy() for name, values in them.items()} for them in (answers, before))
         predictions += _predictions(corpus, run, run.split.test, *arrays)

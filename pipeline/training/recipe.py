@@ -38,6 +38,9 @@ class TrainConfig(Config):
     """`balanced`: every class has the same total weight, however rare it is."""
     modality_dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the clips that lose one of two modalities at a step."""
+    speaker_normalisation: Literal["none", "unlabelled"] = "none"
+    """`unlabelled`: all clips of a speaker, also of a test speaker, standardise their tokens, without labels. It is
+    transductive, and needs several clips of a speaker."""
     ensemble: int = Field(5, ge=1, le=MAX_MEMBERS)
     """Members of a head: the mean of their log-probabilities answers. Heads without gradients have a single one."""
     seeds: tuple[Seed, ...] = Field((0,), min_length=1, max_length=1000)

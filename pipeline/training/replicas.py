@@ -42,8 +42,8 @@ class Replica:
 def architecture(recipe: Recipe) -> tuple[Any, ...]:
     """Return the settings that replicas must share to be trained together."""
     alignment = recipe.alignment.model_dump(exclude={"weight", "gamma"})
-    train = recipe.train
-    return str(recipe.head), str(alignment), train.epochs, train.batch_size, train.modality_dropout, train.ensemble
+    shared = {"epochs", "batch_size", "modality_dropout", "ensemble", "speaker_normalisation"}
+    return str(recipe.head), str(alignment), str(recipe.train.model_dump(include=shared))
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,33 @@ class ReplicaBatch:
         totals = [epochs * steps for steps in self.per_epoch]
         self.rates = [learning_rates(it.recipe.train, total) for it, total in zip(replicas, totals, strict=True)]
         self.shares = [alignment_weights(it.recipe.alignment, n) for it, n in zip(replicas, totals, strict=True)]
+        self.units = self._measure_units()
         self.smoothing = torch.tensor([it.recipe.train.label_smoothing for it in replicas], device=device)
+
+    @torch.no_grad()
+    def _measure_units(self) -> Tensor:
+        """Return the unit of each layer's distance (replicas, layers): 1, or the distance of the untrained layers.
+
+        It is measured on as many clips as a batch has, at even distances in the training part.
+        """
+        if self.replicas[0].recipe.alignment.unit == "absolute":
+            return torch.ones(len(self.replicas), len(self.layer_weights), device=self.device)
+        self.stacked.base.eval()
+        index = torch.stack(
+            [it.training[torch.linspace(0, len(it.training) - 1, self.size).long()] for it in self.replicas]
+        ).to(self.device)
+        visual, acoustic = (it.batches(index)[:3] for it in (self.examples.visual, self.examples.acoustic))
+        smoothing = torch.zeros(len(self.replicas), device=self.device)
+        _, layers = vmap(self._losses)(
+            self.stacked.to_parameters(self.stacked.rows),
+            self.stacked.buffers,
+            visual,
+            acoustic,
+            self.examples.labels[index],
+            smoothing,
+            self.class_weights,
+        )
+        return torch.where(layers > 0, layers, 1.0)
 
     def train_epoch(self, epoch: int) -> None:
         """Train every replica on each of its clips once, then validate."""
@@ -173,7 +199,7 @@ class ReplicaBatch:
         )
         done = [(epoch - 1) * steps + min(number, steps - 1) for steps in self.per_epoch]
         shares = torch.stack([share[at] for share, at in zip(self.shares, done, strict=True)]).to(self.device)
-        loss = cross_entropy + shares * (layers @ self.layer_weights)
+        loss = cross_entropy + shares * ((layers / self.units) @ self.layer_weights)
         if not (torch.isfinite(loss) | ~active).all():
             self._raise_not_finite(cross_entropy, layers, epoch, number)
         (grads,) = torch.autograd.grad((loss * active).sum(), stack)

@@ -109,6 +109,15 @@ def test_collapsed_features_give_a_negligible_gradient() -> None:
     assert source.grad.abs().max() < 1e-2
 
 
+@pytest.mark.parametrize("offset", [0.0, 10.0, 1000.0])
+def test_a_small_spread_around_a_large_offset_is_measured(offset: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    source, target = (torch.randn(8, 16, generator=generator) * 1e-4 * max(offset, 1) + offset for _ in range(2))
+    probs = one_hot(torch.arange(8) % 2, CLASSES).float()
+    expected = lmmd(source.double(), target.double(), probs.double(), probs.double())
+    assert lmmd(source, target, probs, probs).item() == pytest.approx(expected.item(), rel=1e-3)
+
+
 def test_lmmd_does_not_depend_on_the_order_of_samples() -> None:
     source, target, source_probs, target_probs = batch(6, 5, seed=2, soft=True)
     order = torch.tensor([3, 0, 5, 1, 4, 2])

@@ -47,7 +47,8 @@ def explore_run(corpus: Corpus, run: FoldRun, predictions: list[Prediction], mod
     """Explore a run as the stage does."""
     of_run = {it.clip_id: it for it in predictions if (it.fold, it.seed) == (run.split.fold, run.seed)}
     answers = [of_run[clip.clip_id] for clip in run.split.test]
-    return explore(load_run(corpus, run, models)[0], corpus.part(run.split.test), answers, predictions, corpus.classes)
+    head, card = load_run(corpus, run, models)
+    return explore(head, corpus.part(run.split.test, card.train), answers, predictions, corpus.classes)
 
 
 def save_run(folder: Path, *, name: str = "fdan", count: int = 24) -> tuple[Corpus, FoldRun]:

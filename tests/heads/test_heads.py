@@ -1,21 +1,27 @@
 """Heads: an answer depends on its clip alone, padding has no effect, and modalities may be missing."""
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from alone import train
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from pipeline.alignments.contract import AlignmentConfig
 from pipeline.base.errors import ParameterError
 from pipeline.base.params import check
+from pipeline.heads.baseline import LinearBaseline
 from pipeline.heads.contract import Head, HeadConfig, Shapes
 from pipeline.heads.examples import Examples
 from pipeline.heads.fdan import CrossAttention, FdanHead
-from pipeline.heads.layers import Dropout, Standardise, fuse
+from pipeline.heads.layers import Dropout, Standardise, TokenDropout, fuse, masked_moments
 from pipeline.heads.official import OfficialHead
 from pipeline.heads.table import HEADS
 from pipeline.store import tokens as tokens_module
@@ -204,39 +210,102 @@ def test_fusion_is_the_mean_log_probability_of_present_modalities() -> None:
     torch.testing.assert_close(fuse({"visual": visual}, present)[1].exp(), visual[1].softmax(0))
 
 
-def learnable(count: int, *, seed: int) -> Examples:
+def learnable(count: int, *, seed: int, width: int = 6, distance: float = 3.0) -> Examples:
     """Return clips whose class 0 shows in the visual tokens, class 1 in the acoustic ones, and class 2 in neither."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 3
     parts = []
     for special in (0, 1):
-        values = torch.randn(count, 4, 6, generator=generator)
-        values[:, :, special] += 3.0 * (labels == special)[:, None]
+        values = torch.randn(count, 4, width, generator=generator)
+        values[:, :, special] += distance * (labels == special)[:, None]
         parts.append(Tokens(values, torch.zeros(count, 4), torch.ones(count, 4, dtype=torch.bool)))
     return Examples(parts[0], parts[1], labels)
 
 
-def test_linear_head_equals_scikit_learns_regression_on_mean_tokens() -> None:
-    training, test = learnable(90, seed=0), learnable(60, seed=1)
-    head = HEADS["linear"](CONFIG, SHAPES)
+def with_speakers(examples: Examples) -> Examples:
+    """Return the clips with six speakers, whose classes are mixed."""
+    return replace(examples, speakers=torch.arange(len(examples)) // 3 % 6 * 10)
+
+
+@pytest.mark.parametrize(("name", "parameter"), [("linear", "C"), ("lda", "shrinkage")])
+@pytest.mark.parametrize("width", [6, 120])  # fewer and more than clips
+def test_closed_form_head_equals_scikit_learns_cross_validated_model(name: str, parameter: str, width: int) -> None:
+    training, test = (with_speakers(learnable(90, seed=seed, width=width, distance=1.0)) for seed in (0, 1))
+    head = HEADS[name](CONFIG, Shapes(width, width, 3))
+    assert isinstance(head, LinearBaseline) and training.speakers is not None
     head.fit(training)
     tokens_of = [torch.cat([it.visual.values, it.acoustic.values], 2).numpy() for it in (training, test)]
-    scaler = StandardScaler().fit(tokens_of[0].reshape(-1, 12))  # measured on tokens, not on their means
-    means = [scaler.transform(it.reshape(-1, 12)).reshape(len(it), 4, 12).mean(1) for it in tokens_of]
-    model = LogisticRegression(max_iter=1000).fit(means[0], training.labels.numpy())
-    expected = torch.from_numpy(model.predict_proba(means[1])).float()
+    # Measured on tokens, not on their means.
+    scaler = StandardScaler().fit(tokens_of[0].reshape(-1, 2 * width))
+    means = [scaler.transform(it.reshape(-1, 2 * width)).reshape(len(it), 4, -1).mean(1) for it in tokens_of]
+    model = LogisticRegression(max_iter=1000) if name == "linear" else LinearDiscriminantAnalysis(solver="lsqr")
+    labels, groups = training.labels.numpy(), training.speakers.numpy() // 10 % 5
+    scores = []
+    for strength in head.strengths:
+        model.set_params(**{parameter: strength})
+        answers = cross_val_predict(model, means[0], labels, groups=groups, cv=LeaveOneGroupOut())
+        scores.append(balanced_accuracy_score(labels, answers))
+    chosen = head.strengths[int(np.argmax(np.round(scores, 9)))]
+    assert head.get_buffer("chosen")[2] == torch.tensor(chosen)
+    model.set_params(**{parameter: chosen}).fit(means[0], labels)
     output = head(test.visual, test.acoustic)
     assert output.fused is not None
+    expected = torch.from_numpy(model.predict_proba(means[1])).float()
     torch.testing.assert_close(output.fused.softmax(-1), expected, atol=2e-3, rtol=0)
     assert output.visual is not None
     confusable = output.visual[test.labels != 0].argmax(1)
-    assert 0.3 < (confusable == 1).double().mean() < 0.7  # the visual tokens do not separate classes 1 and 2
+    assert 0.25 < (confusable == 1).double().mean() < 0.75  # the visual tokens do not separate classes 1 and 2
 
 
-def test_linear_head_never_predicts_a_class_without_clips() -> None:
+def test_strength_is_chosen_by_clips_if_there_is_one_speaker() -> None:
+    training = learnable(90, seed=0)
+    one, unknown = (HEADS["lda"](CONFIG, SHAPES) for _ in range(2))
+    one.fit(replace(training, speakers=torch.zeros(90, dtype=torch.int64)))
+    unknown.fit(training)
+    assert torch.equal(one.get_buffer("chosen"), unknown.get_buffer("chosen"))
+    assert (one.get_buffer("chosen") > 0).all()
+
+
+def test_hidden_tokens_play_no_part_and_one_is_left() -> None:
+    visual = tokens([5, 1, 0], 6, seed=0)
+    layer = TokenDropout(0.6)
+    assert layer.eval()(visual) is visual
+    layer.train()(visual)
+    generators = [torch.Generator().manual_seed(seed) for seed in range(4000)]
+    masks = []
+    for scores in layer.draw_noise(generators):
+        layer.noise = scores
+        masks.append(layer(visual).mask)
+    kept = torch.stack(masks)
+    assert (kept.any(2) == torch.tensor([True, True, False])).all()
+    assert not (kept & ~visual.mask).any()
+    # Each of five is left with a probability of 0.4, or as the last one: 0.4 + 0.6^5 / 5.
+    assert kept[:, 0].double().mean() == pytest.approx(0.4 + 0.6**5 / 5, abs=0.01)
+
+
+def test_moments_are_those_of_numpy_on_tokens_that_are_left() -> None:
+    visual = tokens([4, 1, 0], 6, seed=0, filler=7.0)
+    moments = masked_moments(visual.values, visual.mask)
+    for row, count in ((0, 4), (1, 1)):
+        values = visual.values[row, :count].numpy()
+        expected = np.concatenate([values.mean(0), np.sqrt(values.var(0) + 1e-4)])
+        np.testing.assert_allclose(moments[row].numpy(), expected, atol=1e-5)
+    torch.testing.assert_close(moments[2], torch.cat([torch.zeros(6), torch.full((6,), 0.01)]))
+
+
+def test_folded_standardisation_equals_standardised_tokens() -> None:
+    visual = tokens([4, 3], 6, seed=0)._replace(values=tokens([4, 3], 6, seed=1).values * 5 + 35)
+    scale, layer = Standardise(6), torch.nn.Linear(6, 4)
+    scale.fit(visual)
+    folded = torch.nn.functional.linear(visual.values, *scale.fold(layer))
+    torch.testing.assert_close(folded, layer(scale(visual.values)), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["linear", "lda"])
+def test_closed_form_head_never_predicts_a_class_without_clips(name: str) -> None:
     training = learnable(90, seed=0)
     training = training.take((training.labels != 1).nonzero().ravel())
-    head = HEADS["linear"](CONFIG, SHAPES)
+    head = HEADS[name](CONFIG, SHAPES)
     head.fit(training)
     output = head(training.visual, training.acoustic)
     assert output.fused is not None
@@ -257,7 +326,8 @@ def test_official_head_attends_over_the_batch_in_training_as_the_authors_code() 
     torch.manual_seed(0)
     head = OfficialHead(CONFIG, SHAPES).double()
     visual, acoustic = torch.randn(4, 256, dtype=torch.float64), torch.randn(4, 256, dtype=torch.float64)
-    new_visual, new_acoustic = head.attend(visual, acoustic)
+    everyone = torch.ones(4, dtype=torch.bool)
+    new_visual, new_acoustic = head.attend(visual, acoustic, everyone, everyone)
     assert torch.equal(new_visual[1:], visual[1:])
     assert torch.equal(new_acoustic[1:], acoustic[1:])
     state = head.state_dict()
@@ -282,6 +352,10 @@ def test_official_head_attends_over_the_batch_in_training_as_the_authors_code() 
 
     torch.testing.assert_close(new_acoustic[0], attention(acoustic[:1], visual[1:], 3, 5, 4))
     torch.testing.assert_close(new_visual[0], attention(visual[:1], acoustic[1:], 0, 2, 1))
+    padded = torch.cat([visual, 9 * acoustic]), torch.cat([acoustic, 9 * visual])
+    present = torch.arange(8) < 4
+    for rows, expected in zip(head.attend(*padded, present, present), (new_visual, new_acoustic), strict=True):
+        torch.testing.assert_close(rows[:4], expected)
     batch = tokens([3, 4, 2], 6, seed=1), tokens([2, 2, 2], 6, seed=2)
     head = head.float().eval()
     means = torch.stack([it[mask].mean(0) for it, mask in zip(batch[0].values, batch[0].mask, strict=True)])

@@ -151,7 +151,7 @@ def test_exploration_and_ablation_work_from_files(tmp_path: Path, monkeypatch: p
         ]
         head = train_ensembles(corpus.examples, as_ensemble_runs(corpus, [(recipe, runs[0])]), classes=3)[0].head
         answers = predictions[: len(runs[0].split.test)]
-        exploration = explore(head, corpus.part(runs[0].split.test), answers, predictions, CLASSES)
+        exploration = explore(head, corpus.part(runs[0].split.test, recipe.train), answers, predictions, CLASSES)
         assert exploration.attention
         results.append((predictions, exploration))
     assert results[0] == results[1]
