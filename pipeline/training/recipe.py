@@ -36,7 +36,7 @@ class TrainConfig(Config):
     """Gradients with a larger norm are scaled down to it."""
     class_weights: Literal["none", "balanced"] = "none"
     """`balanced`: every class has the same total weight, however rare it is."""
-    modality_dropout: float = Field(0.0, ge=0, lt=1)
+    modality_dropout: float = Field(0.3, ge=0, lt=1)
     """Share of the clips that lose one of two modalities at a step."""
     speaker_normalisation: Literal["none", "unlabelled"] = "none"
     """`unlabelled`: all clips of a speaker, also of a test speaker, standardise their tokens, without labels. It is
