@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.base.params import read_argument, read_section
 from pipeline.base.provenance import RANDOM_WEIGHTS
 from pipeline.embeddings.backbones import BackboneConfig
+from pipeline.embeddings.engines import choose_convolution
 from pipeline.embeddings.int8 import prepare_weights
 from pipeline.embeddings.step import write_tokens
 from pipeline.embeddings.tokens import SOURCES
@@ -23,6 +24,7 @@ def main() -> None:
     if config.weights == "random":
         log.warning(RANDOM_WEIGHTS)
     run_config = read_section("run", ExecutionConfig)
+    config = choose_convolution(config, device=run_config.device)
     reader = Reader(source.path, schema=source.schema)
     weights, model = prepare_weights(reader, source, config)
     target = Path("data/embeddings") / f"{source.modality}.h5"

@@ -1,24 +1,28 @@
 """Engines that run a backbone: torch in fp32 or bf16, OpenVINO in fp32 or int8."""
 
 import ctypes
+import importlib
+import logging
 import sys
 import warnings
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from pipeline.base.errors import ClipError, ParameterError
+from pipeline.base.text import one_line
 from pipeline.embeddings.backbones import BACKBONES, BackboneConfig, load_backbone
 
-BATCH = 8  # images at a time; on a CPU, more take more memory and save no time
+if TYPE_CHECKING:
+    from pipeline.embeddings._winograd import Accelerated
+
+BATCH = 16  # images at a time; on a CPU, more take more memory and save no time
 Engine = Callable[[Tensor], Tensor]
-LIBRARIES = {  # those that shape the tokens, by engine
-    "torch": ("numpy", "opencv-python", "torch", "torchvision"),
-    "openvino": ("nncf", "numpy", "opencv-python", "openvino", "torch", "torchvision"),
-}
+PROCESSORS = ("AVX2", "AVX512")  # for which oneDNN multiplies matrices fast
+log = logging.getLogger(__name__)
 
 
 @torch.inference_mode()
@@ -41,7 +45,7 @@ def load_engine(config: BackboneConfig, channels: int, device: str, model: str) 
     """Return the function from images to tokens, built once per process."""
     if config.engine == "openvino":
         return compile_model(model or convert_to_openvino(config, channels))
-    backbone = load_backbone(config, device)
+    backbone = load_winograd(config).backbone if _uses_winograd(config, device) else load_backbone(config, device)
     kind = device.partition(":")[0]
     half = config.precision == "bf16"
 
@@ -53,9 +57,66 @@ def load_engine(config: BackboneConfig, channels: int, device: str, model: str) 
     return compute
 
 
+def choose_convolution(config: BackboneConfig, *, device: str) -> BackboneConfig:
+    """Return the configuration with the convolution that runs: `winograd` only with torch in fp32 on a CPU.
+
+    Call it before workers start: it compiles Winograd's transforms, which workers then load from the cache. If this is
+    impossible, log one line and return `direct`.
+    """
+    if _uses_winograd(config, device):
+        try:
+            _import_winograd()
+        except ParameterError as error:
+            log.warning("%s", error)
+        else:
+            return config
+    return config.model_copy(update={"convolution": "direct"})
+
+
+def _uses_winograd(config: BackboneConfig, device: str) -> bool:
+    return (config.convolution, config.engine, config.precision, device) == ("winograd", "torch", "fp32", "cpu")
+
+
+@cache
+def load_winograd(config: BackboneConfig) -> "Accelerated":
+    """Return the backbone with Winograd's convolutions, built once per process; release the one without."""
+    accelerated = _import_winograd().accelerate(load_backbone(config, "cpu"), size_px=config.size_px)
+    load_backbone.cache_clear()  # a worker needs only one of them
+    return accelerated
+
+
+def _import_winograd() -> Any:
+    """Return the module of Winograd's convolution; raise ParameterError if this machine cannot run it."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    try:
+        if capability not in PROCESSORS or not torch.backends.mkldnn.is_available():
+            raise RuntimeError(f"torch computes on this processor with {capability}, not with AVX2 or AVX-512")
+        return importlib.import_module("pipeline.embeddings._winograd")
+    except (ImportError, OSError, RuntimeError) as error:  # no numba; a cache that is read-only or full
+        reason = one_line(str(error))
+        raise ParameterError(f"convolution: winograd is not available here, direct is: {reason}") from error
+
+
+def describe_convolution(config: BackboneConfig, *, device: str) -> dict[str, Any]:
+    """Return the attribute that says how many layers use Winograd's convolution, and which do not; or nothing."""
+    if not _uses_winograd(config, device):
+        return {}
+    accelerated = load_winograd(config)
+    return {"winograd": {"layers": accelerated.layers, "direct": accelerated.direct}}
+
+
+def libraries(config: BackboneConfig) -> tuple[str, ...]:
+    """Return the libraries that shape the tokens."""
+    if config.engine == "openvino":
+        return ("nncf", "numpy", "opencv-python", "openvino", "torch", "torchvision")
+    winograd = ("numba",) if config.convolution == "winograd" else ()
+    return (*winograd, "numpy", "opencv-python", "torch", "torchvision")
+
+
 def release_models() -> None:
     """Release the cached networks, and return their memory to the system."""
     load_engine.cache_clear()
+    load_winograd.cache_clear()
     load_backbone.cache_clear()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc keeps freed memory otherwise
         trim(0)

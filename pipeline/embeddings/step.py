@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.base.registry import lookup
 from pipeline.embeddings.backbones import BACKBONES, BackboneConfig
-from pipeline.embeddings.engines import LIBRARIES, release_models
+from pipeline.embeddings.engines import describe_convolution, libraries, release_models
 from pipeline.embeddings.int8 import weights_digest
 from pipeline.embeddings.tokens import Source, embed_clip, token_width
 from pipeline.memo.extraction import ClipJob, ExtractionSummary, Step, extract_to_file
@@ -37,7 +37,7 @@ def write_tokens(
     attributes = {
         "schema": EMBEDDINGS.name,
         "modality": source.modality,
-        "weights": weights,
+        "weights": {**weights, **describe_convolution(config, device=run.device)},
         "upstream": {name: reader.attributes[name] for name in ("config", "fingerprint")} | {"version": reader.version},
     }
     with Pool(run, device=run.device) as pool:
@@ -49,7 +49,7 @@ def write_tokens(
             code=embed_clip,
             plugin=lookup(BACKBONES, config.backbone, "backbone"),
             params=config.model_dump(),
-            libraries=LIBRARIES[config.engine],
+            libraries=libraries(config),
             weights=partial(weights_digest, config, model),
             upstream=reader.attributes["fingerprint"],
             hardware=pool.hardware,

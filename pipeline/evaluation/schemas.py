@@ -34,12 +34,20 @@ class Int8Fidelity(Result):
     lowest: float  # cosine of all tokens
 
 
+class WinogradLayers(Result):
+    """The convolutions of a backbone that were computed by Winograd's method."""
+
+    layers: int
+    direct: list[str]  # the names of the others that it suits, whose error would be too large
+
+
 class BackboneWeights(Result):
     """The weights that made embeddings."""
 
     name: str
     sha256: str  # of every number in the backbone as it ran
     int8: Int8Fidelity | None = None
+    winograd: WinogradLayers | None = None
 
 
 class EmbeddingsOrigin(Result):

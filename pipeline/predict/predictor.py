@@ -19,6 +19,7 @@ from pipeline.base.params import check
 from pipeline.base.tables import table_text
 from pipeline.base.text import one_line
 from pipeline.embeddings.backbones import BackboneConfig, describe_weights
+from pipeline.embeddings.engines import choose_convolution
 from pipeline.embeddings.int8 import find_quantised_model
 from pipeline.embeddings.step import write_tokens
 from pipeline.embeddings.tokens import SOURCES, Source
@@ -213,7 +214,8 @@ class Predictor:
         """Write and return the tokens of one modality."""
         modality = source.modality
         reader = Reader(folder / source.path.name, schema=source.schema)
-        config, trained_on = self.backbones[modality], self.card.embeddings[modality]
+        config = choose_convolution(self.backbones[modality], device=self.run.device)
+        trained_on = self.card.embeddings[modality]
         model, weights = "", describe_weights(config)
         if config.precision == "int8":
             weights = trained_on.weights.model_dump(exclude_none=True)

@@ -9,12 +9,20 @@ from pipeline.base.params import Config
 CHECKSUM = "checksum"  # the sha256 of all other attributes
 
 
+class Winograd(Config):
+    """The convolutions of a backbone that were computed by Winograd's method."""
+
+    layers: int
+    direct: list[str]  # the names of the others that it suits, whose error would be too large
+
+
 class Weights(Config):
     """The weights that made embeddings."""
 
     name: str
     sha256: str  # of every number in the backbone as it ran
     int8: dict[str, int | float] | None = None  # the measured fidelity
+    winograd: Winograd | None = None
 
 
 class Upstream(Config):

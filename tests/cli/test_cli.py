@@ -37,7 +37,7 @@ def assert_one_line(result: Result, *words: str) -> None:
 def write_file(path: Path, **attributes: Any) -> Path:
     """Write a store of two clips with 1 and 2 tokens of width 3."""
     like = to_columns(ClipTokens.empty(3))
-    contents = {"schema": "fdan.embeddings/5", "config": {"size_px": 64}, "fingerprint": "cafe", **attributes}
+    contents = {"schema": "fdan.embeddings/6", "config": {"size_px": 64}, "fingerprint": "cafe", **attributes}
     with open_writer(path, like=like, attributes=contents) as writer:
         for number, clip_id in enumerate(("a", "b"), 1):
             clip = ClipTokens(np.zeros(number, np.float32), np.zeros((number, 3), np.float32))
@@ -148,7 +148,7 @@ def test_info_describes_a_data_file(tmp_path: Path) -> None:
     assert result.exit_code == 0
     description = dict(line.split(": ", 1) for line in result.output.splitlines())
     assert description["clips"] == "2"
-    assert [description[key] for key in ("schema", "fingerprint", "tokens")] == ["fdan.embeddings/5", "cafe", "3 x 3"]
+    assert [description[key] for key in ("schema", "fingerprint", "tokens")] == ["fdan.embeddings/6", "cafe", "3 x 3"]
     assert description["config"] == "{'size_px': 64}"
     assert description["weights"] == str(weights)
 

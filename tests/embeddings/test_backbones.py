@@ -5,6 +5,8 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Literal
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from torchvision.models import ResNet34_Weights, get_model, get_model_weights
 from torchvision.models import resnet34 as plain_resnet34
 
+from pipeline.base.builders import build
 from pipeline.base.errors import ParameterError, WeightsError
 from pipeline.base.files import file_sha256
 from pipeline.base.params import check
@@ -122,12 +125,16 @@ def test_every_family_of_networks_keeps_the_contract(name: str) -> None:
     release_models()
 
 
-def test_a_network_is_built_once_per_process() -> None:
-    config = BackboneConfig(weights="random", size_px=64)
+@pytest.mark.parametrize("convolution", ["winograd", "direct"])
+def test_a_network_is_built_once_per_process(convolution: Literal["winograd", "direct"]) -> None:
+    config = BackboneConfig(backbone="resnet18", weights="random", size_px=64, seed=55, convolution=convolution)
+    with patch("pipeline.embeddings.backbones.build", wraps=build) as counted:
+        before = describe_weights(config)
+        embed(torch.zeros(1, 3, 64, 64), config)
+        embed(torch.zeros(1, 1, 64, 64), config)
+        assert describe_weights(config) == before
+    assert counted.call_count == 1
     release_models()
-    describe_weights(config)
-    embed(torch.zeros(1, 3, 64, 64), config)
-    assert load_backbone.cache_info().misses == 1
 
 
 def test_an_unsuitable_image_size_is_one_line() -> None:

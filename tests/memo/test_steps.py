@@ -15,7 +15,7 @@ import torch
 from pipeline.base.provenance import code_version, distributions_by_package, source_files
 from pipeline.embeddings import step as embeddings
 from pipeline.embeddings.backbones import BackboneConfig
-from pipeline.embeddings.engines import LIBRARIES as EMBEDDING
+from pipeline.embeddings.engines import libraries
 from pipeline.embeddings.tokens import SOURCES, embed_clip
 from pipeline.faces import step as faces
 from pipeline.faces.crops import LIBRARIES as FACES
@@ -46,7 +46,7 @@ NEUTRAL = {"fdan", "h5py", "pillow", "platformdirs", "pydantic", "pydantic_core"
         (probe, ("av", "opencv-python", "numpy")),  # the last two are imported but not used
         (extract_faces, FACES),
         (extract_windows, (*SPECTROGRAMS, "opencv-python")),  # opencv only decodes images
-        (embed_clip, (*EMBEDDING["openvino"], "av")),  # av only decodes videos
+        (embed_clip, (*libraries(BackboneConfig(engine="openvino")), *libraries(BackboneConfig()), "av")),  # av: videos
         (train_ensembles, ("numpy", "scikit-learn", "torch")),
     ],
 )
@@ -113,6 +113,7 @@ def test_fingerprint_depends_on_settings_hardware_and_code(tmp_path: Path, monke
             tokens_fingerprint(source="mels"),
             tokens_fingerprint(size_px=48),
             tokens_fingerprint(backbone="resnet34"),
+            tokens_fingerprint(convolution="direct"),
             tokens_fingerprint(model="int8.xml"),
             tokens_fingerprint(made_by="others"),
         ]

@@ -128,7 +128,7 @@ CRAFTED: dict[str, tuple[Callable[[h5py.File], object], str]] = {
     "group of itself": (lambda f: add(f, "loop", f["/"]), "'loop' is not a dataset"),
     "type": (lambda f: add(f, "kind", np.dtype("f4")), "'kind' is not a dataset"),
     "committed type": (commit_type, "'times' is not of the type float32"),
-    "one more column": (lambda f: add(f, "labels", np.zeros(6)), "'labels' is not a column of fdan.embeddings/5"),
+    "one more column": (lambda f: add(f, "labels", np.zeros(6)), "'labels' is not a column of fdan.embeddings/6"),
     "control characters": (lambda f: add(f, "\x1b[2J", np.zeros(6)), r"'\x1b[2J' is not a column"),
     "view out of order": (rename_view, "'view_2' is not a column"),
     "no column": (lambda f: f.pop("times"), "it has no 'times'"),

@@ -42,7 +42,7 @@ def test_the_file_follows_its_schema(tmp_path: Path) -> None:
         assert file["offsets"].dtype == np.int64
         assert file["offsets"][:].tolist() == [0, 4, 4, 6, 7]
         assert [name.decode() for name in file["clip_id"]] == list(CLIPS)
-        assert file.attrs["schema"] == b"fdan.embeddings/5"
+        assert file.attrs["schema"] == b"fdan.embeddings/6"
         assert {"modality", "config", "weights", "fingerprint"} <= set(file.attrs)
 
 
@@ -262,7 +262,7 @@ def test_clips_with_tokens_that_are_not_finite_are_refused(tmp_path: Path) -> No
 
 
 def test_a_file_of_another_schema_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"has the schema 'fdan.embeddings/5', not 'fdan.faces/5'"):
+    with pytest.raises(StoreError, match=r"has the schema 'fdan.embeddings/6', not 'fdan.faces/5'"):
         len(Reader(write(tmp_path / "faces.h5"), schema=FACES))
 
 

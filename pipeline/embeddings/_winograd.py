@@ -1,0 +1,211 @@
+"""Winograd's convolution F(4x4, 3x3) (Lavin and Gray, arXiv 1509.09308): a quarter of the multiplications.
+
+It takes the place of torch's convolutions of 3 x 3 pixels and stride 1 in a frozen network on a CPU. The additions and
+ReLUs that follow them in a torch.fx graph become part of them. The bytes of a token depend neither on the other images
+of the batch nor on the number of threads.
+"""
+
+import operator
+from copy import deepcopy
+from typing import Any, NamedTuple, TypeGuard
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+
+from pipeline.embeddings._winograd_kernels import LANES, POINTS, gather, spread
+from pipeline.embeddings.backbones import GreyConv
+
+GROUPS = 72  # 36 elements of a tile, for each half of the channels
+SMALL = 8  # tiles of an image; so few that a block may be filled by half
+PACKED_FOR = 32  # tiles; weights that are packed for so few suit any number below 49, others only that of their block
+MAX_ERROR = 2.0  # times the error of torch's convolution
+TEST_WIDTH = 1536  # channels times pixels of a side: fewer channels need more pixels for a steady figure
+SMALLEST = torch.finfo(torch.double).tiny
+GEOMETRY = {
+    "kernel_size": (3, 3),
+    "stride": (1, 1),
+    "padding": (1, 1),
+    "dilation": (1, 1),
+    "groups": 1,
+    "padding_mode": "zeros",
+}
+
+
+class WinogradConv2d(nn.Module):
+    """A convolution of 3 x 3 pixels, with the sum and the ReLU that may follow it."""
+
+    def __init__(self, conv: nn.Conv2d, size: tuple[int, int]) -> None:
+        """Transform the weights, which takes four times their memory; `size` is the usual height and width of maps."""
+        super().__init__()
+        self.out_channels = conv.out_channels
+        self.in_padding, self.out_padding = -conv.in_channels % LANES, -conv.out_channels % LANES
+        bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
+        self.bias = nn.functional.pad(bias, (0, self.out_padding)).unflatten(0, (-1, LANES)).numpy()
+        weight = transform_weight(nn.functional.pad(conv.weight, (*[0] * 5, self.in_padding, 0, self.out_padding)))
+        self.lanes = LANES if weight.shape[1] % LANES == 0 else LANES // 2  # of each half of the channels
+        self.is_small = -(-size[0] // 4) * -(-size[1] // 4) <= SMALL
+        self.block = 48 if self.is_small else max(64, 4096 // weight.shape[1])
+        # The matrix products are one convolution of 72 groups by 1 x 1 pixel. oneDNN computes it at twice the speed of
+        # torch.bmm on AVX-512, if the weights are packed before.
+        shape = [1, GROUPS * weight.shape[1], PACKED_FOR if self.is_small else self.block, 1]
+        pack: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
+        self.weight = pack(weight.to_mkldnn(), [0, 0], [1, 1], [1, 1], GROUPS, shape)
+
+    def forward(self, images: Tensor, residual: Tensor | None = None, relu: bool = False) -> Tensor:
+        """Images (n, c, h, w) float32 to (n, d, h, w): convolve, add `residual` (n, d, h, w), apply ReLU."""
+        inputs = _channels_last(images, self.in_padding).unflatten(3, (2, -1, self.lanes))
+        count, height, width, _, parts, _ = inputs.shape
+        out = torch.empty(count, height, width, len(self.bias), LANES)
+        added = out
+        if residual is not None:
+            sized = residual.expand(count, self.out_channels, height, width)
+            added = _channels_last(sized, self.out_padding).view(out.shape)
+        total = count * -(-height // 4) * -(-width // 4)
+        tiles = torch.zeros(self.block, 2, 36, parts, self.lanes)
+        for first in range(0, total, self.block):
+            size = min(self.block, total - first)
+            spread(inputs.numpy(), tiles[:size].numpy(), first)
+            products = self._multiply(tiles[:size] if self.is_small else tiles)[:size].numpy()
+            gather(products, self.bias, added.numpy(), out.numpy(), first, residual is not None, relu)
+        return out.flatten(3)[..., : self.out_channels].permute(0, 3, 1, 2)
+
+    def _multiply(self, tiles: Tensor) -> Tensor:
+        """Tiles (t, 2, 36, c, LANES) to (t, 2, 36, d, LANES)."""
+        maps = tiles.view(1, len(tiles), 1, -1).permute(0, 3, 1, 2)
+        products = torch.ops.mkldnn._convolution_pointwise(
+            maps, self.weight, None, [0, 0], [1, 1], [1, 1], GROUPS, "none", [], ""
+        )
+        return products.permute(0, 2, 3, 1).reshape(len(tiles), 2, 36, -1, LANES)
+
+
+def _channels_last(maps: Tensor, padding: int) -> Tensor:
+    """(n, c, h, w) to (n, h, w, c + padding), without a copy if nothing is padded and it is so in memory."""
+    last = maps.permute(0, 2, 3, 1)
+    return (nn.functional.pad(last, (0, padding)) if padding else last).contiguous()
+
+
+def transform_weight(weight: Tensor) -> Tensor:
+    """Return GgG' of a weight (d, c, 3, 3) as that of 72 groups (72·d, c / 2, 1, 1)."""
+    scales = [np.prod([point - other for other in POINTS if other != point]) for point in POINTS]
+    g = np.asarray([[point**power / scale for power in range(3)] for point, scale in zip(POINTS, scales, strict=True)])
+    g = np.vstack([g, (0, 0, 1)])
+    outputs, inputs = weight.shape[:2]
+    taps = weight.detach().double().reshape(outputs, 2, inputs // 2, 9)
+    transformed = torch.empty(2, 36, outputs * (inputs // 2))
+    for half in range(2):
+        transformed[half] = torch.from_numpy(np.kron(g, g)) @ taps[:, half].reshape(-1, 9).T
+    return transformed.view(-1, inputs // 2, 1, 1)
+
+
+def error_of(result: Tensor, conv: nn.Conv2d, images: Tensor) -> float:
+    """Return the rounding error of a convolution's result, relative to the exact one: root mean square over channels.
+
+    Every output channel counts the same, whatever the scale of its weights.
+    """
+    bias = None if conv.bias is None else conv.bias.detach().double()
+    exact = nn.functional.conv2d(images.double(), conv.weight.detach().double(), bias, padding=1)
+    squares = ((result.double() - exact).square().mean((0, 2, 3)), exact.square().mean((0, 2, 3)))
+    return float((squares[0] / squares[1].clamp_min(SMALLEST)).mean().sqrt())
+
+
+def _sizes(backbone: nn.Module, images: Tensor) -> dict[nn.Module, tuple[int, int]]:
+    """Return the height and width of the maps that each convolution gets for these images."""
+    sizes: dict[nn.Module, tuple[int, int]] = {}
+
+    def record(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        sizes[module] = (inputs[0].shape[2], inputs[0].shape[3])
+
+    hooks = [it.register_forward_pre_hook(record) for it in backbone.modules() if _is_suitable(it)]
+    backbone(images)
+    for hook in hooks:
+        hook.remove()
+    return sizes
+
+
+def is_exact(layer: WinogradConv2d, conv: nn.Conv2d) -> bool:
+    """Return whether the layer's error on test images is at most `MAX_ERROR` times that of torch's convolution."""
+    side = min(24, max(8, TEST_WIDTH // conv.in_channels))
+    # For a single small image, or another order of axes, torch has other convolutions than those that networks run.
+    images = torch.randn(2, conv.in_channels, side, side, generator=torch.Generator().manual_seed(0)).relu()
+    images = images.contiguous(memory_format=torch.channels_last)
+    return error_of(layer(images), conv, images) <= MAX_ERROR * error_of(conv(images), conv, images)
+
+
+class Accelerated(NamedTuple):
+    """A backbone with Winograd's convolutions: how many, and the names of those that it could not replace exactly."""
+
+    backbone: nn.Module
+    layers: int
+    direct: list[str]
+
+
+@torch.inference_mode()
+def accelerate(backbone: nn.Module, *, size_px: int, channels: int = 3) -> Accelerated:
+    """Return a copy of a frozen backbone for images of this size, with Winograd's convolutions; the rest is shared."""
+    weights = [*backbone.parameters(), *backbone.buffers()]
+    copy = deepcopy(backbone, {id(weight): weight for weight in weights})
+    layers: dict[nn.Module, WinogradConv2d] = {}
+    direct: list[str] = []
+    sizes = _sizes(copy, torch.zeros(1, channels, size_px, size_px))
+    for name, conv in copy.named_modules():  # each once, even if two graphs share it
+        if _is_suitable(conv) and conv in sizes:
+            layer = WinogradConv2d(conv, sizes[conv])
+            if is_exact(layer, conv):
+                layers[conv] = layer
+            else:
+                direct.append(name)
+    for module in list(copy.modules()):
+        for name, child in list(module.named_children()):
+            if child in layers and not isinstance(module, GreyConv):  # it reads the weights
+                setattr(module, name, layers[child])
+    for module in copy.modules():
+        if isinstance(module, GraphModule):
+            _fuse(module)
+    return Accelerated(copy, len(layers), direct)
+
+
+def _is_suitable(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    return (
+        type(module) is nn.Conv2d
+        and all(getattr(module, name) == value for name, value in GEOMETRY.items())
+        and module.weight.dtype == torch.float32
+    )
+
+
+def _fuse(module: GraphModule) -> None:
+    """Make sums and ReLUs part of the convolutions whose results only they use."""
+    for node in list(module.graph.nodes):
+        if node.op != "call_module" or not isinstance(module.get_submodule(str(node.target)), WinogradConv2d):
+            continue
+        if len(node.args) > 1:  # fused before: the backbone for grey images shares its graph
+            continue
+        chain, residual = [node], None
+        total = _only_user(node)
+        if total is not None and total.target in (operator.add, torch.add) and not total.kwargs:
+            others = [it for it in total.all_input_nodes if it is not node]
+            if len(others) == 1:  # and not a number, nor the node itself
+                chain.append(total)
+                residual = others[0]
+        user = _only_user(chain[-1])
+        has_relu = user is not None and _is_relu(module, user)
+        if user is not None and has_relu:
+            chain.append(user)
+        with module.graph.inserting_before(chain[-1]):
+            fused = module.graph.call_module(str(node.target), (node.args[0], residual, has_relu))
+        chain[-1].replace_all_uses_with(fused)
+        for old in reversed(chain):
+            module.graph.erase_node(old)
+    module.recompile()
+
+
+def _only_user(node: Node) -> Node | None:
+    users = list(node.users)
+    return users[0] if len(users) == 1 else None
+
+
+def _is_relu(module: GraphModule, node: Node) -> bool:
+    if node.op == "call_module":
+        return isinstance(module.get_submodule(str(node.target)), nn.ReLU)
+    return node.target in (nn.functional.relu, torch.relu)
