@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Collection, Iterable, Sequence
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from reprlib import Repr
 from typing import Annotated, Any, TypeVar, get_args, get_origin
@@ -52,7 +54,8 @@ SECTIONS = (
 def read_params(path: Path = PARAMS_FILE) -> dict[str, Any]:
     """Return all sections after checking their names; `read_section` checks their contents."""
     fix = "run this command from the root of the repository"
-    params = parse_yaml(read_file(path, raises=ParameterError, fix=fix, max_bytes=MAX_BYTES), where=str(path))
+    content = read_file(path, raises=ParameterError, fix=fix, max_bytes=MAX_BYTES)
+    params = deepcopy(_parse_once(content, where=str(path)))
     if not isinstance(params, dict):
         raise ParameterError(f"{path} contains no sections")
     for name in params:
@@ -75,6 +78,9 @@ def parse_yaml(text: str | bytes, *, where: str) -> Any:
     except RecursionError:
         raise ParameterError(f"{where} has more than {MAX_DEPTH} levels; use fewer") from None
     return value
+
+
+_parse_once = lru_cache(maxsize=2)(parse_yaml)  # a command reads ten sections, and parsing takes most of the time
 
 
 def _count_values(value: Any, known: dict[int, int], *, depth: int) -> int:

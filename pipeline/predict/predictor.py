@@ -1,7 +1,6 @@
 """Predictions on new clips: they are extracted with the settings that the head was trained with."""
 
 import logging
-import os
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any
 
 import torch
 
-from data_manifest.corpora.contract import MEDIA_SUFFIXES, file_suffix, is_utf8, walk_media
+from data_manifest.corpora.contract import is_utf8
 from data_manifest.corpora.probing import probe_files, unreadable_reason
 from pipeline.base.digests import cached_sha256
 from pipeline.base.errors import ParameterError, PipelineError
@@ -255,35 +254,6 @@ def to_csv(predictions: Sequence[ClipPrediction], classes: Sequence[str]) -> str
         for modality, values in (it.probabilities or {"": {}}).items()
     )
     return table_text(["clip", "emotion", "modality", *(f"p_{name}" for name in classes), "notes"], rows)
-
-
-def list_media(names: Sequence[str]) -> list[Path]:
-    """Return the files that file names, folders and patterns stand for, each once; folders and patterns sorted.
-
-    The name of a file is one, even if it looks like a pattern. Raise ParameterError if a name stands for no file.
-    """
-    files: list[Path] = []
-    for name in names:
-        path = Path(name)
-        if os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises for a long name
-            matches = [path / file for file, _ in walk_media(path) if file_suffix(file) in MEDIA_SUFFIXES]
-            if not matches:
-                raise ParameterError(f"{name}: this folder holds no media file")
-        else:
-            matches = [path] if os.path.lexists(name) else _match(path)
-            if not matches:
-                raise ParameterError(f"{name}: no such file")
-        files += sorted(matches)
-    return list(dict.fromkeys(files))
-
-
-def _match(pattern: Path) -> list[Path]:
-    if not pattern.name:
-        return []
-    try:
-        return [it for it in Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))) if it.is_file()]
-    except (OSError, ValueError):  # a name that is too long, or that is no pattern either
-        return []
 
 
 def _reason_not_to_read(path: Path) -> str:

@@ -56,6 +56,14 @@ def test_yaml_is_read_as_dvc_reads_it(tmp_path: Path) -> None:
     assert read_params(path)["train"] == expected
 
 
+def test_what_is_read_is_the_callers_own_and_up_to_date(tmp_path: Path) -> None:
+    path = write_params(tmp_path, "train: {seeds: [1]}\n")
+    read_params(path)["train"]["seeds"].append(2)
+    assert read_params(path)["train"] == {"seeds": [1]}
+    write_params(tmp_path, "train: {seeds: [3]}\n")
+    assert read_params(path)["train"] == {"seeds": [3]}
+
+
 def test_anchor_can_share_a_section(tmp_path: Path) -> None:
     path = write_params(tmp_path, "embed_faces: &embed {rate_hz: 1}\nembed_mels: *embed\n")
     assert read_section("embed_mels", Inner, path=path) == Inner(rate_hz=1)

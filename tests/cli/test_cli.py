@@ -1,6 +1,7 @@
 """The command `fdan`: the table of results, descriptions of files, and one-line errors with exit status 1."""
 
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from report_samples import ablation, evaluation
 from typer.testing import CliRunner, Result
 
 import stages
+from pipeline.base.provenance import ROOT
 from pipeline.cli.commands.ablate import show_comparison
 from pipeline.cli.console import console
 from pipeline.cli.main import app
@@ -20,6 +22,8 @@ from pipeline.evaluation.predictions import Prediction
 from pipeline.store.clips import ClipTokens
 from pipeline.store.columns import to_columns
 from pipeline.store.writer import open_writer
+
+HEAVY = {"torch", "h5py", "sklearn", "librosa", "av"}
 
 
 def fdan(*arguments: str) -> Result:
@@ -186,9 +190,28 @@ def test_console_script_fails_with_one_line_on_stderr_and_status_1(tmp_path: Pat
 
 @pytest.mark.slow
 def test_help_imports_no_heavy_library() -> None:
-    heavy = {"torch", "h5py", "sklearn", "librosa", "av"}
-    code = f"import sys, pipeline.cli.main; sys.exit(bool({heavy} & set(sys.modules)))"
+    code = f"import sys, pipeline.cli.main; sys.exit(bool({HEAVY} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [["predict", "nope.mp4"], ["ablate", "--rows", "ful"], ["info"]])
+def test_a_typo_is_answered_before_anything_heavy_is_imported(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("ablations: {full: {}}\n")
+    code = f"""
+import sys
+from pipeline.cli.main import app
+try:
+    app({arguments})
+finally:
+    print(sorted({HEAVY} & set(sys.modules)))
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "[]\n")
+    assert done.stderr.startswith("error: ")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"clips": 3, "left_out": []}'])

@@ -24,7 +24,8 @@ from pipeline.heads.contract import HeadConfig, Shapes
 from pipeline.heads.table import HEADS
 from pipeline.parallel.pool import ExecutionConfig
 from pipeline.predict.explanation import probabilities_over_time
-from pipeline.predict.predictor import Predictor, list_media
+from pipeline.predict.media_files import list_media
+from pipeline.predict.predictor import Predictor
 from pipeline.spectrograms.kinds import SpectrogramsConfig
 from pipeline.store.attributes import Upstream
 from pipeline.training.checkpoints import Card, TrainedOn, save_head

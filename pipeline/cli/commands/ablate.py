@@ -28,9 +28,16 @@ def ablate(
     By default, all rows are trained. Runs that were trained before come from the memo.
     """
     with exit_with_message():
+        from pipeline.base.params import read_section
+
+        table = read_section("ablations", dict[str, dict[str, dict[str, Any]]])
+        names = [it.strip() for it in rows.split(",") if it.strip()] or ([] if grid else list(table))
+        for name in names:
+            if name not in table:
+                raise ParameterError(f"--rows {name}: no such row in params.yaml; {suggest(name, table)}")
+        # After the rows are checked: these imports take seconds.
         from pipeline.ablation.comparison import REFERENCE, summarise_table
         from pipeline.ablation.table import expand_grid, override, run_table, write_runs
-        from pipeline.base.params import read_section
         from pipeline.evaluation.results import explain_selection
         from pipeline.parallel.pool import ExecutionConfig
         from pipeline.parallel.progress import progress_bar
@@ -39,11 +46,6 @@ def ablate(
         from pipeline.training.runs import plan_ablation, read_recipe
 
         recipe = read_recipe()
-        table = read_section("ablations", dict[str, dict[str, dict[str, Any]]])
-        names = [it.strip() for it in rows.split(",") if it.strip()] or ([] if grid else list(table))
-        for name in names:
-            if name not in table:
-                raise ParameterError(f"--rows {name}: no such row in params.yaml; {suggest(name, table)}")
         variants: dict[str, dict[str, dict[str, Any]]] = (
             {REFERENCE: {}} | {name: table[name] for name in names} | expand_grid(grid or [])
         )

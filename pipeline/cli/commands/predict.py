@@ -35,10 +35,13 @@ def predict(
     """
     with exit_with_message():
         from pipeline.base.files import write_text
+        from pipeline.predict.media_files import list_media
+
+        paths = list_media(clips)
+        # After the arguments are checked: these imports take seconds.
         from pipeline.predict import predictor as library
         from pipeline.predict.explanation import draw_explanations
 
-        paths = library.list_media(clips)
         predictor = library.Predictor(
             model, run=_execution_config(len(paths)), allow=[*(allow_plugin or ()), *(allow_file or ())]
         )
