@@ -43,10 +43,10 @@ def smooth(seed: int, px: int = 64) -> np.ndarray:
 def write_stores(folder: Path, clip_ids: list[str], *, without_face: str = "") -> Thumbnails:
     """Write three faces and three windows for each clip, and return their thumbnails."""
     faces, sounds = folder / "faces.h5", folder / "spectrograms.h5"
-    no_faces = ClipFaces.empty()
-    with open_writer(faces, like=to_columns(no_faces), attributes={"schema": FACES.name}) as writer:
+    with open_writer(faces, like=to_columns(ClipFaces.empty()), attributes={"schema": FACES.name}) as writer:
         for number, clip_id in enumerate(clip_ids):
-            writer.append(clip_id, to_columns(no_faces if clip_id == without_face else _faces(number)))
+            if clip_id != without_face:
+                writer.append(clip_id, to_columns(_faces(number)))
     with open_writer(sounds, like=to_columns(ClipWindows.empty(32)), attributes={"schema": WINDOWS.name}) as writer:
         for number, clip_id in enumerate(clip_ids):
             values = np.random.default_rng(number).random((60, 32), np.float32)

@@ -31,6 +31,10 @@ class ExcludedClipError(ClipError):
     """A clip that the parameters exclude: this is not a failure."""
 
 
+class AbsentModalityError(ClipError):
+    """A clip that shows no face or in which nothing is heard: this is not a failure, and the other modality is kept."""
+
+
 class StoreError(PipelineError):
     """A data file that is missing, damaged, not of this pipeline, or made with other settings."""
 

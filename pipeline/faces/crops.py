@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from pipeline.base.errors import ClipError, ExcludedClipError, ParameterError
+from pipeline.base.errors import AbsentModalityError, ClipError, ExcludedClipError, ParameterError
 from pipeline.base.files import file_sha256
 from pipeline.faces import detectors, landmarks
 from pipeline.faces.contract import Boxes, BoxSource, DetectorConfig, Frames
 from pipeline.faces.detectors import load_detector
-from pipeline.faces.tracks import WHOLE_FRAME, Track, track_person
+from pipeline.faces.tracks import WHOLE_FRAME, Track, find_cuts, track_person
 from pipeline.media.frames import Frame, SampledFrames, encode_jpeg, shrink_image
 from pipeline.media.limits import DEFAULT_LIMITS, Limits
 from pipeline.store.clips import ClipFaces
@@ -34,6 +34,7 @@ LIBRARIES = (
 SMALLEST_SIDE_PX = 16
 LONGEST_SIDE_PX = 2**15 - 2  # OpenCV counts the pixels of a side with 16 bits
 MOST_PIXELS = 256_000_000  # of the copies of one clip on which faces are detected; the default settings need 7 million
+ONE_COLOUR = 8  # levels of 256 between which a picture of one colour varies: codecs add noise
 LARGEST_BOX = 1.5  # times the longer side of the frame
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ class FacesConfig(DetectorConfig):
     frames_per_clip: int = Field(16, ge=1, le=10_000)
     """Frames taken from each clip, at equal distances."""
     fill_gaps: int = Field(2, ge=0, le=10_000)
-    """Frames without the face that are filled from the neighbouring frames."""
+    """Gaps of up to this many frames without the face, between two frames with it, are filled; not across a cut."""
     no_face: Literal["drop_visual", "exclude", "whole_frame"] = "drop_visual"
     """What happens to a clip without any face: keep its audio, leave it out, or use whole frames."""
     align: Literal["none", "eyes", "fan"] = "none"
@@ -77,54 +78,67 @@ def weights_digest(config: FacesConfig) -> str:
     return " ".join(filter(None, digests))
 
 
+class Detections(NamedTuple):
+    """The faces in the sampled frames of a clip that could be decoded, n frames in order of time."""
+
+    indices: NDArray[np.int64]  # (n,) among the sampled frames
+    boxes: Sequence[Boxes]  # n of them, in pixels of the frame
+    cuts: NDArray[np.bool_]  # (n - 1,); see `find_cuts`
+    width_px: int
+    height_px: int
+
+
 def extract_faces(path: Path, config: FacesConfig, *, limits: Limits = DEFAULT_LIMITS) -> ClipFaces:
     """Return the frames of a media file that show the person whom the clip is about.
 
     Frames are decoded, shrunk for detection and cropped one at a time. Raise ClipError if the media cannot be used,
-    ExcludedClipError if it shows no face and the configuration excludes such clips.
+    AbsentModalityError if it shows no face, ExcludedClipError if the configuration excludes such clips.
     """
     frames = SampledFrames(path, count=config.frames_per_clip, limits=limits)
-    indices, detected, (width, height) = _detect_in(frames, path, config)
-    track = track_person(detected, width_px=width, height_px=height, gap=config.fill_gaps)
+    found = _detect_in(frames, path, config)
+    track = track_person(
+        found.boxes, width_px=found.width_px, height_px=found.height_px, gap=config.fill_gaps, cuts=found.cuts
+    )
     margin = config.margin
     if not len(track.frames):
         if config.no_face == "exclude":
             raise ExcludedClipError("shows no face, and faces.no_face is exclude")
         if config.no_face == "drop_visual":
-            return ClipFaces.empty()
-        track, margin = _whole_frames(len(indices), width, height), 0.0
-    rows = {index: row for row, index in enumerate(indices[track.frames].tolist())}
+            raise AbsentModalityError("no face was found")
+        track, margin = _whole_frames(len(found.indices), found.width_px, found.height_px), 0.0
+    rows = {index: row for row, index in enumerate(found.indices[track.frames].tolist())}
     angles = _eye_angles(track, frames, rows, config)
 
     def encode_crop(frame: Frame, row: int) -> NDArray[np.uint8]:
         return encode_jpeg(crop(frame, track.boxes[row], margin=margin, size_px=config.size_px, angle=angles[row]))
 
     return ClipFaces(
-        times=frames.times[indices][track.frames],
+        times=frames.times[found.indices][track.frames],
         boxes=track.boxes[:, :5],
-        face_counts=np.asarray([len(detected[index]) for index in track.frames], np.int32),
+        face_counts=np.asarray([len(found.boxes[frame]) for frame in track.frames], np.int32),
         sources=track.sources,
         angles=angles,
         crops=Ragged.join(_map_rows(encode_crop, frames, rows)),
     )
 
 
-def _detect_in(
-    frames: SampledFrames, path: Path, config: FacesConfig
-) -> tuple[NDArray[np.int64], Sequence[Boxes], tuple[int, int]]:
-    """Return the indices (n,) of the decoded frames in order of time, their boxes, and their width and height."""
+def _detect_in(frames: SampledFrames, path: Path, config: FacesConfig) -> Detections:
+    """Return the faces in the frames; raise AbsentModalityError if nothing is to be seen in them."""
     small: dict[int, Frame] = {}
     for index, frame in frames:
         size = (frame.shape[1], frame.shape[0])
         small[index] = shrink_for_detection(frame, config)
     indices = np.asarray(sorted(small))
+    images = np.stack([small[index] for index in indices.tolist()])
+    if (np.ptp(images, axis=(1, 2)) <= ONE_COLOUR).all():
+        raise AbsentModalityError("its picture is one colour throughout")
     detector = load_detector(_detector_config(config))
     if isinstance(detector, BoxSource):
         detected = detector.boxes(path, frames.times[indices])
         _check_boxes(detected, size)
     else:
-        detected = detect(np.stack([small[index] for index in indices.tolist()]), config, size_px=size)
-    return indices, detected, size
+        detected = detect(images, config, size_px=size)
+    return Detections(indices, detected, find_cuts(images), *size)
 
 
 def shrink_for_detection(frame: Frame, config: FacesConfig) -> Frame:

@@ -1,19 +1,23 @@
 """The track of a clip's person: a clip shows a person over time, not independent frames.
 
 The boxes of a clip's frames are linked into tracks. One track is chosen by size, position, score and length, and its
-short gaps are filled from the neighbouring frames.
+short gaps are filled from the frames before and after them.
 """
 
 from collections.abc import Sequence
+from itertools import chain, pairwise
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.faces.contract import Boxes
+from pipeline.faces.contract import Boxes, Frames
 
 DETECTED, FILLED, WHOLE_FRAME = 0, 1, 2  # the source of a box
 SAME_FACE = 0.3  # the minimal overlap (IoU) of one face in two sampled frames
+CUT = 0.5  # the share of pixels whose colour changes at a cut, at least
+HISTOGRAM_BINS = 4  # of each colour: dimmer light is no cut
 
 
 class Track(NamedTuple):
@@ -24,10 +28,13 @@ class Track(NamedTuple):
     sources: NDArray[np.uint8]
 
 
-def track_person(detected: Sequence[Boxes], *, width_px: int, height_px: int, gap: int) -> Track:
-    """Return the track of the clip's main person; `detected` are the boxes (n, 5) or (n, 9) of each sampled frame.
+def track_person(
+    detected: Sequence[Boxes], *, width_px: int, height_px: int, gap: int, cuts: NDArray[np.bool_]
+) -> Track:
+    """Return the track of the clip's main person; `detected` are the boxes (m, 5) or (m, 9) of each of n frames.
 
-    A face that is lost for at most `gap` frames is the same face; its boxes in the gap are interpolated.
+    A face that is lost for at most `gap` frames is the same face. Its boxes in the gap are interpolated, unless the
+    film is cut there: `cuts` (n - 1,) tells after which frames.
     """
     tracks = _link(detected, gap=gap)
     if not tracks:
@@ -35,12 +42,26 @@ def track_person(detected: Sequence[Boxes], *, width_px: int, height_px: int, ga
     chosen = max(tracks, key=lambda track: _importance(track, width_px, height_px))
     detected_frames = np.asarray(sorted(chosen))
     boxes = np.stack([chosen[frame] for frame in detected_frames])
-    frames = np.arange(max(0, detected_frames[0] - gap), min(len(detected), detected_frames[-1] + gap + 1))
+    frames = _with_short_gaps(detected_frames.tolist(), cuts)
     interpolated = np.stack([np.interp(frames, detected_frames, column) for column in boxes.T], axis=1)
     interpolated = interpolated.astype(np.float32)
     filled = ~np.isin(frames, detected_frames)
     interpolated[filled, 4] = 0  # not detected, so without a score
     return Track(frames, interpolated, np.where(filled, FILLED, DETECTED).astype(np.uint8))
+
+
+def _with_short_gaps(detected: list[int], cuts: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the frames with the face and those in between, but for gaps in which the film is cut."""
+    gaps = ([] if cuts[start:end].any() else range(start + 1, end) for start, end in pairwise(detected))
+    return np.asarray(sorted([*detected, *chain.from_iterable(gaps)]))
+
+
+def find_cuts(frames: Frames) -> NDArray[np.bool_]:
+    """Return after which of the frames (n, height, width, 3) the film is cut, (n - 1,): the colours change."""
+    bins, ranges = [HISTOGRAM_BINS] * 3, [0, 256] * 3
+    histograms = np.stack([cv2.calcHist([frame], [0, 1, 2], None, bins, ranges).ravel() for frame in frames])
+    changed = np.abs(np.diff(histograms, axis=0)).sum(1) / (2 * frames[0, ..., 0].size)  # 0 to 1
+    return np.asarray(changed > CUT)
 
 
 def _link(detected: Sequence[Boxes], *, gap: int) -> list[dict[int, Boxes]]:

@@ -11,7 +11,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.base.errors import ClipError, ExcludedClipError, PipelineError, describe, is_full_disk
+from pipeline.base.errors import (
+    AbsentModalityError,
+    ClipError,
+    ExcludedClipError,
+    PipelineError,
+    describe,
+    is_full_disk,
+)
 from pipeline.base.provenance import code_version, digest, fingerprint, library_versions, plugin_distributions
 from pipeline.base.text import printable
 from pipeline.memo.entries import Memo
@@ -20,9 +27,10 @@ from pipeline.parallel.progress import progress_bar
 from pipeline.store.columns import Arrays
 from pipeline.store.writer import open_writer
 
-FAILURES_SHOWN = 20
+REASONS_SHOWN = 20
 FIRST_CLIPS = 3  # if each of them fails with an unexpected exception, the code is at fault
-EXCLUDED = "excluded"  # the only column in the result of an excluded clip: the reason, as UTF-8 bytes
+# The only column in the result of a clip that an exception of this type ended: the reason, as UTF-8 bytes.
+REASONS: dict[type[ClipError], str] = {AbsentModalityError: "absent", ExcludedClipError: "excluded"}
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,7 @@ class ExtractionSummary:
     from_memo: int = 0
     unexpected: int = 0  # failures by an exception that is not a `ClipError`
     failures: dict[str, str] = field(default_factory=dict)  # clip id to reason
+    absent: dict[str, str] = field(default_factory=dict)  # clip id to reason; the clip lacks the modality
     excluded: dict[str, str] = field(default_factory=dict)  # clip id to reason; excluded by the parameters
 
     @property
@@ -102,7 +111,7 @@ def extract(
     pool: Pool,
     quiet: bool = False,
 ) -> Iterator[tuple[str, Arrays]]:
-    """Yield (clip id, result) in the order of `jobs`; record failed and excluded clips in `summary`.
+    """Yield (clip id, result) in the order of `jobs`; record all other clips in `summary`.
 
     Whatever exception a clip causes is its failure. It is raised, though, if it says that the code is at fault: if it
     is a `PipelineError` other than `ClipError`, or if unexpected exceptions end each of the first clips, or a larger
@@ -140,8 +149,8 @@ def extract(
                     summary.computed += 1
                 else:
                     summary.from_memo += 1
-                if EXCLUDED in result:
-                    summary.excluded[job.clip_id] = result[EXCLUDED].tobytes().decode()
+                if kind := next((it for it in REASONS.values() if it in result), ""):
+                    getattr(summary, kind)[job.clip_id] = result[kind].tobytes().decode()
                 else:
                     yield job.clip_id, result
             bar.update(task, advance=1, summary=summary.text)
@@ -158,8 +167,8 @@ def _result_of(job: ClipJob, wait: Callable[[], Arrays]) -> Arrays | Exception:
     result: Arrays | Exception
     try:
         result = wait()
-    except ExcludedClipError as error:
-        result = {EXCLUDED: np.frombuffer(describe(error).encode(), np.uint8)}
+    except (AbsentModalityError, ExcludedClipError) as error:
+        result = {REASONS[type(error)]: np.frombuffer(describe(error).encode(), np.uint8)}
     except Exception as error:
         if is_full_disk(error) or (isinstance(error, PipelineError) and not isinstance(error, ClipError)):
             raise
@@ -200,28 +209,29 @@ def extract_to_file(
     """Write the results of all jobs to an HDF5 file, with the step's config and fingerprint and all missing clips.
 
     `like` gives the columns as in `open_writer`. `upstream_attributes` are the attributes of the file that the step
-    reads, whose failed and excluded clips are also missing here.
+    reads, whose missing clips are also missing here.
     """
     summary = ExtractionSummary(step.name, len(jobs))
     made_by = {"config": step.params, "fingerprint": step.fingerprint}
-    missing = {name: dict((upstream_attributes or {}).get(name, {})) for name in ("failures", "excluded")}
+    missing = {name: dict((upstream_attributes or {}).get(name, {})) for name in ("failures", *REASONS.values())}
     sha256_of = {job.clip_id: job.sha256 for job in jobs}
     with open_writer(target, like=like, attributes={**attributes, **made_by, **missing}) as writer:
         for clip_id, result in extract(jobs, step, summary, pool=pool, quiet=quiet):
             writer.append(clip_id, result, media_sha256=sha256_of[clip_id])
-        missing["failures"] |= summary.failures  # the writer reads the attributes at the end
-        missing["excluded"] |= summary.excluded
+        for name, reasons in missing.items():
+            reasons |= getattr(summary, name)  # the writer reads the attributes at the end
     return summary
 
 
 def _report(summary: ExtractionSummary, max_failures: float) -> None:
-    """Print the counts, and the reasons of failures; raise if too many clips failed."""
-    table = Table("", "computed", "from the memo", "excluded", "failed", *["reason"][: len(summary.failures)])
-    counts = (summary.computed, summary.from_memo, len(summary.excluded), len(summary.failures))
-    reasons = [f"{printable(clip_id)}: {reason}" for clip_id, reason in summary.failures.items()]
-    if len(reasons) > FAILURES_SHOWN:
-        hidden = len(reasons) - FAILURES_SHOWN
-        reasons[FAILURES_SHOWN:] = [f"and {hidden} more; the file's attribute `failures` lists all"]
+    """Print the counts, and the reasons of failed and absent clips; raise if too many clips failed."""
+    explained = summary.failures | summary.absent
+    table = Table("", "computed", "from the memo", "absent", "excluded", "failed", *["reason"][: len(explained)])
+    counts = (summary.computed, summary.from_memo, *map(len, (summary.absent, summary.excluded, summary.failures)))
+    reasons = [f"{printable(clip_id)}: {reason}" for clip_id, reason in explained.items()]
+    if len(reasons) > REASONS_SHOWN:
+        hidden = len(reasons) - REASONS_SHOWN
+        reasons[REASONS_SHOWN:] = [f"and {hidden} more; the file's attributes `failures` and `absent` list all"]
     table.add_row(escape(summary.title), *map(str, counts), *([escape("\n".join(reasons))] if reasons else []))
     Console(stderr=True).print(table)
     if len(summary.failures) > max_failures * summary.total:

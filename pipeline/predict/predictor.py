@@ -207,6 +207,8 @@ class Predictor:
         for summary in summaries:
             for clip_id, reason in {**summary.failures, **summary.excluded}.items():
                 notes[Path(clip_id)].append(f"{summary.title}: {reason}")
+            for clip_id, reason in summary.absent.items():
+                notes[Path(clip_id)].append(reason)
         return {source.modality: self._embed(folder, source) for source in SOURCES.values()}
 
     def _embed(self, folder: Path, source: Source) -> FeatureStore:
@@ -283,5 +285,5 @@ def _missing_modalities(media: MediaInfo | None, examples: Examples, row: int) -
     if not has_visual and not has_acoustic:
         return ["neither a face nor audio was found in it"]
     if has_acoustic:
-        return [f"{'no face was found' if media.has_video else 'has no video'}: predicted from the audio alone"]
-    return ["has no audio: predicted from the face alone"]
+        return [("" if media.has_video else "has no video: ") + "predicted from the audio alone"]
+    return [("" if media.has_audio else "has no audio: ") + "predicted from the face alone"]

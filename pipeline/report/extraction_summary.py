@@ -55,10 +55,10 @@ def summarise_extraction(faces: Reader[ClipFaces], evaluation: Evaluation) -> Ex
     return ExtractionReport(
         faces_per_frame={f"{number}{'+' if number == MANY else ''}": count for number, count in enumerate(frames)},
         crops_per_clip=CropCounts(
-            minimum=int(crops.min(initial=0)),
+            minimum=int(crops.min()) if len(crops) else 0,
             maximum=int(crops.max(initial=0)),
             mean=float(crops.mean()) if len(crops) else 0.0,
-            clips_without=int((crops == 0).sum()),
+            clips_without=len(evaluation.lost_modalities.get("visual", {})),
         ),
         crop_sources={source: int((sources == number).sum()) for number, source in enumerate(SOURCES)},
         lost=[LostClips(stage, reason, count) for (stage, reason), count in lost.most_common()],

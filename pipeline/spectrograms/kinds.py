@@ -50,6 +50,8 @@ class SpectrogramsConfig(Config):
     """Length of a window; null: one image per clip."""
     overlap: float = Field(0.5, ge=0, le=0.99)
     """Share of a window that the next window repeats."""
+    silence_dbfs: float = Field(-80, ge=-199, le=0)
+    """A sound whose loudest second is quieter (its RMS, in decibels below full scale) counts as no sound."""
     black: float | None = Field(None, ge=-1_000_000, le=1_000_000)
     """The value (for `log_mel` in dB) that becomes 0 in the image; null: the default of the kind."""
     white: float | None = Field(None, ge=-1_000_000, le=1_000_000)

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.base.builders import build
-from pipeline.base.errors import ParameterError
+from pipeline.base.errors import AbsentModalityError, ParameterError
 from pipeline.media.audio import read_audio
 from pipeline.media.limits import DEFAULT_LIMITS, Limits
+from pipeline.media.loudness import loudest_second_dbfs
 from pipeline.spectrograms.kinds import SPECTROGRAMS, SpectrogramsConfig
 from pipeline.store.clips import ClipWindows
 from pipeline.store.columns import Ragged
@@ -19,10 +20,12 @@ LIBRARIES = ("av", "librosa", "numba", "numpy", "scipy", "soxr")
 def extract_windows(path: Path, config: SpectrogramsConfig, *, limits: Limits = DEFAULT_LIMITS) -> ClipWindows:
     """Return the spectrogram windows of a media file.
 
-    Raise ParameterError if the spectrogram returns an array of another shape than (bands, frames), and ClipError if the
-    media cannot be used.
+    Raise ParameterError if the spectrogram returns an array of another shape than (bands, frames), ClipError if the
+    media cannot be used, and AbsentModalityError if nothing is to be heard.
     """
     audio = read_audio(path, rate_hz=config.rate_hz, channels=config.channels, limits=limits)
+    if (level := loudest_second_dbfs(audio, config.rate_hz)) < config.silence_dbfs:
+        raise AbsentModalityError(f"its sound is silent: {level:.0f} dBFS in its loudest second")
     # The transform needs at least one FFT's samples, so a shorter clip is padded with silence.
     audio = np.pad(audio, (0, max(0, config.fft_samples - len(audio))))
     spectrogram = build(SPECTROGRAMS, config.kind, "spectrogram", config, expected=Callable)

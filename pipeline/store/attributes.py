@@ -43,6 +43,7 @@ class StoreAttributes(Config):
     upstream: Json[Upstream] | None = None
     fingerprint: str | None = None
     failures: Json[dict[str, str]] | None = None
+    absent: Json[dict[str, str]] | None = None
     excluded: Json[dict[str, str]] | None = None
 
 

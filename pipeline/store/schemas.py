@@ -41,8 +41,8 @@ class Schema(Generic[C]):
         return type(self.empty)
 
 
-FACES = Schema("fdan.faces/5", ClipFaces.empty())
-WINDOWS = Schema("fdan.spectrograms/4", ClipWindows.empty(0))
+FACES = Schema("fdan.faces/6", ClipFaces.empty())
+WINDOWS = Schema("fdan.spectrograms/5", ClipWindows.empty(0))
 EMBEDDINGS = Schema("fdan.embeddings/6", ClipTokens.empty(0))
 SCHEMAS: dict[str, Schema[Any]] = {it.name: it for it in (FACES, WINDOWS, EMBEDDINGS)}
 # The stage that writes a file: an error about the file asks the user to run it again.

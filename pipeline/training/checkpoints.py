@@ -42,7 +42,7 @@ class TrainedOn(Config):
     weights: Weights
     upstream: Upstream
     fingerprint: str
-    failures: dict[str, str]  # clip id to reason
+    failures: dict[str, str]  # clip id to reason, also of clips that lack the modality
     version: str
 
 

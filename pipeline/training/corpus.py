@@ -49,20 +49,26 @@ def select_usable(
         for clip in clips:
             if store.reader.media_sha256.get(clip.clip_id, clip.sha256) != clip.sha256:
                 raise StoreError(f"{store.reader.path} holds an earlier version of {clip.clip_id}; run: dvc repro")
-    excluded = dict[str, str](visual.attributes["excluded"]) | dict(acoustic.attributes["excluded"])
-    with_tokens = {clip_id for store in (visual, acoustic) for clip_id in store.clips_with_tokens()} - excluded.keys()
-    failed = dict[str, str](visual.attributes["failures"]) | dict(acoustic.attributes["failures"]) | excluded
+    stores = (visual, acoustic)
+    excluded = {clip_id: reason for store in stores for clip_id, reason in store.attributes["excluded"].items()}
+    with_tokens = {clip_id for store in stores for clip_id in store.clips_with_tokens()} - excluded.keys()
+    lost = [lost_clips(store) for store in stores]
+
+    def reason_of(clip_id: str) -> str:
+        reasons = [it[clip_id] for it in lost if clip_id in it]
+        return excluded.get(clip_id) or "; ".join(reasons) or "neither a face nor audio was found in it"
+
     left_out = [
-        Exclusion(
-            clip.clip_id,
-            clip.path,
-            "train",
-            failed.get(clip.clip_id, "neither a face nor audio was found in it"),
-        )
+        Exclusion(clip.clip_id, clip.path, "train", reason_of(clip.clip_id))
         for clip in clips
         if clip.clip_id not in with_tokens
     ]
     return [clip for clip in clips if clip.clip_id in with_tokens], left_out
+
+
+def lost_clips(store: FeatureStore) -> dict[str, str]:
+    """Return the clips without this modality that are not excluded, with the reason."""
+    return dict(store.attributes["failures"]) | dict(store.attributes["absent"])
 
 
 VISUAL = Path("data/embeddings/visual.h5")
@@ -103,9 +109,10 @@ def open_corpus(folder: Path = Path(), *, processes: int = 1) -> Corpus:
     clips, left_out = select_usable(read_rows(folder / MANIFEST, Clip), stores["visual"], stores["acoustic"])
     left_out = [*read_rows(folder / EXCLUSIONS, Exclusion), *left_out]
     classes = sorted({clip.emotion for clip in clips})
-    names = ("config", "weights", "upstream", "fingerprint", "failures")
+    names = ("config", "weights", "upstream", "fingerprint")
     provenance = {
-        modality: {name: store.attributes[name] for name in names} | {"version": store.reader.version}
+        modality: {name: store.attributes[name] for name in names}
+        | {"failures": lost_clips(store), "version": store.reader.version}
         for modality, store in stores.items()
     }
     return Corpus(

@@ -258,7 +258,7 @@ def test_editing_a_plugin_head_changes_the_memo_key(tmp_path: Path, monkeypatch:
 def test_worker_refuses_other_embeddings_than_those_of_the_parent(tmp_path: Path) -> None:
     write_rows(tmp_path / MANIFEST, [make_clip("a", emotion="fear", sha256="1" * 64)], Clip)
     write_rows(tmp_path / EXCLUSIONS, [], Exclusion)
-    attributes: dict[str, Any] = {name: {} for name in ("config", "failures", "excluded")}
+    attributes: dict[str, Any] = {name: {} for name in ("config", "failures", "absent", "excluded")}
     attributes |= {"schema": EMBEDDINGS.name, "fingerprint": "f", "weights": {"name": "none", "sha256": ""}}
     attributes |= {"upstream": {"config": {}, "fingerprint": "f", "version": ""}}
     columns = {"tokens": np.ones((2, 3), np.float32), "times": np.zeros(2, np.float32)}

@@ -12,14 +12,13 @@ from conftest import write_media
 from numpy.typing import NDArray
 from skimage.data import astronaut
 
-from pipeline.base.errors import ClipError, ExcludedClipError, ParameterError
+from pipeline.base.errors import AbsentModalityError, ClipError, ExcludedClipError, ParameterError
 from pipeline.faces.crops import FacesConfig, crop, detect, extract_faces
 from pipeline.faces.step import write_faces
 from pipeline.media import frames as media_frames
 from pipeline.media.frames import decode_jpeg, encode_jpeg
 from pipeline.memo.extraction import ClipJob
 from pipeline.parallel.pool import ExecutionConfig
-from pipeline.store.clips import ClipFaces
 from pipeline.store.columns import to_columns
 
 
@@ -70,16 +69,36 @@ def write_video(path: Path, frames: list[NDArray[np.uint8]]) -> Path:
 
 
 def test_frames_of_the_person_are_kept_and_short_gaps_filled(tmp_path: Path, portrait: NDArray[np.uint8]) -> None:
-    blank = np.full_like(portrait, 127)
-    path = write_video(tmp_path / "a.mp4", [blank] * 4 + [portrait] * 2 + [blank] + [portrait] * 3)
-    result = extract_faces(path, FacesConfig(frames_per_clip=10, size_px=64, fill_gaps=1))
-    np.testing.assert_allclose(result.times, np.arange(3, 10) / 25, atol=1e-6)
-    assert result.sources.tolist() == [1, 0, 0, 1, 0, 0, 0]
-    assert result.face_counts.tolist() == [0, 1, 1, 0, 1, 1, 1]
+    hidden = portrait.copy()
+    hidden[50:150, 80:170] = 127
+    path = write_video(tmp_path / "a.mp4", [hidden] * 4 + [portrait] * 2 + [hidden] + [portrait] * 3 + [hidden] * 2)
+    result = extract_faces(path, FacesConfig(frames_per_clip=12, size_px=64, fill_gaps=1))
+    np.testing.assert_allclose(result.times, np.arange(4, 10) / 25, atol=1e-6)
+    assert result.sources.tolist() == [0, 0, 1, 0, 0, 0]
+    assert result.face_counts.tolist() == [1, 1, 0, 1, 1, 1]
     images = [decode_jpeg(file) for file in result.crops]
-    assert [image.shape for image in images] == [(64, 64, 3)] * 7
-    x1, y1, x2, y2 = (round(float(value)) for value in result.boxes[1][:4])
-    assert abs(int(images[1].mean()) - int(portrait[y1:y2, x1:x2].mean())) < 30
+    assert [image.shape for image in images] == [(64, 64, 3)] * 6
+    x1, y1, x2, y2 = (round(float(value)) for value in result.boxes[0][:4])
+    assert abs(int(images[0].mean()) - int(portrait[y1:y2, x1:x2].mean())) < 30
+
+
+@pytest.mark.parametrize("fill_gaps", [0, 2, 9])
+def test_no_face_is_invented_in_another_scene(tmp_path: Path, portrait: NDArray[np.uint8], fill_gaps: int) -> None:
+    landscape = np.linspace((90, 140, 230), (20, 90, 30), 256).astype(np.uint8)[:, None].repeat(256, 1)
+    lettering = np.zeros_like(portrait)
+    cv2.putText(lettering, "THE END", (20, 140), cv2.FONT_HERSHEY_DUPLEX, 1.5, (255, 255, 255))
+    scenes: list[list[NDArray[np.uint8]]] = [
+        [landscape] * 2,
+        [portrait] * 3,
+        [lettering] * 2,
+        [portrait] * 3,
+        [landscape] * 2,
+    ]
+    path = write_video(tmp_path / "a.mp4", [frame for scene in scenes for frame in scene])
+    result = extract_faces(path, FacesConfig(frames_per_clip=12, size_px=64, fill_gaps=fill_gaps))
+    assert (result.sources == 0).all()
+    assert set(np.round(result.times * 25).astype(int)) <= {2, 3, 4, 7, 8, 9}
+    assert len(result.times) == (3 if fill_gaps < 2 else 6)
 
 
 def test_a_clip_without_a_face_has_no_crops_or_whole_frames_or_is_excluded(
@@ -87,9 +106,8 @@ def test_a_clip_without_a_face_has_no_crops_or_whole_frames_or_is_excluded(
 ) -> None:
     wide = np.pad(np.full_like(portrait, 127), ((0, 0), (0, 64), (0, 0)))
     path = write_video(tmp_path / "a.mp4", [wide] * 4)
-    result = extract_faces(path, FacesConfig())
-    shapes = {name: value.shape for name, value in to_columns(result).items()}
-    assert shapes == {name: value.shape for name, value in to_columns(ClipFaces.empty()).items()}
+    with pytest.raises(AbsentModalityError, match="no face was found"):
+        extract_faces(path, FacesConfig())
     result = extract_faces(path, FacesConfig(no_face="whole_frame", size_px=64))
     assert result.sources.tolist() == [2] * 4
     assert result.boxes.tolist() == [[0, 0, 320, 256, 0]] * 4
@@ -98,6 +116,13 @@ def test_a_clip_without_a_face_has_no_crops_or_whole_frames_or_is_excluded(
     assert (first[:, -8:] < 40).all()
     with pytest.raises(ExcludedClipError, match=r"faces\.no_face is exclude"):
         extract_faces(path, FacesConfig(no_face="exclude"))
+
+
+@pytest.mark.parametrize("no_face", ["drop_visual", "exclude", "whole_frame"])
+def test_a_picture_of_one_colour_is_none(tmp_path: Path, no_face: str) -> None:
+    path = write_video(tmp_path / "a.mp4", [np.full((64, 64, 3), level, np.uint8) for level in (0, 90, 180)])
+    with pytest.raises(AbsentModalityError, match="its picture is one colour throughout"):
+        extract_faces(path, FacesConfig.model_validate({"no_face": no_face}))
 
 
 def test_a_frame_too_small_for_a_face_is_a_clip_error(tmp_path: Path) -> None:

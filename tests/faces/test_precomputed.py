@@ -23,6 +23,7 @@ FRAMES = 25
 
 @pytest.fixture
 def clip(tmp_path: Path, grey_levels: NDArray[np.uint8]) -> Path:
+    grey_levels[:, -8:, -8:] = 255  # a picture of one colour counts as none
     return write_media(tmp_path / "corpus" / "DC" / "a01.mp4", frames=grey_levels)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.faces.tracks import DETECTED, FILLED, overlap, track_person
+from pipeline.faces.tracks import DETECTED, FILLED, find_cuts, overlap, track_person
 
 
 def box(x: float, y: float, side: float, score: float = 1) -> tuple[float, ...]:
@@ -15,8 +15,11 @@ def frames(*faces: list[tuple[float, ...]]) -> list[NDArray[np.float32]]:
     return [np.asarray(rows, np.float32).reshape(-1, 5) for rows in faces]
 
 
-def track(detected: list[NDArray[np.float32]], gap: int = 2) -> tuple[list[int], NDArray[np.float32], list[int]]:
-    followed = track_person(detected, width_px=300, height_px=200, gap=gap)
+def track(
+    detected: list[NDArray[np.float32]], gap: int = 2, cut_after: tuple[int, ...] = ()
+) -> tuple[list[int], NDArray[np.float32], list[int]]:
+    cuts = np.isin(np.arange(len(detected) - 1), cut_after)
+    followed = track_person(detected, width_px=300, height_px=200, gap=gap, cuts=cuts)
     return followed.frames.tolist(), followed.boxes, followed.sources.tolist()
 
 
@@ -37,20 +40,34 @@ def test_the_larger_more_central_more_confident_face_is_chosen(other: tuple[floa
     np.testing.assert_allclose(boxes[:, 0], 110, err_msg=why)
 
 
-def test_short_gaps_are_interpolated_and_ends_extended() -> None:
-    detected = frames([], [box(100, 60, 60)], [], [box(108, 60, 60)], [], [], [], [], [])
+def test_short_gaps_between_two_detections_are_interpolated_and_ends_are_not_extended() -> None:
+    detected = frames([], [box(100, 60, 60)], [], [box(108, 60, 60)], [], [], [box(114, 60, 60)], [], [])
     numbers, boxes, sources = track(detected)
-    assert numbers == [0, 1, 2, 3, 4, 5]
-    assert sources == [FILLED, DETECTED, FILLED, DETECTED, FILLED, FILLED]
-    np.testing.assert_allclose(boxes[:, 0], [100, 100, 104, 108, 108, 108])
-    assert boxes[:, 4].tolist() == [0, 1, 0, 1, 0, 0]
-    assert track(detected, gap=0)[0] in ([1], [3])
-    assert track(detected, gap=1)[0] == [0, 1, 2, 3, 4]
+    assert numbers == [1, 2, 3, 4, 5, 6]
+    assert sources == [DETECTED, FILLED, DETECTED, FILLED, FILLED, DETECTED]
+    np.testing.assert_allclose(boxes[:, 0], [100, 104, 108, 110, 112, 114])
+    assert boxes[:, 4].tolist() == [1, 0, 1, 0, 0, 1]
+    assert track(detected, gap=0)[0] in ([1], [3], [6])
+    assert track(detected, gap=1)[0] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("cut_after", [3, 4, 5])
+def test_a_gap_in_which_the_film_is_cut_is_not_filled(cut_after: int) -> None:
+    detected = frames([], [box(100, 60, 60)], [], [box(108, 60, 60)], [], [], [box(114, 60, 60)], [], [])
+    assert track(detected, cut_after=(0, cut_after, 6))[0] == [1, 2, 3, 6]
+
+
+def test_colours_that_change_are_a_cut_and_motion_or_dimmer_light_are_none() -> None:
+    rng = np.random.default_rng(0)
+    scene = np.kron(rng.integers(0, 256, (8, 8, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+    other = np.kron(rng.integers(0, 128, (8, 8, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+    images = np.stack([scene, np.roll(scene, 40, 1), scene, np.maximum(scene, 8) - 8, other, scene])
+    assert find_cuts(images).tolist() == [False, False, False, True, True]
 
 
 def test_a_long_gap_or_a_jump_begins_another_track() -> None:
     long_gap = frames([box(100, 60, 60)], [], [], [], [box(100, 60, 60)], [box(100, 60, 60)])
-    assert track(long_gap)[0] == [2, 3, 4, 5]
+    assert track(long_gap)[0] == [4, 5]
     jump = frames([box(100, 60, 60)], [box(220, 120, 60)], [box(220, 120, 60)], [box(220, 120, 60)])
     assert track(jump, gap=0)[0] == [1, 2, 3]
 

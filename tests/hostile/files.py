@@ -89,6 +89,7 @@ def write_store(path: Path) -> Path:
         "fingerprint": "0123456789ab",
         "failures": {"corpus/speaker/other": "cannot be decoded"},
         "excluded": {},
+        "absent": {},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     like = to_columns(_clip(schema, 1, rng))

@@ -115,7 +115,11 @@ def _faults(folder: Path, files: Sequence[Crafted], outcomes: Counter[str]) -> I
     failures: dict[str, str] = {}
     for modality, (path, schema) in STORES.items():
         reader = Reader[Any](folder / path, schema=schema)
-        missing = {**reader.attributes["failures"], **reader.attributes["excluded"]}
+        missing = {
+            clip_id: reason
+            for name in ("failures", "absent", "excluded")
+            for clip_id, reason in reader.attributes[name].items()
+        }
         failures |= missing
         for clip in clips.values():
             if modality in clip.modalities and clip.clip_id not in reader and clip.clip_id not in missing:

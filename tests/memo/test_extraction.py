@@ -21,7 +21,14 @@ from distributed import Client
 from rich.console import Console
 from rich.text import Text
 
-from pipeline.base.errors import ClipError, ExcludedClipError, ParameterError, PipelineError, StoreError
+from pipeline.base.errors import (
+    AbsentModalityError,
+    ClipError,
+    ExcludedClipError,
+    ParameterError,
+    PipelineError,
+    StoreError,
+)
 from pipeline.memo.entries import Memo
 from pipeline.memo.extraction import ClipJob, ExtractionSummary, Step, extract, extract_to_file
 from pipeline.parallel.pool import ExecutionConfig, Pool, bounded_map
@@ -44,6 +51,8 @@ def compute(number: int, log: Path) -> dict[str, np.ndarray]:
         raise ClipError("is unlucky")
     if number == 77:
         raise ExcludedClipError("shows nobody ä")
+    if number == 78:
+        raise AbsentModalityError("is silent ä")
     if number in ODD:
         raise ODD[number]()
     if number == 50:
@@ -103,12 +112,18 @@ def test_new_clip_costs_one_computation_and_removed_clip_costs_none(tmp_path: Pa
     assert list(Reader[Any](tmp_path / "out.h5", schema=None)) == ["clip01", "clip04"]
 
 
-def test_excluded_clip_is_computed_once(tmp_path: Path) -> None:
-    summaries = [extract_to(tmp_path, [1, 77])[0] for _ in range(2)]
+def test_excluded_and_absent_clips_are_computed_once_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summaries = [extract_to(tmp_path, [1, 77, 78])[0] for _ in range(2)]
     assert [summary.excluded for summary in summaries] == [{"clip77": "shows nobody ä"}] * 2
+    assert [summary.absent for summary in summaries] == [{"clip78": "is silent ä"}] * 2
     assert [summary.failures for summary in summaries] == [{}] * 2
-    assert pop_computed(tmp_path) == [1, 77]
-    assert list(Reader[Any](tmp_path / "out.h5", schema=None)) == ["clip01"]
+    assert pop_computed(tmp_path) == [1, 77, 78]
+    reader = Reader[Any](tmp_path / "out.h5", schema=None)
+    assert list(reader) == ["clip01"]
+    assert (reader.attributes["absent"], reader.attributes["failures"]) == ({"clip78": "is silent ä"}, {})
+    assert "clip78: is silent ä" in capsys.readouterr().err
 
 
 def test_clip_with_changed_bytes_is_computed_again(tmp_path: Path) -> None:
@@ -137,7 +152,7 @@ def test_failed_clip_is_reported_with_its_reason_and_the_others_are_kept(
     summary, _ = extract_to(tmp_path, [1, 13, 2, 77])
     assert summary.failures == {"clip13": "is unlucky"}
     cells = [cell.strip() for cell in capsys.readouterr().err.splitlines()[-2].split("│")[1:-1]]
-    assert cells == ["double", "3", "0", "1", "1", "clip13: is unlucky"]
+    assert cells == ["double", "3", "0", "0", "1", "1", "clip13: is unlucky"]
     reader = Reader[Any](tmp_path / "out.h5", schema=None)
     assert reader.media_sha256 == {"clip01": "1", "clip02": "2"}
     assert reader.attributes["failures"] == {"clip13": "is unlucky"}

@@ -10,7 +10,7 @@ from conftest import write_media
 from numpy.typing import NDArray
 from scipy.signal import stft
 
-from pipeline.base.errors import ParameterError
+from pipeline.base.errors import AbsentModalityError, ParameterError
 from pipeline.base.params import check
 from pipeline.memo.extraction import ClipJob
 from pipeline.parallel.pool import ExecutionConfig
@@ -103,11 +103,36 @@ def test_without_a_window_length_a_clip_is_one_image(tmp_path: Path) -> None:
     assert len(window) == pytest.approx(231, abs=1)
 
 
-def test_silence_is_black_and_finite(tmp_path: Path) -> None:
-    (window,) = windows(
-        write_media(tmp_path / "a.wav", sound=np.zeros(RATE_HZ // 50, np.float32)), SpectrogramsConfig()
-    )
-    assert (window == 0).all()
+def test_a_pause_is_black_and_finite(tmp_path: Path) -> None:
+    sound = np.concatenate([np.zeros(RATE_HZ, np.float32), tone(1000, 1)])
+    first, *_ = windows(write_media(tmp_path / "a.wav", sound=sound), SpectrogramsConfig(overlap=0))
+    assert (first[:90] == 0).all()
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.7, 3])
+@pytest.mark.parametrize("suffix", [".wav", ".mp3", ".mp4"])
+@pytest.mark.parametrize(("level", "constant"), [(0, 0), (1e-6, 0), (0, 0.5)])
+def test_a_sound_that_cannot_be_heard_is_none(
+    level: float, constant: float, suffix: str, seconds: float, tmp_path: Path
+) -> None:
+    sound = level * tone(1000, seconds) + np.float32(constant)
+    if constant and suffix != ".wav":
+        pytest.skip("a lossy codec does not keep a constant")
+    path = write_media(tmp_path / f"a{suffix}", sound=sound, rate_hz=RATE_HZ)
+    for rate_hz in (RATE_HZ, 22050):
+        with pytest.raises(AbsentModalityError, match=r"its sound is silent: -\d+ dBFS in its loudest second"):
+            windows(path, SpectrogramsConfig(rate_hz=rate_hz))
+
+
+def test_silence_is_what_is_quieter_than_the_limit_in_its_loudest_second(tmp_path: Path) -> None:
+    sound = np.zeros(3 * RATE_HZ, np.float32)
+    sound[RATE_HZ : 2 * RATE_HZ] = tone(1000, 1, level=0.01)  # an RMS of -43 dBFS, in the second second only
+    path = write_media(tmp_path / "a.wav", sound=sound)
+    assert windows(path, SpectrogramsConfig(silence_dbfs=-44))
+    with pytest.raises(AbsentModalityError, match="silent: -43 dBFS"):
+        windows(path, SpectrogramsConfig(silence_dbfs=-42))
+    click = np.eye(1, RATE_HZ, 900, dtype=np.float32)[0]
+    assert windows(write_media(tmp_path / "click.wav", sound=click), SpectrogramsConfig())
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,13 @@ ATTRIBUTES = {"schema": EMBEDDINGS.name, "modality": "visual", "config": {"views
 
 def write(path: Path) -> Path:
     """Write embeddings of two clips with three tokens each."""
-    rest = {"weights": {"name": "random", "sha256": "0"}, "fingerprint": "f", "failures": {"x": "no"}, "excluded": {}}
+    rest = {
+        "weights": {"name": "random", "sha256": "0"},
+        "fingerprint": "f",
+        "failures": {"x": "no"},
+        "excluded": {},
+        "absent": {},
+    }
     with open_writer(path, like=TOKENS, attributes=ATTRIBUTES | rest) as file:
         for clip_id in ("a", "b"):
             file.append(clip_id, TOKENS, media_sha256=clip_id)
@@ -42,7 +48,7 @@ def write_faces(path: Path) -> Path:
     crops = Ragged.join([np.arange(5, dtype=np.uint8), np.arange(7, dtype=np.uint8)])
     clip = {name: np.ones((2, *it.shape[1:]), it.dtype) for name, it in values.items() if not name.startswith("crops")}
     clip |= {"crops": crops.flat, "crops_lengths": crops.lengths}
-    attributes = {"schema": FACES.name, "config": {}, "fingerprint": "f", "failures": {}, "excluded": {}}
+    attributes = {"schema": FACES.name, "config": {}, "fingerprint": "f", "failures": {}, "excluded": {}, "absent": {}}
     with open_writer(path, like=values, attributes=attributes) as file:
         for clip_id in ("a", "b"):
             file.append(clip_id, clip, media_sha256=clip_id)
@@ -181,7 +187,7 @@ CRAFTED: dict[str, tuple[Callable[[h5py.File], object], str]] = {
     "text attribute of any length": (lambda f: f.attrs.update(config="{}"), "its attribute 'config' is not one of"),
     "numeric attribute": (lambda f: f.attrs.update(config=1), "its attribute 'config' is not one of"),
     "one more attribute": (lambda f: f.attrs.update({"\x1b[2J": "1"}), r"its attribute '\x1b[2J' is not one of"),
-    "no schema": (lambda f: f.attrs.pop("schema"), "has the schema '', not one of fdan.faces/5, "),
+    "no schema": (lambda f: f.attrs.pop("schema"), "has the schema '', not one of fdan.faces/6, "),
     "numeric schema": (lambda f: f.attrs.update(schema=1), "has the schema '', not one of"),
 }
 for text, offsets in {"ascend": [0, 5, 3], "first": [1, 3, 6], "negative": [0, -3, 6], "count": [0, 6]}.items():

@@ -262,7 +262,7 @@ def test_clips_with_tokens_that_are_not_finite_are_refused(tmp_path: Path) -> No
 
 
 def test_a_file_of_another_schema_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"has the schema 'fdan.embeddings/6', not 'fdan.faces/5'"):
+    with pytest.raises(StoreError, match=r"has the schema 'fdan.embeddings/6', not 'fdan.faces/6'"):
         len(Reader(write(tmp_path / "faces.h5"), schema=FACES))
 
 

@@ -58,6 +58,7 @@ def write_corpus(
         "fingerprint": "made",
         "failures": {},
         "excluded": {},
+        "absent": {},
     }
     for path, most in zip((VISUAL, ACOUSTIC), longest, strict=True):
         names = ["tokens", *(f"view_{number + 1}" for number in range(views))]
