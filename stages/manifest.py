@@ -13,6 +13,7 @@ from data_manifest.manifest.clips import (
     read_rows,
     write_rows,
 )
+from data_manifest.manifest.lengths import cut_short_reason, incomplete_note, read_lengths
 from data_manifest.manifest.roots import corpus_roots
 from pipeline.base.params import read_section
 from stages import run_stage
@@ -22,12 +23,18 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """Write `data/manifest.csv` and `data/exclusions.csv`."""
-    folders = [Path("data/corpora") / name for name in sorted(corpus_roots())]
-    clips = [clip for folder in folders for clip in read_rows(folder / "clips.csv", Clip)]
-    exclusions = [row for folder in folders for row in read_rows(folder / "exclusions.csv", Exclusion)]
-    kept, left_out = build_manifest(clips, exclusions, read_section("manifest", ManifestConfig))
+    folders = {name: Path("data/corpora") / name for name in sorted(corpus_roots())}
+    clips = [clip for folder in folders.values() for clip in read_rows(folder / "clips.csv", Clip)]
+    exclusions = [row for folder in folders.values() for row in read_rows(folder / "exclusions.csv", Exclusion)]
+    lengths = {name: read_lengths(folder / "media.csv") for name, folder in folders.items()}
+    config = read_section("manifest", ManifestConfig)
+    kept, left_out = build_manifest(
+        clips, exclusions, config, lambda it: cut_short_reason(it, lengths[it.corpus], min_complete=config.min_complete)
+    )
     write_rows(MANIFEST, kept, Clip)
     write_rows(EXCLUSIONS, left_out, Exclusion)
+    if note := incomplete_note(kept, lengths):
+        log.warning("%s", note)
     log.info("%d clips in %s, %d left out in %s", len(kept), MANIFEST, len(left_out), EXCLUSIONS)
 
 

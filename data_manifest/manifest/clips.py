@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from hashlib import sha256
@@ -104,6 +104,8 @@ class ManifestConfig(Config):
     """Shorter clips are left out. The default is one frame at 25 frames per second."""
     max_duration_s: float = Field(120, gt=0, le=86_400)
     """Longer clips are left out: an utterance of that length was cut wrongly."""
+    min_complete: float = Field(0.9, ge=0, le=1)
+    """Clips with a file of which a smaller share of the announced length can be decoded are left out."""
 
     @field_validator("merge")
     @classmethod
@@ -160,9 +162,14 @@ def check_emotion(label: str) -> None:
 
 
 def build_manifest(
-    clips: Sequence[Clip], exclusions: Sequence[Exclusion], config: ManifestConfig
+    clips: Sequence[Clip],
+    exclusions: Sequence[Exclusion],
+    config: ManifestConfig,
+    cut_short: Callable[[Clip], str] = lambda _: "",
 ) -> tuple[list[Clip], list[Exclusion]]:
     """Merge labels and filter the clips of all corpora; return the manifest and all exclusions.
+
+    `cut_short` returns why a clip is not complete enough, or ""; see `cut_short_reason`.
 
     Every clip is in exactly one of the two lists. Of clips with the same bytes, one is kept, or none if their labels or
     speakers differ: otherwise one recording could be in two parts of a split.
@@ -177,7 +184,7 @@ def build_manifest(
     kept, left_out = [], list(exclusions)
     paths: dict[str, str] = {}
     for clip in merged:
-        reason = _filter_reason(clip, config) or duplicate_reason(clip, copies[clip.sha256])
+        reason = _filter_reason(clip, config) or cut_short(clip) or duplicate_reason(clip, copies[clip.sha256])
         if clip.clip_id in paths:
             raise CorpusError(f"two clips have the id {clip.clip_id!r}: {paths[clip.clip_id]} and {clip.path}")
         paths[clip.clip_id] = clip.path

@@ -1,7 +1,7 @@
 """What a media file contains, found by decoding all of it."""
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from pipeline.base.errors import ClipError
 from pipeline.media._decoding import decode
 from pipeline.media._opening import first_stream, open_media
+from pipeline.media._promises import promised_seconds
 from pipeline.media.limits import DEFAULT_LIMITS, Limits
+
+COUNTS = ("frames", "width_px", "height_px", "samples", "rate_hz", "channels")  # the fields that are whole numbers
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class MediaInfo:
     samples: int
     rate_hz: int
     channels: int
+    promised_s: float = 0.0  # the length that the header announces; 0 if it announces none
 
     def as_arrays(self) -> dict[str, NDArray[np.float64]]:
         """Return all fields as one array, the format of the memo."""
@@ -35,8 +39,8 @@ class MediaInfo:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "MediaInfo":
         """Return the object that `as_arrays` was called on."""
-        duration_s, frames, fps, *sizes = arrays["media"].tolist()
-        return cls(duration_s, int(frames), fps, *map(int, sizes))
+        values = dict(zip((it.name for it in fields(cls)), arrays["media"].tolist(), strict=True))
+        return cls(**values | {name: int(values[name]) for name in COUNTS})
 
     @property
     def has_video(self) -> bool:
@@ -52,8 +56,8 @@ class MediaInfo:
 def probe(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> MediaInfo:
     """Decode the whole file once and return what it contains.
 
-    The header may be wrong about the data, so all fields come from the decoded frames. Raise `ClipError` if the file is
-    damaged, if it exceeds the limits, or if the size of its picture changes.
+    The header may be wrong about the data, so all fields but `promised_s` come from the decoded frames. Raise
+    `ClipError` if the file is damaged, if it exceeds the limits, or if the size of its picture changes.
     """
     frames = width = height = samples = rate = channels = 0
     end_s = 0.0
@@ -64,6 +68,7 @@ def probe(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> MediaInfo:
         streams = [stream for stream in (video, audio) if stream is not None]
         if not streams:
             raise ClipError("has neither video nor audio")
+        promised_s = promised_seconds(path, container, streams)
         start_s = (container.start_time or 0) / av.time_base
         for frame in decode(container, streams, limits):
             if isinstance(frame, av.VideoFrame):
@@ -79,7 +84,8 @@ def probe(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> MediaInfo:
     fps = (frames - 1) / (times_s[-1] - times_s[0]) if times_s[-1:] > times_s[:1] else 0.0
     # A video ends when its last frame has been shown for one frame period.
     end_s = max([end_s, *(time_s + (1 / fps if fps else 0) for time_s in times_s[-1:])])
-    return MediaInfo(round(end_s, 6), frames, round(fps, 3), width, height, samples, rate, channels)
+    sizes = (width, height, samples, rate, channels)
+    return MediaInfo(round(end_s, 6), frames, round(fps, 3), *sizes, round(promised_s, 6))
 
 
 def probe_arrays(path: Path, *, limits: Limits) -> dict[str, NDArray[np.float64]]:

@@ -17,6 +17,7 @@ from data_manifest.manifest.clips import (
     read_rows,
     write_rows,
 )
+from data_manifest.manifest.lengths import Length, cut_short_reason, incomplete_note, read_lengths
 from data_manifest.manifest.paths import is_below
 from pipeline.base.errors import CorpusError, PipelineError, StoreError
 from pipeline.base.params import check
@@ -253,3 +254,25 @@ def test_every_clip_is_either_kept_or_left_out(
     clip_ids = [clip.clip_id for clip in kept] + [row.clip_id for row in added]
     assert sorted(clip_ids) == sorted(clip.clip_id for clip in clips)
     assert all(row.reason and row.path for row in added)
+
+
+def test_clips_that_were_cut_short_are_left_out_with_both_lengths(tmp_path: Path) -> None:
+    table = ["path,duration_s,promised_s", "a.mp4,5,5.05", "b.mp4,3,5", "c.mp4,4.6,5", "d.mp4,3,0", "e.wav,0.05,0.14"]
+    (tmp_path / "media.csv").write_text("\n".join(table))
+    lengths = {"test": read_lengths(tmp_path / "media.csv")}
+    clips = [*map(make_clip, "abcd"), make_clip("e", audio_path="e.wav")]
+    kept, left_out = build_manifest(
+        clips, [], ManifestConfig(), lambda it: cut_short_reason(it, lengths[it.corpus], min_complete=0.9)
+    )
+    assert [it.clip_id for it in kept] == ["a", "c", "d", "e"]
+    reason = "b.mp4 is cut short: 3.00 of 5.00 s can be decoded, less than manifest.min_complete = 0.9 allows"
+    assert [(it.clip_id, it.stage, it.reason) for it in left_out] == [("b", "manifest", reason)]
+    lengths["test"]["e.mp4"] = Length(1, 1)
+    assert incomplete_note(kept, lengths) == "1 clip is shorter than its files announce: c (92%)"
+    assert incomplete_note(kept[:1], lengths) == ""
+
+
+def test_a_table_of_lengths_that_is_damaged_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "media.csv").write_text("path,duration_s\na.mp4,5")
+    with pytest.raises(StoreError, match=r"media\.csv holds no lengths .*run: dvc repro --force"):
+        read_lengths(tmp_path / "media.csv")

@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from conftest import read_frames, write_media
+from conftest import read_frames, write_media, write_wav
 from numpy.typing import NDArray
 
 from pipeline.base.errors import ClipError
@@ -207,3 +207,44 @@ def test_clipped_sound_stays_finite_and_short_sound_is_kept(tmp_path: Path) -> N
     assert np.abs(sound).max() < 1.5  # a resampler overshoots at the edges of a square
     short = write_media(tmp_path / "b.wav", sound=sine(hertz=440, seconds=0.02, rate_hz=16000))
     assert len(read_audio(short, rate_hz=16000)) == 320
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".flv", ".m4a", ".mkv", ".mov", ".mp3", ".mp4", ".wav"])
+def test_probe_records_the_length_that_the_header_announces(suffix: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frames = None if suffix in (".m4a", ".mp3", ".wav") else rng.integers(0, 256, (75, 32, 32, 3), np.uint8)
+    noise = rng.uniform(-0.5, 0.5, 3 * 44100).astype(np.float32)
+    path = write_media(tmp_path / f"a{suffix}", frames=frames, sound=noise, rate_hz=44100)
+    whole = probe(path)
+    assert whole.promised_s == pytest.approx(3, abs=0.15)
+    assert whole.duration_s == pytest.approx(whole.promised_s, abs=0.1)
+    if suffix in (".m4a", ".mov", ".mp4"):
+        path = _with_index_first(path)
+    with av.open(str(path)) as container:  # half a packet would be damage
+        ends = [packet.pos + packet.size for packet in container.demux() if packet.pos]
+    content = path.read_bytes()
+    path.write_bytes(content[: max(end for end in ends if end <= 0.6 * len(content))])
+    cut = probe(path)
+    assert cut.promised_s == pytest.approx(whole.promised_s)
+    assert 1 < cut.duration_s < 2.7
+
+
+def _with_index_first(path: Path) -> Path:
+    """Return a copy of an MP4 file that can be read although its end is missing."""
+    target = path.with_stem("index_first")
+    with av.open(str(path)) as source, av.open(str(target), "w", options={"movflags": "faststart"}) as copy:
+        streams = {stream.index: copy.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                copy.mux(packet)
+    return target
+
+
+@pytest.mark.parametrize("announced", [0, 0xFFFFFFFF])
+def test_a_length_that_was_never_filled_in_promises_nothing(announced: int, tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "a.wav", bytes(range(256)) * 100)
+    content = path.read_bytes()
+    position = content.index(b"data") + 4
+    path.write_bytes(content[:position] + struct.pack("<I", announced) + content[position + 4 :])
+    assert probe(path).promised_s == 0
