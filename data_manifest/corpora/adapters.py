@@ -7,6 +7,7 @@ but never opens media.
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from pydantic import Field, field_validator
 
 from data_manifest.corpora import crema_d, csv_table, emodb, enterface, folder, meld, ravdess, savee
 from data_manifest.corpora.contract import Candidate, Findings, follow_links, unusable_paths
+from data_manifest.manifest.speakers import similar_names
 from pipeline.base.builders import build
 from pipeline.base.errors import CorpusError, ParameterError
 from pipeline.base.params import Config
-from pipeline.base.registry import check_name
+from pipeline.base.registry import check_name, suggest
 from pipeline.base.selection import shorten
+from pipeline.base.text import one_line
 
 Adapter = Callable[[Path, Mapping[str, Any]], Findings]
 """A function of a corpus's root and its options that returns `Findings`."""
@@ -33,6 +36,8 @@ class CorpusConfig(Config):
     """The folder of the corpus. Paths in the manifest are relative to it."""
     follow_links: bool = False
     """Also use files outside the root that links below it lead to; see [Links](corpus.md#links)."""
+    speakers: dict[str, str] = Field(default_factory=dict)
+    """Speakers to rename, such as `ANNA: anna`, if several names stand for one person."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Options of the adapter; see [below](#options-of-the-adapters)."""
 
@@ -79,8 +84,25 @@ def scan(name: str, config: CorpusConfig) -> Findings:
         raise ParameterError(f"corpora.{name}.{error}") from error
     if not findings.candidates:
         raise CorpusError(f"corpora.{name}.root: {_describe_contents(root, config.adapter, findings)}")
+    _merge_speakers(name, config.speakers, findings)
     _refuse_duplicate_ids(name, findings.candidates)
     return findings
+
+
+def _merge_speakers(corpus: str, renamed: Mapping[str, str], findings: Findings) -> None:
+    """Rename speakers, and note names that may stand for one person: it could be in two parts of a split."""
+    speakers = {it.speaker for it in findings.candidates}
+    for speaker in sorted(renamed.keys() - speakers):
+        raise CorpusError(f"corpora.{corpus}.speakers: no clip is of {speaker!r}; {suggest(speaker, speakers)}")
+    findings.candidates = [
+        replace(it, speaker=renamed[it.speaker]) if it.speaker in renamed else it for it in findings.candidates
+    ]
+    for first, *others in similar_names(it.speaker for it in findings.candidates):
+        merge = ", ".join(f"{it}: {first}" for it in others)
+        findings.notes.append(
+            f"{corpus}: the speakers {shorten([first, *others])} may be one person; if they are: "
+            f"corpora.{corpus}.speakers: {{{one_line(merge)}}}"
+        )
 
 
 def _describe_contents(root: Path, adapter: str, findings: Findings) -> str:

@@ -18,7 +18,7 @@ from conftest import write_media
 import stages.corpus
 import stages.manifest
 from data_manifest.corpora import csv_table
-from data_manifest.corpora.adapters import CorpusConfig
+from data_manifest.corpora.adapters import CorpusConfig, scan
 from data_manifest.corpora.contract import MEDIA_SUFFIXES, Candidate, media_files
 from data_manifest.corpora.probing import probe_corpus, unreadable_reason, write_media_table
 from data_manifest.manifest.clips import Clip, Exclusion, read_rows, write_rows
@@ -592,3 +592,27 @@ def test_a_file_that_is_too_large_to_be_a_clip_is_not_read(tmp_path: Path) -> No
     with (tmp_path / "a.wav").open("wb") as file:
         file.truncate(17 << 30)  # it takes no space
     assert unreadable_reason(tmp_path / "a.wav") == "larger than 16 GiB"
+
+
+def test_names_that_may_stand_for_one_speaker_are_noted_and_merged(media: Path, tmp_path: Path) -> None:
+    speakers = ["Anna", "anna", "AN-NA", "s3", "s03", "s30", "S_03", "11", "101", "1-1"]
+    copy_media(media, tmp_path, {f"fear/{speaker}_{n}.mp4": "one.mp4" for n, speaker in enumerate(speakers)})
+    write_table(
+        tmp_path,
+        *(
+            {"path": f"fear/{speaker}_{n}.mp4", "emotion": "fear", "speaker": speaker}
+            for n, speaker in enumerate(speakers)
+        ),
+    )
+    config = CorpusConfig(adapter="csv", root=str(tmp_path))
+    assert scan("mine", config).notes == [
+        "mine: the speakers AN-NA, Anna, anna may be one person; if they are: "
+        "corpora.mine.speakers: {Anna: AN-NA, anna: AN-NA}",
+        "mine: the speakers S_03, s03, s3 may be one person; if they are: corpora.mine.speakers: {s03: S_03, s3: S_03}",
+    ]
+    renamed = {"Anna": "anna", "AN-NA": "anna", "s03": "s3", "S_03": "s3"}
+    merged = scan("mine", config.model_copy(update={"speakers": renamed}))
+    assert merged.notes == []
+    assert {it.speaker for it in merged.candidates} == {"anna", "s3", "s30", "11", "101", "1-1"}
+    with pytest.raises(CorpusError, match=r"corpora\.mine\.speakers: no clip is of 'Ana'; did you mean 'Anna'\?"):
+        scan("mine", config.model_copy(update={"speakers": {"Ana": "anna"}}))
