@@ -365,6 +365,32 @@ def test_progress_bar_shows_counts_speed_and_remaining_time(monkeypatch: pytest.
     assert re.search(r"^spectrograms ━.* 12999/13700 \d+\.\d/s 0:\d\d:\d\d 12986 from the memo, 12 failed$", last), last
 
 
+def test_progress_in_a_log_file_is_a_line_every_thirty_seconds(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr("pipeline.parallel.progress.Console", lambda **_: Console(file=screen))
+    now = 0.0
+    monkeypatch.setattr("pipeline.parallel.progress.time.monotonic", lambda: now)
+    caplog.set_level("INFO")
+    with progress_bar() as bar:
+        bar.get_time = lambda: now
+        task = bar.add_task("faces", total=100, summary="")
+        for done in range(1, 101):
+            now += 1
+            summary = ExtractionSummary("faces", 100, computed=done - 2, from_memo=2, failures={"a": ""})
+            bar.update(task, advance=1, summary=summary.text)
+    assert screen.getvalue() == ""
+    assert caplog.messages == [
+        f"faces: {done} of 100, 1.0/s, {left} left, 2 from the memo, 1 failed"
+        for done, left in ((30, "0:01:10"), (60, "0:00:40"), (90, "0:00:10"))
+    ]
+    with progress_bar(hidden=True) as bar:
+        now += 100
+        bar.update(bar.add_task("quiet", total=1, summary=""), advance=1)
+    assert len(caplog.messages) == 3
+
+
 def thread_counts(_: object) -> set[int]:
     """Return the numbers of threads that the numerical libraries of this process use."""
     import cv2  # not at the top, because all workers of this file's tests would import it
