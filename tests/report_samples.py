@@ -66,6 +66,7 @@ def _faces(number: int) -> ClipFaces:
         boxes=np.zeros((3, 5), np.float32),
         face_counts=np.asarray([1, 2, 5], np.int32),
         sources=np.asarray([0, 0, 1], np.uint8),
+        leads=np.zeros(3, np.float32),
         angles=np.zeros(3, np.float32),
         crops=Ragged.join([jpeg] * 3),
     )

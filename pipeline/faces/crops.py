@@ -14,7 +14,16 @@ from pipeline.base.files import file_sha256
 from pipeline.faces import detectors, landmarks
 from pipeline.faces.contract import Boxes, BoxSource, DetectorConfig, Frames
 from pipeline.faces.detectors import load_detector
-from pipeline.faces.tracks import WHOLE_FRAME, Track, find_cuts, track_person
+from pipeline.faces.speaking import speech_scores
+from pipeline.faces.tracks import (
+    WHOLE_FRAME,
+    Track,
+    choose_face,
+    find_cuts,
+    follow_face,
+    importance,
+    link_faces,
+)
 from pipeline.media.frames import Frame, SampledFrames, encode_jpeg, shrink_image
 from pipeline.media.limits import DEFAULT_LIMITS, Limits
 from pipeline.store.clips import ClipFaces
@@ -48,6 +57,9 @@ class FacesConfig(DetectorConfig):
     """Frames taken from each clip, at equal distances."""
     fill_gaps: int = Field(2, ge=0, le=10_000)
     """Gaps of up to this many frames without the face, between two frames with it, are filled; not across a cut."""
+    person: Literal["largest", "longest", "moving_mouth"] = "largest"
+    """Whose face is taken of several: the largest and most central one, the one that is seen longest, or the one whose
+    mouth moves with the sound of the same file."""
     no_face: Literal["drop_visual", "exclude", "whole_frame"] = "drop_visual"
     """What happens to a clip without any face: keep its audio, leave it out, or use whole frames."""
     align: Literal["none", "eyes", "fan"] = "none"
@@ -96,11 +108,18 @@ def extract_faces(path: Path, config: FacesConfig, *, limits: Limits = DEFAULT_L
     """
     frames = SampledFrames(path, count=config.frames_per_clip, limits=limits)
     found = _detect_in(frames, path, config)
-    track = track_person(
-        found.boxes, width_px=found.width_px, height_px=found.height_px, gap=config.fill_gaps, cuts=found.cuts
-    )
-    margin = config.margin
-    if not len(track.frames):
+    faces = link_faces(found.boxes, gap=config.fill_gaps)
+    lead, margin = np.nan, config.margin
+    if faces:
+        important = np.asarray([importance(face, found.width_px, found.height_px) for face in faces])
+        scores = important
+        if config.person == "longest":
+            scores = np.asarray([len(face) for face in faces], np.float64)
+        elif config.person == "moving_mouth" and len(faces) > 1:
+            scores = speech_scores(path, faces, frames.times[found.indices], limits)
+        number, lead = choose_face(scores, important)
+        track = follow_face(faces[number], found.cuts)
+    else:
         if config.no_face == "exclude":
             raise ExcludedClipError("shows no face, and faces.no_face is exclude")
         if config.no_face == "drop_visual":
@@ -117,6 +136,7 @@ def extract_faces(path: Path, config: FacesConfig, *, limits: Limits = DEFAULT_L
         boxes=track.boxes[:, :5],
         face_counts=np.asarray([len(found.boxes[frame]) for frame in track.frames], np.int32),
         sources=track.sources,
+        leads=np.full(len(track.frames), lead, np.float32),
         angles=angles,
         crops=Ragged.join(_map_rows(encode_crop, frames, rows)),
     )

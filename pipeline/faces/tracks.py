@@ -1,10 +1,10 @@
 """The track of a clip's person: a clip shows a person over time, not independent frames.
 
-The boxes of a clip's frames are linked into tracks. One track is chosen by size, position, score and length, and its
-short gaps are filled from the frames before and after them.
+The boxes of a clip's frames are linked into tracks. One track is chosen, and its short gaps are filled from the frames
+before and after them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain, pairwise
 from typing import NamedTuple
 
@@ -20,6 +20,10 @@ CUT = 0.5  # the share of pixels whose colour changes at a cut, at least
 HISTOGRAM_BINS = 4  # of each colour: dimmer light is no cut
 
 
+FaceBoxes = Mapping[int, Boxes]
+"""The box (5,) or (9,) of one face in each frame that shows it."""
+
+
 class Track(NamedTuple):
     """One face over time: the frames (n,) that show it, its boxes (n, 5) or (n, 9), and their sources (n,)."""
 
@@ -28,20 +32,21 @@ class Track(NamedTuple):
     sources: NDArray[np.uint8]
 
 
-def track_person(
-    detected: Sequence[Boxes], *, width_px: int, height_px: int, gap: int, cuts: NDArray[np.bool_]
-) -> Track:
-    """Return the track of the clip's main person; `detected` are the boxes (m, 5) or (m, 9) of each of n frames.
+def choose_face(scores: NDArray[np.float64], importances: NDArray[np.float64]) -> tuple[int, float]:
+    """Return the face with the highest score, the more important one of equals, and its lead over the next one.
 
-    A face that is lost for at most `gap` frames is the same face. Its boxes in the gap are interpolated, unless the
-    film is cut there: `cuts` (n - 1,) tells after which frames.
+    If fewer than two faces have a score, which is NaN for the others, the most important one is chosen, without a lead.
     """
-    tracks = _link(detected, gap=gap)
-    if not tracks:
-        return Track(np.empty(0, np.int64), np.empty((0, 5), np.float32), np.empty(0, np.uint8))
-    chosen = max(tracks, key=lambda track: _importance(track, width_px, height_px))
-    detected_frames = np.asarray(sorted(chosen))
-    boxes = np.stack([chosen[frame] for frame in detected_frames])
+    if np.isfinite(scores).sum() < 2:
+        return int(importances.argmax()), np.nan
+    first, second, *_ = np.lexsort((-importances, -scores))  # NaN is last
+    return int(first), float(scores[first] - scores[second])
+
+
+def follow_face(face: FaceBoxes, cuts: NDArray[np.bool_]) -> Track:
+    """Return the track of a face; a gap is filled unless the film is cut there, after the frames of `cuts` (n - 1,)."""
+    detected_frames = np.asarray(sorted(face))
+    boxes = np.stack([face[frame] for frame in detected_frames])
     frames = _with_short_gaps(detected_frames.tolist(), cuts)
     interpolated = np.stack([np.interp(frames, detected_frames, column) for column in boxes.T], axis=1)
     interpolated = interpolated.astype(np.float32)
@@ -64,8 +69,12 @@ def find_cuts(frames: Frames) -> NDArray[np.bool_]:
     return np.asarray(changed > CUT)
 
 
-def _link(detected: Sequence[Boxes], *, gap: int) -> list[dict[int, Boxes]]:
-    """Return tracks, each from frame to box; a box continues the track that it overlaps most, or begins a new one."""
+def link_faces(detected: Sequence[Boxes], *, gap: int) -> list[dict[int, Boxes]]:
+    """Return the faces in the boxes (m, 5) or (m, 9) of each frame.
+
+    A box continues the face that it overlaps most, or begins a new one. A face that is lost for at most `gap` frames is
+    the same face.
+    """
     tracks: list[dict[int, Boxes]] = []
     for frame, boxes in enumerate(detected):
         open_tracks = [track for track in tracks if frame - max(track) <= gap + 1]
@@ -85,9 +94,9 @@ def _link(detected: Sequence[Boxes], *, gap: int) -> list[dict[int, Boxes]]:
     return tracks
 
 
-def _importance(track: dict[int, Boxes], width_px: int, height_px: int) -> float:
+def importance(face: FaceBoxes, width_px: int, height_px: int) -> float:
     """Return the sum of the boxes' sides; boxes off the centre or with low scores count less."""
-    boxes = np.stack(list(track.values()))
+    boxes = np.stack(list(face.values()))
     sides = np.sqrt(np.maximum(0, (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])))
     centres = (boxes[:, :2] + boxes[:, 2:4]) / 2 / (width_px, height_px) - 0.5  # -0.5 to 0.5
     centrality = 1 - np.minimum(1, np.hypot(centres[:, 0], centres[:, 1]))

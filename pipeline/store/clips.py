@@ -15,6 +15,7 @@ class ClipFaces(ClipData):
     boxes: NDArray[np.float32]  # (n, 5): x1, y1, x2, y2 in pixels of the frame, and the score
     face_counts: NDArray[np.int32]  # (n,): how many faces the frame shows
     sources: NDArray[np.uint8]  # (n,): 0 detected, 1 filled from its neighbours in time, 2 the whole frame
+    leads: NDArray[np.float32]  # (n,): how far the person's score is above the next one's; see `faces.person`
     angles: NDArray[np.float32]  # (n,): degrees, clockwise, by which the crop is turned so that the eyes are level
     crops: Ragged[np.uint8]  # n JPEG files, size_px square
 
@@ -26,6 +27,7 @@ class ClipFaces(ClipData):
             boxes=np.empty((0, 5), np.float32),
             face_counts=np.empty(0, np.int32),
             sources=np.empty(0, np.uint8),
+            leads=np.empty(0, np.float32),
             angles=np.empty(0, np.float32),
             crops=Ragged(np.empty(0, np.uint8), np.empty(0, np.int64)),
         )

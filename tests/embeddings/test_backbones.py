@@ -219,6 +219,7 @@ def faces(files: list[NDArray[np.uint8]], times: NDArray[np.float32]) -> ClipFac
         boxes=np.zeros((count, 5), np.float32),
         face_counts=np.ones(count, np.int32),
         sources=np.zeros(count, np.uint8),
+        leads=np.zeros(count, np.float32),
         angles=np.zeros(count, np.float32),
         crops=Ragged.join(files),
     )

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.faces.tracks import DETECTED, FILLED, find_cuts, overlap, track_person
+from pipeline.faces.tracks import (
+    DETECTED,
+    FILLED,
+    choose_face,
+    find_cuts,
+    follow_face,
+    importance,
+    link_faces,
+    overlap,
+)
 
 
 def box(x: float, y: float, side: float, score: float = 1) -> tuple[float, ...]:
@@ -19,7 +28,9 @@ def track(
     detected: list[NDArray[np.float32]], gap: int = 2, cut_after: tuple[int, ...] = ()
 ) -> tuple[list[int], NDArray[np.float32], list[int]]:
     cuts = np.isin(np.arange(len(detected) - 1), cut_after)
-    followed = track_person(detected, width_px=300, height_px=200, gap=gap, cuts=cuts)
+    faces = link_faces(detected, gap=gap)
+    importances = np.asarray([importance(face, 300, 200) for face in faces])
+    followed = follow_face(faces[choose_face(importances, importances)[0]], cuts)
     return followed.frames.tolist(), followed.boxes, followed.sources.tolist()
 
 
@@ -72,9 +83,17 @@ def test_a_long_gap_or_a_jump_begins_another_track() -> None:
     assert track(jump, gap=0)[0] == [1, 2, 3]
 
 
-def test_a_clip_without_faces_has_an_empty_track() -> None:
-    numbers, boxes, sources = track(frames([], [], []))
-    assert (numbers, boxes.shape, sources) == ([], (0, 5), [])
+def test_a_clip_without_faces_has_no_track() -> None:
+    assert link_faces(frames([], [], []), gap=2) == []
+
+
+def test_the_lead_of_a_face_is_that_over_the_next_one() -> None:
+    importances = np.asarray([1.0, 3, 2])
+    assert choose_face(np.asarray([2.0, 5, 9]), importances) == (2, 4)
+    assert choose_face(np.asarray([9.0, 5, 9]), importances) == (2, 0)
+    assert choose_face(np.asarray([np.nan, 5, 9]), importances) == (2, 4)
+    number, lead = choose_face(np.asarray([np.nan, np.nan, 9]), importances)
+    assert (number, np.isnan(lead)) == (1, True)
 
 
 def test_overlap_is_intersection_over_union() -> None:

@@ -104,7 +104,8 @@ def _clip(schema: Schema[Any], rows: int, rng: np.random.Generator) -> ClipData:
     if schema is FACES:
         crops = Ragged.join([rng.integers(0, 256, 50 + row, np.uint8) for row in range(rows)])
         boxes, counts = rng.random((rows, 5), np.float32), np.ones(rows, np.int32)
-        return ClipFaces(times, boxes, counts, np.zeros(rows, np.uint8), np.zeros(rows, np.float32), crops)
+        zeros = np.zeros(rows, np.float32)
+        return ClipFaces(times, boxes, counts, np.zeros(rows, np.uint8), zeros, zeros, crops)
     if schema is WINDOWS:
         windows = Ragged.join([rng.random((10 + row, 8), np.float32) for row in range(rows)])
         return ClipWindows(times, np.ones(rows, np.float32), windows)

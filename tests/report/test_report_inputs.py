@@ -72,6 +72,7 @@ def test_damaged_picture_is_one_line(tmp_path: Path, data: bytes) -> None:
         boxes=np.zeros((1, 5), np.float32),
         face_counts=np.zeros(1, np.int32),
         sources=np.zeros(1, np.uint8),
+        leads=np.zeros(1, np.float32),
         angles=np.zeros(1, np.float32),
         crops=crops,
     )

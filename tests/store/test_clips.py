@@ -35,6 +35,7 @@ def clip_faces(draw: st.DrawFn) -> ClipFaces:
         boxes=rng.random((count, 5), np.float32),
         face_counts=rng.integers(0, 9, count, np.int32),
         sources=rng.integers(0, 3, count, np.uint8),
+        leads=rng.random(count, np.float32),
         angles=rng.random(count, np.float32),
         crops=ragged(lengths, rng.integers(0, 256, 50, np.uint8)),
     )
