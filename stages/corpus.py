@@ -7,6 +7,7 @@ from data_manifest.corpora.adapters import CorpusConfig
 from data_manifest.corpora.probing import probe_corpus, write_media_table
 from data_manifest.manifest.clips import Clip, Exclusion, write_rows
 from pipeline.base.params import read_argument, read_section
+from pipeline.base.selection import count_noun
 from pipeline.parallel.pool import ExecutionConfig
 from stages import run_stage
 
@@ -24,7 +25,8 @@ def main() -> None:
     write_media_table(folder / "media.csv", probed.media)
     for note in probed.notes:
         log.warning("%s", note)
-    log.info("%s: %d clips, %d files left out", name, len(probed.clips), len(probed.exclusions))
+    left_out = count_noun(len(probed.exclusions), "file")
+    log.info("%s: %s, %s left out", name, count_noun(len(probed.clips), "clip"), left_out)
 
 
 if __name__ == "__main__":

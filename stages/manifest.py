@@ -16,6 +16,7 @@ from data_manifest.manifest.clips import (
 from data_manifest.manifest.lengths import cut_short_reason, incomplete_note, read_lengths
 from data_manifest.manifest.roots import corpus_roots
 from pipeline.base.params import read_section
+from pipeline.base.selection import count_noun
 from stages import run_stage
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def main() -> None:
     write_rows(EXCLUSIONS, left_out, Exclusion)
     if note := incomplete_note(kept, lengths):
         log.warning("%s", note)
-    log.info("%d clips in %s, %d left out in %s", len(kept), MANIFEST, len(left_out), EXCLUSIONS)
+    log.info("%s in %s, %d left out in %s", count_noun(len(kept), "clip"), MANIFEST, len(left_out), EXCLUSIONS)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data_manifest.manifest.clips import Clip
 from pipeline.base.errors import StoreError
-from pipeline.base.selection import shorten
+from pipeline.base.selection import count_noun, shorten
 from pipeline.base.tables import read_table, unescape_cell
 
 MISSING_S = 0.1  # so much less than announced is usual: encoders add a part of a packet at both ends
@@ -53,7 +53,4 @@ def incomplete_note(clips: Sequence[Clip], lengths: Mapping[str, Mapping[str, Le
     """Return one line about the kept clips that are not whole, or ""; `lengths` are by corpus and path."""
     shares = {clip.clip_id: min(lengths[clip.corpus][path].complete for path in clip.files) for clip in clips}
     short = [f"{clip_id} ({share:.0%})" for clip_id, share in shares.items() if share < 1]
-    subject = (
-        "1 clip is shorter than its files" if len(short) == 1 else f"{len(short)} clips are shorter than their files"
-    )
-    return f"{subject} announce: {shorten(short)}" if short else ""
+    return f"files announce more than they hold in {count_noun(len(short), 'clip')}: {shorten(short)}" if short else ""

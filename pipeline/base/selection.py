@@ -18,6 +18,11 @@ def shorten(names: Sequence[str]) -> str:
     )
 
 
+def count_noun(count: int, noun: str) -> str:
+    """Return the count with a noun, in the plural unless it is one."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 T = TypeVar("T")
 
 

@@ -23,6 +23,7 @@ from pipeline.base.params import read_params, read_section
 from pipeline.base.plugins import find_origin
 from pipeline.base.provenance import RANDOM_WEIGHTS, library_versions
 from pipeline.base.registry import Table, lookup
+from pipeline.base.selection import count_noun
 from pipeline.cli.sections import MODELS
 from pipeline.cli.survey import survey_corpus
 from pipeline.embeddings.backbones import BACKBONES, BackboneConfig, published_weights
@@ -195,7 +196,11 @@ def _corpora() -> Iterator[Check]:
         except PipelineError as error:
             yield Check("fault", subject, str(error).removeprefix(f"{subject}."))
             continue
-        yield Check("ok", subject, f"{survey.clips} clips of {len(survey.speakers)} speakers in {config.root}")
+        yield Check(
+            "ok",
+            subject,
+            f"{count_noun(survey.clips, 'clip')} of {count_noun(len(survey.speakers), 'speaker')} in {config.root}",
+        )
         for note in survey.notes:
             yield Check("note", subject, note)
 

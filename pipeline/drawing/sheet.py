@@ -1,5 +1,6 @@
 """Contact sheets: rows of small images with labels."""
 
+from textwrap import wrap
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 
 CLIPS = 12
 IMAGES_PER_CLIP = 8
+LABEL_CHARACTERS = 26  # that fit into the margin
 LABEL_IN, TITLE_IN = 1.6, 0.4  # the margins left of the images and above them
 
 
@@ -24,8 +26,9 @@ class Sheet:
         self.axes.set_axis_off()
 
     def label_row(self, row: int, label: str) -> None:
-        """Write a label to the left of a row."""
-        self.axes.text(-0.05, row + 0.44, label, fontsize=7, ha="right", va="center")
+        """Write a label to the left of a row; long lines are broken."""
+        lines = [part for line in label.split("\n") for part in wrap(line, LABEL_CHARACTERS) or [""]]
+        self.axes.text(-0.05, row + 0.44, "\n".join(lines), fontsize=7, ha="right", va="center")
 
     def draw_image(self, row: int, column: int, image: NDArray[Any], caption: str, **style: Any) -> None:
         """Draw an image (height, width) or (height, width, 3) that fills its cell; `style` goes to `imshow`."""

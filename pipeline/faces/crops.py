@@ -12,9 +12,9 @@ from pydantic import Field, model_validator
 from pipeline.base.errors import AbsentModalityError, ClipError, ExcludedClipError, ParameterError
 from pipeline.base.files import file_sha256
 from pipeline.faces import detectors, landmarks
+from pipeline.faces._speaking import speech_scores
 from pipeline.faces.contract import Boxes, BoxSource, DetectorConfig, Frames
 from pipeline.faces.detectors import load_detector
-from pipeline.faces.speaking import speech_scores
 from pipeline.faces.tracks import (
     WHOLE_FRAME,
     Track,

@@ -95,6 +95,8 @@ def yunet(config: DetectorConfig) -> Detector:
     """YuNet, run by OpenCV."""
     (weights,) = weight_files(config)
     cv2.setNumThreads(1)
+    # face-alignment sets a target that OpenCV ignores, with a warning.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     network = _face_alignment("yunet", weights, score_threshold=config.min_score).face_detector
 
     def detect(frames: Frames) -> list[Boxes]:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.base.selection import evenly_spaced
+from pipeline.base.selection import count_noun, evenly_spaced
 from pipeline.drawing.figure import save
 from pipeline.drawing.sheet import CLIPS, IMAGES_PER_CLIP, Sheet
 from pipeline.media.frames import UNLIMITED, SampledFrames, decode_jpeg, shrink_image
@@ -19,30 +19,32 @@ SHOWN_PX = 640  # the longer side of a frame
 
 
 def draw_faces(faces: Reader[ClipFaces], media: Mapping[str, Path], path: Path, *, frames_per_clip: int) -> None:
-    """Draw every n-th clip, lowest scores first: the frame whose box has the lowest score, and crops.
+    """Draw every n-th clip: those without a face, then lowest scores first, the frame of the lowest score, and crops.
 
     `media` gives the video of each clip id.
     """
-    scores = {clip_id: _mean_score(faces[clip_id]) for clip_id in evenly_spaced(faces.clip_ids, CLIPS)}
-    chosen = sorted(scores, key=lambda clip_id: (scores[clip_id], clip_id))
-    title = f"Faces of {len(chosen)} of {len(faces)} clips, lowest scores first"
-    sheet = Sheet(title, rows=len(chosen), columns=1 + IMAGES_PER_CLIP, cell_in=(1.2, 1.31))
-    for row, clip_id in enumerate(chosen):
-        clip = faces[clip_id]
-        sheet.draw_image(row, 0, *_worst_frame(clip, media[clip_id], frames_per_clip))
+    absent: dict[str, str] = faces.attributes["absent"]
+    clip_ids = sorted([*faces.clip_ids, *absent])
+    clips = {clip_id: None if clip_id in absent else faces[clip_id] for clip_id in evenly_spaced(clip_ids, CLIPS)}
+    scores = {clip_id: clip.boxes[:, 4].mean() if clip else -1 for clip_id, clip in clips.items()}
+    title = f"Faces of {len(clips)} of {len(clip_ids)} clips, lowest scores first"
+    sheet = Sheet(title, rows=len(clips), columns=1 + IMAGES_PER_CLIP, cell_in=(1.2, 1.31))
+    for row, clip_id in enumerate(sorted(clips, key=lambda clip_id: (scores[clip_id], clip_id))):
+        name, clip = clip_id.split("/")[-1], clips[clip_id]
+        frames = SampledFrames(media[clip_id], count=frames_per_clip, limits=UNLIMITED)
+        if clip is None:
+            middle, _ = _frame_at(frames, frames.times[len(frames.times) // 2])
+            sheet.draw_image(row, 0, _pad_to_square(middle), "")
+            sheet.label_row(row, f"{name}\n{absent[clip_id]}")
+            continue
+        sheet.draw_image(row, 0, *_worst_frame(clip, frames))
         count = len(clip.times)
-        indices = np.unique(np.linspace(0, count - 1, IMAGES_PER_CLIP).round().astype(int)) if count else ()
+        indices = np.unique(np.linspace(0, count - 1, IMAGES_PER_CLIP).round().astype(int))
         for column, index in enumerate(indices, start=1):
             caption = f"{clip.times[index]:.2f} s, {_score_or_source(clip, index)}"
             sheet.draw_image(row, column, decode_jpeg(clip.crops[index]), caption)
-        score = f", score {scores[clip_id]:.2f}" if count else ""
-        sheet.label_row(row, f"{clip_id.split('/')[-1]}\n{count} faces{score}")
+        sheet.label_row(row, f"{name}\n{count_noun(count, 'face')}, score {scores[clip_id]:.2f}")
     save(sheet.figure, path)
-
-
-def _mean_score(clip: ClipFaces) -> float:
-    """Return the mean score of a clip's boxes, -1 without any."""
-    return float(clip.boxes[:, 4].mean()) if len(clip.boxes) else -1
 
 
 def _score_or_source(clip: ClipFaces, index: int) -> str:
@@ -50,21 +52,21 @@ def _score_or_source(clip: ClipFaces, index: int) -> str:
     return (f"{clip.boxes[index, 4]:.2f}", "filled", "whole")[clip.sources[index]]
 
 
-def _worst_frame(clip: ClipFaces, path: Path, frames_per_clip: int) -> tuple[NDArray[np.uint8], str]:
-    """Return the frame whose box has the lowest score, and its caption; without boxes, the middle frame."""
-    frames = SampledFrames(path, count=frames_per_clip, limits=UNLIMITED)
-    has_boxes = len(clip.boxes) > 0
-    worst = int(clip.boxes[:, 4].argmin()) if has_boxes else 0
-    time = clip.times[worst] if has_boxes else frames.times[len(frames.times) // 2]
-    index, frame = min(frames, key=lambda item: abs(frames.times[item[0]] - time))
+def _frame_at(frames: SampledFrames, time_s: float) -> tuple[NDArray[np.uint8], float]:
+    """Return a small copy of the frame that is nearest to a time, and its scale."""
+    _, frame = min(frames, key=lambda item: abs(frames.times[item[0]] - time_s))
     small = shrink_image(frame, max_side_px=SHOWN_PX)
-    if not has_boxes:
-        return _pad_to_square(small), ""
-    box = clip.boxes[worst, :4] * (max(small.shape) / max(frame.shape))
-    x1, y1, x2, y2 = box.round().astype(int).tolist()
-    shown = small.copy()
+    return small, max(small.shape) / max(frame.shape)
+
+
+def _worst_frame(clip: ClipFaces, frames: SampledFrames) -> tuple[NDArray[np.uint8], str]:
+    """Return the frame whose box has the lowest score, with the box, and its caption."""
+    worst = int(clip.boxes[:, 4].argmin())
+    frame, scale = _frame_at(frames, clip.times[worst])
+    shown = frame.copy()
+    x1, y1, x2, y2 = (clip.boxes[worst, :4] * scale).round().astype(int).tolist()
     cv2.rectangle(shown, (x1, y1), (x2, y2), BOX_COLOUR, max(1, max(shown.shape) // 100))
-    return _pad_to_square(shown), f"{frames.times[index]:.2f} s, {_score_or_source(clip, worst)}"
+    return _pad_to_square(shown), f"{clip.times[worst]:.2f} s, {_score_or_source(clip, worst)}"
 
 
 def _pad_to_square(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipeline.base.selection import count_noun
 from pipeline.drawing.figure import COLOURS, save
 from pipeline.training.curves import Curves
 
@@ -16,7 +17,7 @@ DASHES = ("-", "--", "-.", ":")
 def draw_curves(curves: Curves, path: Path) -> None:
     """Draw every run as a thin line and their mean as a thick one; the distance of the modalities for each layer."""
     figure = Figure(figsize=(13, 4), layout="constrained")
-    figure.suptitle(f"Training, {len(curves.runs)} runs", fontsize=11)
+    figure.suptitle(f"Training, {count_noun(len(curves.runs), 'run')}", fontsize=11)
     panels: Sequence[Axes] = figure.subplots(1, 3)
     for axis, (title, names) in zip(panels, curves.panels().items(), strict=True):
         for number, name in enumerate(names):

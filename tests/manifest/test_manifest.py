@@ -268,7 +268,7 @@ def test_clips_that_were_cut_short_are_left_out_with_both_lengths(tmp_path: Path
     reason = "b.mp4 is cut short: 3.00 of 5.00 s can be decoded, less than manifest.min_complete = 0.9 allows"
     assert [(it.clip_id, it.stage, it.reason) for it in left_out] == [("b", "manifest", reason)]
     lengths["test"]["e.mp4"] = Length(1, 1)
-    assert incomplete_note(kept, lengths) == "1 clip is shorter than its files announce: c (92%)"
+    assert incomplete_note(kept, lengths) == "files announce more than they hold in 1 clip: c (92%)"
     assert incomplete_note(kept[:1], lengths) == ""
 
 

@@ -37,7 +37,7 @@ def memo(
         console.print(table)
         if yes:
             store.remove(to_prune)
-            console.print(f"{len(to_prune)} entries deleted")
+            console.print(f"{len(to_prune)} {'entry' if len(to_prune) == 1 else 'entries'} deleted")
         elif to_prune:
             console.print(f"Nothing was deleted; add --yes to delete the {len(to_prune)} entries.")
 
