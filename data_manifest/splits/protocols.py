@@ -4,7 +4,7 @@ Each protocol is a parameter model that makes `Split`s. Validation clips are tak
 nothing is ever selected on the test part.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -35,6 +35,8 @@ PARTS = {"train": "train", "dev": "validation", "val": "validation", "validation
 class Protocol(Config):
     """The parameters that all protocols share."""
 
+    corpora: tuple[str, ...] = Field((), max_length=1000)
+    """The corpora whose clips take part, by their names in the section `corpora`; empty: all."""
     validation: float = Field(0.2, ge=0.001, le=0.5)
     """Share of the training part that is held out for validation."""
     seed: Seed = 0
@@ -184,7 +186,7 @@ class CrossCorpus(Protocol):
         """Yield one split per test corpus."""
         corpora = {clip.corpus for clip in clips}
         if unknown := sorted({*self.train, *self.test} - corpora):
-            raise CorpusError(f"no clip of the corpus {shorten(unknown)}; valid: {shorten(sorted(corpora))}")
+            raise CorpusError(no_clip_of(unknown, corpora))
         training = [clip for clip in clips if clip.corpus in self.train]
         for fold, corpus in enumerate(self.test):
             tested = [clip for clip in clips if clip.corpus == corpus]
@@ -201,9 +203,19 @@ ProtocolConfig = Annotated[
 ]
 
 
+def no_clip_of(unknown: Sequence[str], corpora: Collection[str]) -> str:
+    """Return the message about corpora that a protocol names although the manifest has no clip of them."""
+    return f"no clip of the corpus {shorten(unknown)}; valid: {shorten(sorted(corpora))}"
+
+
 def make_splits(clips: Sequence[Clip], name: str, config: ProtocolConfig) -> list[Split]:
     """Return one split per fold; the order of `clips` does not matter."""
     ordered = tuple(sorted(clips, key=lambda clip: clip.clip_id))
+    corpora = {clip.corpus for clip in clips}
+    if unknown := sorted({*config.corpora} - corpora):
+        raise CorpusError(f"protocols.{name}.corpora: {no_clip_of(unknown, corpora)}")
+    if config.corpora:
+        ordered = tuple(clip for clip in ordered if clip.corpus in config.corpora)
     try:
         return list(config.splits(ordered, name))
     except CorpusError as error:

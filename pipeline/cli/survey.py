@@ -12,7 +12,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
-from data_manifest.corpora.adapters import CorpusConfig, scan
+from data_manifest.corpora.adapters import CorpusConfig, scan, speaker_namespace
 from data_manifest.corpora.contract import VIDEO_SUFFIXES, Candidate, file_suffix
 from data_manifest.corpora.probing import exclusion_check, use_fallback_files
 from data_manifest.manifest.clips import ALL_EMOTIONS, ManifestConfig
@@ -20,7 +20,7 @@ from data_manifest.splits.protocols import MIN_SPEAKERS, RAVDESS_GROUPS
 from pipeline.base.errors import CorpusError
 from pipeline.base.files import atomic_write
 from pipeline.base.params import PARAMS_FILE, read_params, read_section
-from pipeline.base.selection import shorten
+from pipeline.base.selection import count_noun, shorten
 from pipeline.evaluation.randomisation import minimum_p_value
 
 PUBLISHED = {"ravdess": "ravdess_6"}  # groups of speakers that publications use
@@ -69,6 +69,11 @@ def survey_corpus(name: str, config: CorpusConfig, manifest: ManifestConfig) -> 
     label_notes += [
         f"manifest.merge renames {label!r}, which no clip of this corpus has; delete it unless another corpus needs it"
         for label in unused_labels
+    ]
+    merged = Counter(it.emotion for it in clips if it.emotion in manifest.merge)
+    label_notes += [
+        f"{emotion!r} ({count_noun(count, 'clip')}) becomes {manifest.merge[emotion]!r}, by manifest.merge"
+        for emotion, count in sorted(merged.items())
     ]
     return Survey(
         counts={
@@ -133,7 +138,10 @@ def write_params(entry: Mapping[str, Any], name: str, protocols: Mapping[str, An
     yaml.representer.add_representer(type(None), _null)
     params = yaml.load(PARAMS_FILE)
     changes = [f"corpora.{name}: {entry['adapter']} at {entry['root']}"]
-    if not add:
+    if add:
+        changes += _add_protocols(params, name, entry["adapter"], protocols)
+    else:
+        changes += _use_published_weights(params)
         for other in [it for it in params["corpora"] if it != name]:
             del params["corpora"][other]
             changes.append(f"corpora.{other}: removed")
@@ -143,10 +151,6 @@ def write_params(entry: Mapping[str, Any], name: str, protocols: Mapping[str, An
         params["protocols"] = {key: _flow(value) for key, value in protocols.items()}
         changes.append(f"protocols: {', '.join(protocols)}")
     params["corpora"][name] = dict(entry)
-    for section in ("embed_faces", "embed_mels"):
-        if params[section].get("weights") == "random":
-            params[section]["weights"] = "imagenet"
-            changes.append(f"{section}.weights: imagenet instead of random")
     # ruamel.yaml stores a blank line with the value before it, which was replaced.
     for section in ("corpora", "manifest", "ablations"):
         if not add:
@@ -154,6 +158,36 @@ def write_params(entry: Mapping[str, Any], name: str, protocols: Mapping[str, An
     with atomic_write(PARAMS_FILE) as temporary:
         yaml.dump(params, temporary)
     read_section("corpora", dict[str, CorpusConfig])
+    return changes
+
+
+def _use_published_weights(params: Any) -> list[str]:
+    """Replace the random weights that the sample comes with; elsewhere, they are somebody's choice."""
+    if not params.get("render"):
+        return []
+    sections = [it for it in ("embed_faces", "embed_mels") if params[it].get("weights") == "random"]
+    for section in sections:
+        params[section]["weights"] = "imagenet"
+    return [f"{section}.weights: imagenet instead of random" for section in sections]
+
+
+def _add_protocols(params: Any, name: str, adapter: str, protocols: Mapping[str, Any]) -> list[str]:
+    """Keep each protocol to the corpora that it was made for, and add those of another corpus; return the changes."""
+    changes = []
+    others = [it for it in params["corpora"] if it != name]
+    for label, values in params["protocols"].items():
+        if not values.get("corpora") and values.get("kind") != "cross_corpus":
+            params["protocols"][label] = _flow({**values, "corpora": others})
+            changes.append(f"protocols.{label}: of {shorten(others)} only, as before")
+    for label, values in protocols.items():
+        added = f"{name}_{label}"
+        params["protocols"][added] = _flow({**values, "corpora": [name]})
+        changes.append(f"protocols.{added}: of {name} only")
+    namespaces = {speaker_namespace(it, params["corpora"][it]["adapter"]) for it in others}
+    if others and speaker_namespace(name, adapter) not in namespaces:  # else they share their speakers
+        added = f"{name}_from_others"
+        params["protocols"][added] = _flow({"kind": "cross_corpus", "train": others, "test": [name]})
+        changes.append(f"protocols.{added}: trains on {shorten(others)}, tests on {name}")
     return changes
 
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from data_manifest.corpora.adapters import CorpusConfig
 from data_manifest.corpora.probing import probe_corpus
 from data_manifest.manifest.clips import Clip, Exclusion, ManifestConfig, build_manifest, write_rows
-from data_manifest.splits.protocols import ProtocolConfig
+from data_manifest.splits.protocols import ProtocolConfig, make_splits
 from pipeline.base.params import check, read_section
 from pipeline.base.provenance import ROOT
 from pipeline.cli.main import app
@@ -176,6 +176,38 @@ def test_dry_run_changes_nothing_and_add_keeps_other_corpora() -> None:
     assert list(params()["corpora"]) == ["sample", "sung"]
     assert params()["corpora"]["sung"]["options"] == {"vocal": "song"}
     assert params()["render"]["sample"]["speakers"] == 10
+    assert params()["embed_faces"]["weights"] == "random"
+
+
+def test_added_corpus_has_protocols_of_its_own_and_leaves_the_others_as_they_were() -> None:
+    codes = [f"03-01-{emotion:02}-01-02-01-{actor:02}.wav" for actor in (1, 2, 3) for emotion in (2, 3, 4)]
+    write_ravdess(*codes)
+    fdan("configure", "ravdess", "--root", "media")
+    for speaker in "abc":
+        for emotion in ("happiness", "sadness"):
+            write_short_media(Path("mine") / emotion / f"{speaker}_1.wav")
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("weights: imagenet", "weights: random"))
+    result = fdan("configure", "mine", "--adapter", "folder", "--root", "mine", "--add")
+    assert result.exit_code == 0, result.output
+    protocols = params()["protocols"]
+    assert protocols["speaker_folds"]["corpora"] == protocols["random"]["corpora"] == ["ravdess"]
+    assert protocols["mine_speaker_folds"] == {"kind": "speaker_folds", "groups": "each_speaker", "corpora": ["mine"]}
+    assert protocols["mine_from_others"] == {"kind": "cross_corpus", "train": ["ravdess"], "test": ["mine"]}
+    assert params()["embed_faces"]["weights"] == "random"  # somebody's choice, since the sample has gone
+    clips = []
+    run = ExecutionConfig(scheduler="synchronous")
+    for name, config in read_section("corpora", dict[str, CorpusConfig]).items():
+        clips += probe_corpus(name, config, run).clips
+    kept, _ = build_manifest(clips, [], read_section("manifest", ManifestConfig))
+    for name, protocol in read_section("protocols", dict[str, ProtocolConfig]).items():
+        tested = {clip.corpus for split in make_splits(kept, name, protocol) for clip in split.test}
+        assert tested == ({"mine"} if name.startswith("mine") else {"ravdess"})
+
+
+def test_merged_emotions_are_counted() -> None:
+    write_ravdess("03-01-01-01-02-01-02.wav", "03-01-02-01-02-01-02.wav", "03-02-02-01-02-01-03.wav")
+    result = fdan("configure", "ravdess", "--root", "media")
+    assert "'calm' (1 clip) becomes 'neutral', by manifest.merge" in result.output
 
 
 @pytest.mark.parametrize(

@@ -295,7 +295,7 @@ def test_unknown_kind_or_key_is_refused_with_the_valid_ones() -> None:
     with pytest.raises(ParameterError, match="speaker_folds', 'random', 'sentence_folds', 'official', 'cross_corpus'"):
         protocol("speakers")
     with pytest.raises(
-        ParameterError, match=r"^protocols\.mine\.fold: unknown key; did you mean 'folds'\? valid: folds, "
+        ParameterError, match=r"^protocols\.mine\.fold: unknown key; did you mean 'folds'\? valid: corpora, folds, "
     ):
         protocol("random", fold=5)
     with pytest.raises(ParameterError, match=r"^protocols\.mine\.train is missing"):
@@ -445,3 +445,25 @@ def test_speakers_1_and_10_are_distinct_and_order_does_not_matter() -> None:
     splits = make_splits(clips, "mine", protocol("speaker_folds", folds=4))
     assert [len({it.speaker for it in split.test}) for split in splits] == [1] * 4
     assert make_splits(clips[::-1], "mine", protocol("speaker_folds", folds=4)) == splits
+
+
+@pytest.mark.parametrize("kind", ["speaker_folds", "random"])
+def test_a_protocol_of_one_corpus_leaves_the_others_out(kind: str) -> None:
+    clips = [
+        make_clip(
+            f"{corpus}/s{speaker}/{emotion}{take}", corpus=corpus, speaker=f"{corpus}/s{speaker}", emotion=emotion
+        )
+        for corpus in ("one", "two")
+        for speaker in range(3)
+        for emotion in EMOTIONS
+        for take in range(3)
+    ]
+    config = protocol(kind, folds=3, corpora=["two"])
+    splits = make_splits(clips, "mine", config)
+    assert {
+        clip.corpus for split in splits for part in (split.train, split.validation, split.test) for clip in part
+    } == {"two"}
+    alone = make_splits([clip for clip in clips if clip.corpus == "two"], "mine", protocol(kind, folds=3))
+    assert splits == alone
+    with pytest.raises(CorpusError, match=r"protocols\.mine\.corpora: no clip of the corpus three; valid: one, two"):
+        make_splits(clips, "mine", protocol(kind, folds=3, corpora=["three"]))
