@@ -25,7 +25,7 @@ def main() -> None:
     runs = plan_ablation(corpus, recipe.train.seeds)
     tested = run_table(corpus, recipes, runs, read_section("run", ExecutionConfig))
     scores = write_runs(RESULTS / "ablation.csv", tested, corpus.classes)
-    ablation = summarise_table(summarise_data(corpus, recipes.values()), runs, scores)
+    ablation = summarise_table(summarise_data(corpus, recipes.values(), runs), runs, scores)
     ablation.write(RESULTS / "ablation.json")
     draw_ablation(ablation, RESULTS / "figures/ablate/ablation.png")
 

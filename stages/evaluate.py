@@ -20,7 +20,6 @@ from pipeline.training.runs import plan_runs, read_recipe
 from stages import run_stage
 
 RESULTS = Path("results")
-FIGURES = RESULTS / "figures/evaluate"
 MODELS = Path("models")
 
 
@@ -30,9 +29,8 @@ def main() -> None:
     runs = plan_runs(corpus.clips, read_section("protocols", dict[str, ProtocolConfig]), recipe.train.seeds)
     predictions = predict_runs(corpus, runs, MODELS, allow=recipe.builders)
     protocols = evaluate(predictions, corpus.classes)
-    evaluation = Evaluation(
-        **dict(summarise_data(corpus, [recipe])), code_version=code_version(explore), protocols=protocols
-    )
+    data = dict(summarise_data(corpus, [recipe], runs))
+    evaluation = Evaluation(**data, code_version=code_version(explore), protocols=protocols)
     evaluation.write(RESULTS / "evaluation.json")
     summarise(evaluation).write(RESULTS / "metrics.json")
     card = dict(load_head(MODELS / "head.safetensors", allow=recipe.builders)[1])
@@ -45,7 +43,7 @@ def main() -> None:
     head, used = load_run(corpus, first, MODELS, allow=recipe.builders)
     exploration = explore(head, corpus.part(first.split.test, used.train), answers, predictions, corpus.classes)
     exploration.write(RESULTS / "explore.json", indent=None)
-    draw_results(protocols, exploration, corpus.classes, FIGURES)
+    draw_results(protocols, exploration, corpus.classes, RESULTS / "figures/evaluate")
 
 
 if __name__ == "__main__":

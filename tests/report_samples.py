@@ -101,6 +101,7 @@ def evaluation(tested: list[Prediction] | None = None, **changes: Any) -> Evalua
         "weights": {"visual": "imagenet", "acoustic": "imagenet"},
         "embeddings": EMBEDDINGS,
         "code_version": "c0de" * 16,
+        "notes": [],
         "protocols": evaluate(tested or predictions(), CLASSES),
     }
     return Evaluation.model_validate(values | changes)

@@ -63,6 +63,7 @@ class DataSummary(Result):
     """The data behind a result: how much there is, what was left out, whose weights."""
 
     warning: str | None = None  # if a backbone has random weights
+    notes: list[str]  # what could let a test part be known from training, one line each
     clips: int
     left_out: list[LeftOutClip]
     lost_modalities: dict[str, dict[str, str]]  # modality: clip id: reason

@@ -10,6 +10,7 @@ __all__ = [
     "figures",
     "head_file",
     "held_out",
+    "leaks",
     "losses",
     "recipe",
     "replicas",

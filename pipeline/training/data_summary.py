@@ -1,17 +1,19 @@
 """What every result says of its data: how much there is, what was left out, whose weights."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 from pipeline.base.provenance import RANDOM_WEIGHTS
 from pipeline.evaluation.schemas import DataSummary
 from pipeline.training.corpus import Corpus
+from pipeline.training.leaks import leak_notes
 from pipeline.training.recipe import Recipe
+from pipeline.training.runs import FoldRun
 from pipeline.training.speakers import TRANSDUCTIVE
 
 
-def summarise_data(corpus: Corpus, recipes: Iterable[Recipe]) -> DataSummary:
-    """Return the summary of a corpus.
+def summarise_data(corpus: Corpus, recipes: Iterable[Recipe], runs: Sequence[FoldRun]) -> DataSummary:
+    """Return the summary of a corpus, and of leaks that the splits of the runs may have.
 
     It warns of a backbone with random weights, and of a recipe that learns from the test speakers.
     """
@@ -21,6 +23,7 @@ def summarise_data(corpus: Corpus, recipes: Iterable[Recipe]) -> DataSummary:
     return DataSummary.model_validate(
         {
             "warning": "; ".join(warnings) or None,
+            "notes": leak_notes(corpus, [run.split for run in runs]),
             "clips": len(corpus.clips),
             "left_out": [asdict(row) for row in corpus.left_out],
             "lost_modalities": {modality: origin["failures"] for modality, origin in corpus.provenance.items()},

@@ -95,6 +95,13 @@ def test_results_include_baseline_and_number_of_clips_left_out(thumbnails: Thumb
     assert "0 clips were left out" in page(thumbnails).text
 
 
+def test_notes_on_leaks_are_shown(thumbnails: Thumbnails) -> None:
+    note = (
+        "folds: 1 pair of clips in different parts look like copies of one recording; leave one of each out: <a> and b"
+    )
+    assert f"{note}." in page(thumbnails, evaluation(notes=[note])).text
+
+
 def test_every_run_has_a_row(thumbnails: Thumbnails) -> None:
     rows = [
         row for row in page(thumbnails).rows if row[:2] == ["folds", "fused"] and len(row) == 6 and "to" not in row[5]

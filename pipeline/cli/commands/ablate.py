@@ -58,7 +58,7 @@ def ablate(
             total = len(recipes) * len(runs)
             tracked = bar.track(results, total=total, task_id=bar.add_task("ablate", total=total, summary=""))
             scores = write_runs(csv or Path("results/ablate.csv"), tracked, corpus.classes)
-        ablation = summarise_table(summarise_data(corpus, recipes.values()), runs, scores)
+        ablation = summarise_table(summarise_data(corpus, recipes.values(), runs), runs, scores)
         show_comparison(ablation, by_validation=bool(grid))
         if select:
             console.print(plain(explain_selection(ablation)), highlight=False)
