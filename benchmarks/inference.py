@@ -1,6 +1,6 @@
 """Simulates the intervals and the test of the figures: coverage, type-I error and power, by the functions themselves.
 
-`python -m benchmarks.inference` prints the tables of docs/evaluation.md, in three minutes.
+`python -m benchmarks.inference` prints the tables of docs/evaluation.md, in five minutes.
 """
 
 import sys
@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from scipy.special import softmax
 from scipy.stats import norm, wilcoxon
 
+from pipeline.evaluation.calibration import count_bins, equal_bins, expected_error_interval
 from pipeline.evaluation.clusters import ClusterCounts, uar
 from pipeline.evaluation.intervals import difference_interval, score_interval
 from pipeline.evaluation.randomisation import minimum_p_value, swap_p_value
@@ -125,6 +127,38 @@ def measure_wilcoxon(design: Design, corpora: int) -> float:
         first, second = uar(hits, np.broadcast_to(clips, hits.shape))
         found += wilcoxon((first - second).ravel()).pvalue < SIGNIFICANCE_LEVEL
     return found / corpora
+
+
+def measure_calibration_coverage(clusters: int, clips: int, sharpness: float, corpora: int) -> float:
+    """Return how often the interval of the calibration error holds the truth.
+
+    Logits are those of the true probabilities times `sharpness`, and in each cluster times a random factor with a
+    logarithm of sd 0.2. The truth is the error of a million answers in as many bins.
+    """
+    rng = np.random.default_rng(0)
+    bins = count_bins(clusters * clips)
+    confidence, accuracy, _ = _answers(rng, 100_000, 10, sharpness)
+    truth = np.mean([abs((accuracy - confidence)[it].mean()) for it in equal_bins(confidence, bins)])
+    covered = 0
+    for _ in range(corpora):
+        confidence, accuracy, cluster = _answers(rng, clusters, clips, sharpness)
+        correct = rng.random(len(accuracy)) < accuracy
+        low, high = expected_error_interval(confidence, correct, bins, cluster)
+        covered += low <= truth <= high
+    return covered / corpora
+
+
+def _answers(
+    rng: np.random.Generator, clusters: int, clips: int, sharpness: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Return confidence, chance to be right, and cluster of random answers, (n,) each."""
+    logits = 1.5 * rng.standard_normal((clusters * clips, CLASSES))
+    cluster = np.repeat(np.arange(clusters), clips)
+    factor = sharpness * np.exp(0.2 * rng.standard_normal(clusters))[cluster]
+    true, claimed = (softmax(it, axis=1) for it in (logits, factor[:, None] * logits))
+    answer = logits.argmax(1)
+    rows = np.arange(len(answer))
+    return claimed[rows, answer], true[rows, answer], cluster
 
 
 def main(corpora: int) -> None:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from pipeline.evaluation.clusters import Cluster, cluster_numbers
 from pipeline.evaluation.intervals import jackknife_margin
 from pipeline.evaluation.predictions import Prediction
-from pipeline.evaluation.schemas import Calibration, Interval, ReliabilityBin
+from pipeline.evaluation.randomisation import cluster_signs
+from pipeline.evaluation.schemas import SIGNIFICANCE_LEVEL, Calibration, Interval, ReliabilityBin
 
 MOST_BINS = 15
 BIN_CLIPS = 20  # of a bin at least: fewer answers make the error of a perfect calibration look large
@@ -32,7 +33,9 @@ def calibration(
         nll=float(-np.log(np.maximum(of_truth, LOWEST)).mean()),
         brier=float(((values - np.eye(values.shape[1])[truth]) ** 2).sum(1).mean()),
         expected_error=expected_error(confidence, correct, bins),
-        expected_error_interval=_interval(confidence, correct, bins, cluster_numbers(predictions, cluster)),
+        expected_error_interval=expected_error_interval(
+            confidence, correct, bins, cluster_numbers(predictions, cluster)
+        ),
         reliability=[
             ReliabilityBin(
                 clips=len(members),
@@ -56,20 +59,28 @@ def equal_bins(confidence: NDArray[np.float64], bins: int) -> list[NDArray[np.in
 
 def expected_error(confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int) -> float:
     """Return the mean distance between confidence and accuracy over bins of equal mass."""
-    gaps = (correct - confidence)[np.argsort(confidence, kind="stable")]
-    return float(sum(abs(part.sum()) for part in np.array_split(gaps, bins)) / len(gaps))
+    gaps = correct - confidence
+    return float(sum(abs(gaps[members].sum()) for members in equal_bins(confidence, bins)) / len(gaps))
 
 
-def _interval(
+def expected_error_interval(
     confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int, clusters: NDArray[np.int64]
 ) -> Interval:
-    """Return the 95 % interval of the expected error, between 0 and 1."""
-    numbers, sizes = np.unique(clusters, return_counts=True)
+    """Return the 95 % interval of the expected error, from the number of each answer's cluster (n,).
+
+    The margin is that of the jackknife. Chance makes the error of a perfect calibration larger than 0: the lower bound
+    is 0 unless the error is larger than in 97.5 % of the cases where the sign of each cluster's gaps is random.
+    """
+    numbers, position, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
     if len(numbers) < 2:
         return 0.0, 1.0
-    without = [expected_error(confidence[kept], correct[kept], bins) for kept in (clusters != it for it in numbers)]
-    estimate, margin = (
-        expected_error(confidence, correct, bins),
-        jackknife_margin(np.array(without), sizes.astype(float)),
-    )
-    return max(0.0, estimate - margin), min(1.0, estimate + margin)
+    error = expected_error(confidence, correct, bins)
+    kept = [clusters != it for it in numbers]
+    without = np.array([expected_error(confidence[it], correct[it], bins) for it in kept])
+    margin = jackknife_margin(without, sizes.astype(float))
+    gaps = np.zeros((bins, len(numbers)))
+    for row, members in zip(gaps, equal_bins(confidence, bins), strict=False):
+        np.add.at(row, position[members], (correct - confidence)[members])
+    by_chance = np.abs(cluster_signs(len(numbers)) @ gaps.T).sum(1) / len(confidence)
+    is_clear = error > np.quantile(by_chance, 1 - SIGNIFICANCE_LEVEL / 2)
+    return max(0.0, error - margin) if is_clear else 0.0, min(1.0, error + margin)

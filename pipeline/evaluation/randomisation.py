@@ -26,14 +26,14 @@ def swap_p_value(counts: ClusterCounts, reference: ClusterCounts) -> float:
     clips = counts.clips.sum(0)
     shares = np.divide(counts.hits - reference.hits, clips, out=np.zeros(counts.hits.shape), where=clips > 0)
     differences = shares.sum(1) / (clips > 0).sum()  # (clusters,): what each adds to the difference of UAR
-    swapped = np.abs(_signs(len(counts)) @ differences)
+    swapped = np.abs(cluster_signs(len(counts)) @ differences)
     extreme = int((swapped >= abs(differences.sum()) - TIE).sum())
     return extreme / len(swapped) if len(counts) <= MOST_EXACT else (1 + extreme) / (1 + DRAWS)
 
 
 @cache
-def _signs(clusters: int) -> NDArray[np.float64]:
-    """Return which clusters are swapped (-1) in each swap, (swaps, clusters)."""
+def cluster_signs(clusters: int) -> NDArray[np.float64]:
+    """Return for each swap which clusters are swapped (-1) and which are not (1), (swaps, clusters)."""
     if clusters <= MOST_EXACT:
         return np.array(list(product((1.0, -1.0), repeat=clusters)))
     return np.random.default_rng(0).choice((1.0, -1.0), size=(DRAWS, clusters))

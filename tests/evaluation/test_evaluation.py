@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -139,10 +140,20 @@ def test_interval_of_the_calibration_error_is_that_of_the_jackknife_over_cluster
     sizes = np.bincount(speaker)
     freedom = sizes.sum() ** 2 / (sizes**2).sum() - 1
     margin = t.ppf(0.975, freedom) * np.sqrt(3 / 4 * ((without - without.mean()) ** 2).sum())
+    # By chance: the error with each of the 16 choices of signs of the speakers' gaps.
+    sums = [gaps[speaker == it].sum() for it in range(4)]
+    chance = [abs(np.dot(signs, sums)) / 30 for signs in product((1, -1), repeat=4)]
+    low = max(0, abs(gaps.mean()) - margin) if abs(gaps.mean()) > np.quantile(chance, 0.975) else 0
     result = calibration(rows, probabilities(rows), "speaker")
-    assert result.expected_error_interval == pytest.approx(
-        (max(0, abs(gaps.mean()) - margin), abs(gaps.mean()) + margin)
-    )
+    assert result.expected_error_interval == pytest.approx((low, abs(gaps.mean()) + margin))
+
+
+def test_a_calibration_error_that_chance_explains_may_be_zero() -> None:
+    rows = [confident(i, 0.7, correct=i % 10 < 7, speaker=f"s{i // 10}") for i in range(100)]
+    assert calibration(rows, probabilities(rows), "speaker").expected_error_interval[0] == 0
+    sure = [confident(i, 0.99, correct=i % 10 < 7 + i // 10 % 2, speaker=f"s{i // 10}") for i in range(100)]
+    low, high = calibration(sure, probabilities(sure), "speaker").expected_error_interval
+    assert 0.15 < low < 0.24 < high < 0.33
 
 
 def test_bins_hold_at_least_twenty_clips() -> None:

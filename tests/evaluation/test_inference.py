@@ -8,7 +8,14 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from benchmarks.inference import Design, count_folds, measure_coverage, measure_rejections, simulate
+from benchmarks.inference import (
+    Design,
+    count_folds,
+    measure_calibration_coverage,
+    measure_coverage,
+    measure_rejections,
+    simulate,
+)
 from pipeline.evaluation.clusters import Cluster, ClusterCounts, choose_cluster, count_answers, uar, war
 from pipeline.evaluation.intervals import difference_interval, score_interval
 from pipeline.evaluation.predictions import Prediction
@@ -154,6 +161,13 @@ def test_simulated_scores_have_the_expected_mean() -> None:
 def test_intervals_cover_the_truth_as_often_as_they_say(design: Design) -> None:
     for coverage in measure_coverage(design, 1500):
         assert 0.93 <= coverage <= 0.97
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("clusters", "clips"), [(10, 21), (24, 60)])
+@pytest.mark.parametrize("sharpness", [1.0, 1.5])  # calibrated, but for clusters that differ; and too sure
+def test_interval_of_the_calibration_error_covers_the_truth(clusters: int, clips: int, sharpness: float) -> None:
+    assert 0.93 <= measure_calibration_coverage(clusters, clips, sharpness, 300) <= 1
 
 
 @pytest.mark.slow
