@@ -1,5 +1,6 @@
 """Ablations: rows change the keys that they name, and paired statistics compare them."""
 
+import csv
 import importlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,15 +15,15 @@ from conftest import make_clip
 from report_samples import evaluation
 
 from data_manifest.manifest.clips import EXCLUSIONS, MANIFEST, Clip, Exclusion, write_rows
-from data_manifest.splits.protocols import SpeakerFolds
+from data_manifest.splits.protocols import Official, SpeakerFolds
 from data_manifest.splits.split import Split
 from pipeline.ablation.comparison import compare, select_rows, summarise_table
-from pipeline.ablation.table import RowScores, expand_grid, override
+from pipeline.ablation.table import RowScores, expand_grid, override, run_table, write_runs
 from pipeline.alignments.contract import AlignmentConfig
 from pipeline.base.errors import ParameterError, StoreError
 from pipeline.base.provenance import code_version, source_files
 from pipeline.evaluation.clusters import ClusterCounts, uar
-from pipeline.evaluation.results import explain_test
+from pipeline.evaluation.results import count_clusters, explain_test
 from pipeline.evaluation.schemas import DataSummary
 from pipeline.heads.contract import HeadConfig
 from pipeline.heads.examples import Examples
@@ -206,6 +207,32 @@ def test_baseline_is_the_answer_of_the_majority_head_which_sees_the_training_par
     (held_out,) = train_and_predict(data, [(recipe, run)], ExecutionConfig(scheduler="synchronous"))
     for prediction in (*held_out.validation, *held_out.test):
         assert prediction.majority == prediction.predicted_class("fused") == data.classes.index("fear")
+
+
+def test_one_official_split_with_dialogues_counts_these_and_one_training_set(tmp_path: Path) -> None:
+    data = corpus(90)
+    parts = ("train", "train", "dev", "test", "test")  # by speaker
+    names = [f"{parts[n % 5]}/s{n % 5}/dia{n // 5 % 6}_utt{n}" for n in range(90)]
+    clips = [
+        replace(clip, clip_id=f"meld/{name}", split=name.partition("/")[0])
+        for clip, name in zip(data.clips, names, strict=True)
+    ]
+    data = replace(data, clips=clips)
+    runs = plan_runs(clips, {"official": Official(kind="official")}, [0, 1])
+    recipe = Recipe(HeadConfig(name="linear"), AlignmentConfig(), TrainConfig(epochs=1))
+    tested = run_table(data, {"full": recipe}, runs, ExecutionConfig(scheduler="synchronous"))
+    table = summarise_table(SUMMARY, runs, write_runs(tmp_path / "runs.csv", tested, data.classes))
+    assert (table.cluster, table.clusters, table.training_sets, table.seeds) == ("dialogue", 6, 1, 2)
+    assert count_clusters(table) == "6 dialogues (one training set was seen)"
+    with (tmp_path / "runs.csv").open() as file:
+        lines = [line for line in csv.DictReader(file) if line["modality"] == "fused"]
+    assert [line["seed"] for line in lines] == ["0", "1"]
+    assert [int(line["clips"]) for line in lines] == [36, 36]
+    assert np.mean([float(line["validation_uar"]) for line in lines]) == pytest.approx(
+        table.rows[0].validation_uar, abs=1e-6
+    )
+    assert table.selection.rows == ["full"]
+    assert table.selection.uar == table.rows[0].uar
 
 
 def test_test_part_does_not_affect_training() -> None:
