@@ -18,7 +18,6 @@ from pipeline.drawing.figure import COLOURS
 from pipeline.evaluation.ablation_schemas import AblationRow
 from pipeline.evaluation.figures import WHEN
 from pipeline.evaluation.predictions import MODALITIES, answer_label
-from pipeline.evaluation.results import describe_calibration
 from pipeline.evaluation.schemas import SIGNIFICANCE_LEVEL, AnswerScores, Exploration, ProjectedClip, ProtocolScores
 from pipeline.report.extraction_summary import ExtractionReport
 from pipeline.training.curves import Curves
@@ -271,7 +270,7 @@ def reliability(scores: ProtocolScores) -> UIElement:
             calibration = scores.answers[name].calibration
             bins = [it.model_dump() for it in calibration.reliability]
             source = ColumnDataSource({key: [it[key] for it in bins] for key in ("confidence", "accuracy", "clips")})
-            label = f"{name}: {describe_calibration(scores.answers[name])}"
+            label = f"{name}: expected calibration error {calibration.expected_error:.1%}"
             chart.line("confidence", "accuracy", source=source, color=colour, legend_label=label)
             dots = chart.scatter(
                 "confidence", "accuracy", source=source, color=colour, size=10, marker=marker, legend_label=label
