@@ -48,10 +48,10 @@ def test_folds_by_clip_share_every_speaker(tmp_path: Path) -> None:
 
 def test_folds_by_speaker_share_none(tmp_path: Path) -> None:
     for group in RAVDESS_GROUPS["ravdess_6"]:
-        files = {it: f"Actor_{it:02}/03-01-05-01-01-01-{it:02}.wav" for it in ACTORS}
+        files = {it: f"audio/Audio_Speech_Actors_01-24/Actor_{it:02}/03-01-05-01-01-01-{it:02}.wav" for it in ACTORS}
         test = [files.pop(actor) for actor in group]
         assert shared(tmp_path, "ravdess", files.values(), test) == (0, 4)
-    savee = [f"AudioData/{it}/a01.wav" for it in ("DC", "JE", "JK", "KL")]
+    savee = [f"{it}_a01.wav" for it in ("DC", "JE", "JK", "KL")]
     assert shared(tmp_path, "savee", savee[1:], savee[:1]) == (0, 1)
 
 
