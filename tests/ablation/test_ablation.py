@@ -194,47 +194,6 @@ def test_memo_replaces_training_and_gives_the_same_predictions(monkeypatch: pyte
         assert trained == [1]
 
 
-def test_baseline_is_the_answer_of_the_majority_head_which_sees_the_training_part_only() -> None:
-    data = corpus(90)
-    by_emotion = {name: [clip for clip in data.clips if clip.emotion == name] for name in data.classes}
-    parts = []
-    for speakers, shown in ((("0", "1", "2"), "fear"), (("3",), "neutral"), (("4",), "anger")):
-        clips = [clip for clip in data.clips if clip.speaker[-1] in speakers]
-        rare = [clip for clip in clips if clip.emotion != shown][: len(clips) // 3]
-        parts.append((*[clip for clip in by_emotion[shown] if clip in clips], *rare))
-    run = FoldRun(Split("mine", 0, parts[0], parts[1], parts[2]), 0)
-    recipe = Recipe(HeadConfig(name="majority"), AlignmentConfig(), TrainConfig(epochs=1))
-    (held_out,) = train_and_predict(data, [(recipe, run)], ExecutionConfig(scheduler="synchronous"))
-    for prediction in (*held_out.validation, *held_out.test):
-        assert prediction.majority == prediction.predicted_class("fused") == data.classes.index("fear")
-
-
-def test_one_official_split_with_dialogues_counts_these_and_one_training_set(tmp_path: Path) -> None:
-    data = corpus(90)
-    parts = ("train", "train", "dev", "test", "test")  # by speaker
-    names = [f"{parts[n % 5]}/s{n % 5}/dia{n // 5 % 6}_utt{n}" for n in range(90)]
-    clips = [
-        replace(clip, clip_id=f"meld/{name}", split=name.partition("/")[0])
-        for clip, name in zip(data.clips, names, strict=True)
-    ]
-    data = replace(data, clips=clips)
-    runs = plan_runs(clips, {"official": Official(kind="official")}, [0, 1])
-    recipe = Recipe(HeadConfig(name="linear"), AlignmentConfig(), TrainConfig(epochs=1))
-    tested = run_table(data, {"full": recipe}, runs, ExecutionConfig(scheduler="synchronous"))
-    table = summarise_table(SUMMARY, runs, write_runs(tmp_path / "runs.csv", tested, data.classes))
-    assert (table.cluster, table.clusters, table.training_sets, table.seeds) == ("dialogue", 6, 1, 2)
-    assert count_clusters(table) == "6 dialogues (one training set was seen)"
-    with (tmp_path / "runs.csv").open() as file:
-        lines = [line for line in csv.DictReader(file) if line["modality"] == "fused"]
-    assert [line["seed"] for line in lines] == ["0", "1"]
-    assert [int(line["clips"]) for line in lines] == [36, 36]
-    assert np.mean([float(line["validation_uar"]) for line in lines]) == pytest.approx(
-        table.rows[0].validation_uar, abs=1e-6
-    )
-    assert table.selection.rows == ["full"]
-    assert table.selection.uar == table.rows[0].uar
-
-
 def test_test_part_does_not_affect_training() -> None:
     data, corrupted = corpus(90), corpus(90)
     run = plan_runs(data.clips, {"folds": SpeakerFolds(kind="speaker_folds", folds=5)}, [0])[0]
@@ -304,3 +263,44 @@ def test_worker_refuses_other_embeddings_than_those_of_the_parent(tmp_path: Path
     write("2")  # of media that the manifest does not list
     with pytest.raises(StoreError, match=r"visual.h5 holds an earlier version of a; run: dvc repro"):
         open_corpus(tmp_path)
+
+
+def test_baseline_is_the_answer_of_the_majority_head_which_sees_the_training_part_only() -> None:
+    data = corpus(90)
+    by_emotion = {name: [clip for clip in data.clips if clip.emotion == name] for name in data.classes}
+    parts = []
+    for speakers, shown in ((("0", "1", "2"), "fear"), (("3",), "neutral"), (("4",), "anger")):
+        clips = [clip for clip in data.clips if clip.speaker[-1] in speakers]
+        rare = [clip for clip in clips if clip.emotion != shown][: len(clips) // 3]
+        parts.append((*[clip for clip in by_emotion[shown] if clip in clips], *rare))
+    run = training_runs.FoldRun(Split("mine", 0, parts[0], parts[1], parts[2]), 0)
+    recipe = Recipe(HeadConfig(name="majority"), AlignmentConfig(), TrainConfig(epochs=1))
+    (held_out,) = train_and_predict(data, [(recipe, run)], ExecutionConfig(scheduler="synchronous"))
+    for prediction in (*held_out.validation, *held_out.test):
+        assert prediction.majority == prediction.predicted_class("fused") == data.classes.index("fear")
+
+
+def test_one_official_split_with_dialogues_counts_these_and_one_training_set(tmp_path: Path) -> None:
+    data = corpus(90)
+    parts = ("train", "train", "dev", "test", "test")  # by speaker
+    names = [f"{parts[n % 5]}/s{n % 5}/dia{n // 5 % 6}_utt{n}" for n in range(90)]
+    clips = [
+        replace(clip, clip_id=f"meld/{name}", split=name.partition("/")[0])
+        for clip, name in zip(data.clips, names, strict=True)
+    ]
+    data = replace(data, clips=clips)
+    runs = plan_runs(clips, {"official": Official(kind="official")}, [0, 1])
+    recipe = Recipe(HeadConfig(name="linear"), AlignmentConfig(), TrainConfig(epochs=1))
+    tested = run_table(data, {"full": recipe}, runs, ExecutionConfig(scheduler="synchronous"))
+    table = summarise_table(SUMMARY, runs, write_runs(tmp_path / "runs.csv", tested, data.classes))
+    assert (table.cluster, table.clusters, table.training_sets, table.seeds) == ("dialogue", 6, 1, 2)
+    assert count_clusters(table) == "6 dialogues (one training set was seen)"
+    with (tmp_path / "runs.csv").open() as file:
+        lines = [line for line in csv.DictReader(file) if line["modality"] == "fused"]
+    assert [line["seed"] for line in lines] == ["0", "1"]
+    assert [int(line["clips"]) for line in lines] == [36, 36]
+    assert np.mean([float(line["validation_uar"]) for line in lines]) == pytest.approx(
+        table.rows[0].validation_uar, abs=1e-6
+    )
+    assert table.selection.rows == ["full"]
+    assert table.selection.uar == table.rows[0].uar
