@@ -103,7 +103,8 @@ def _show_answers(
     for row in expected_results:
         if row.modality == "fused":
             low, high = row.uar_interval
-            expected = f"UAR {100 * row.uar:.1f} % (95 %: {100 * low:.1f} to {100 * high:.1f}), {plain(row.protocol)}"
+            interval = f"95 % over {row.cluster}s: {100 * low:.1f} to {100 * high:.1f}"
+            expected = f"UAR {100 * row.uar:.1f} % ({interval}), {plain(row.protocol)}"
             console.print(f"Expected performance of this head: {expected}", highlight=False, soft_wrap=True)
     if predictor.has_random_weights:
         console.print(f"Warning: {RANDOM_WEIGHTS}.", style="bold yellow")
