@@ -57,6 +57,8 @@ COVERAGE = {
     "60 by fold": Design(10),
     "60 by fold ": Design(24),
     "80 by fold": Design(91, clips=80),
+    "60 by fold, 20 seeds": Design(10, seeds=20),
+    "four speakers by fold, 60 each": Design(6, 4),
     "60 by fold, effects three times as strong": Design(10, strength=3),
     "60 by fold, no effects": Design(10, strength=0),
     "60 on average, sizes vary": Design(10, varying=True),
