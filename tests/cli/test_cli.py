@@ -80,7 +80,7 @@ def write_results(folder: Path, *, name: str = "folds", **changes: Any) -> None:
 def table_of(result: Ablation, *, by_validation: bool) -> tuple[list[list[str]], str]:
     """Return the rows of the table that `fdan ablate` prints, and the text below it."""
     with console.capture() as capture:
-        _show_comparison(result, by_validation=by_validation)
+        show_comparison(result, by_validation=by_validation)
     lines = capture.get().splitlines()
     rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if "│" in line]
     return rows, " ".join(capture.get().split())

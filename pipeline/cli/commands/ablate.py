@@ -66,7 +66,7 @@ def ablate(
             console.print(f"Warning: {ablation.warning}.", style="bold yellow", highlight=False)
 
 
-def _show_comparison(ablation: "Ablation", *, by_validation: bool) -> None:
+def show_comparison(ablation: "Ablation", *, by_validation: bool) -> None:
     """Print the table, sorted by validation UAR if a grid was searched, and what the test can show."""
     from pipeline.evaluation.results import count_clusters, explain_test, plural
 
