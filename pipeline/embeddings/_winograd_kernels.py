@@ -11,33 +11,20 @@ Channels are last, `LANES` at a time, in scratch memory whose constant strides l
 It would call memcpy, which takes longer for so few bytes, if it were not for the additions of zero.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.base.files import cache_folder
+from pipeline.base.compilation import compiled
 
 POINTS = (0.0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)
 LANES = 64
 Floats = NDArray[np.float32]
-Function = TypeVar("Function", bound=Callable[..., None])
 
 NEAR, FAR = np.float32(POINTS[1]), np.float32(POINTS[3])
 NEAR2, FAR2 = NEAR * NEAR, FAR * FAR  # these and the products below are exact
 NEAR3, FAR3 = NEAR2 * NEAR, FAR2 * FAR
 SUM2, PRODUCT2 = NEAR2 + FAR2, NEAR2 * FAR2
 ZERO, INFINITY = np.float32(0), np.float32(np.inf)
-
-numba.config.CACHE_DIR = str(cache_folder() / "numba")  # type: ignore[attr-defined]  # read by the decorators below
-
-
-def compiled(signature: str) -> Callable[[Function], Function]:
-    """Compile a function for this processor, or load it from the cache; raise `OSError` or `RuntimeError` otherwise."""
-    decorate: Any = numba.njit(signature, cache=True, error_model="numpy", nogil=True)
-    return cast(Callable[[Function], Function], decorate)
 
 
 @compiled("void(f4[:,:,:,:,:,::1], f4[:,:,:,:,::1], i8)")

@@ -3,15 +3,19 @@
 An entry of `DETECTORS` is a builder: called once per process with the section's configuration, it returns the detector.
 """
 
+import logging
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
 from pipeline.base.builders import build
 from pipeline.base.files import file_sha256
+from pipeline.base.text import one_line
 from pipeline.faces.contract import Boxes, BoxSource, Detector, DetectorConfig, Frames, as_boxes
 from pipeline.faces.networks import blazeface, retinaface, scrfd, sfd, weight_files, yunet
 from pipeline.faces.precomputed import Tables
+
+log = logging.getLogger(__name__)
 
 
 def weights_digest(config: DetectorConfig) -> str:
@@ -34,9 +38,21 @@ def load_detector(config: DetectorConfig) -> Detector | BoxSource:
 def cascade(config: DetectorConfig) -> Detector:
     """Local binary patterns, from scikit-image: frontal faces only, without weights. All scores are 1."""
     from skimage.data import lbp_frontal_face_cascade_filename
+
+    path = Path(lbp_frontal_face_cascade_filename())
+    try:
+        from pipeline.faces._cascade import FastCascade
+    except (ImportError, OSError, RuntimeError) as error:  # no numba; a cache that is read-only or full
+        log.warning("cascade: scikit-image's loops are used, with the same boxes, slower: %s", one_line(str(error)))
+        return slow_cascade(path)
+    return FastCascade(path)
+
+
+def slow_cascade(path: Path) -> Detector:
+    """Return scikit-image's own detector, with the cascade of an XML file."""
     from skimage.feature import Cascade
 
-    classifier = Cascade(lbp_frontal_face_cascade_filename())
+    classifier = Cascade(str(path))
 
     def detect(frames: Frames) -> list[Boxes]:
         short = min(frames.shape[1:3])

@@ -1,15 +1,17 @@
 """Detectors: the contract, real weights on real images, and agreement with face-alignment's single-image call."""
 
 import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from conftest import SHARED, read_frames
 from numpy.typing import NDArray
-from skimage.data import astronaut
+from skimage.data import astronaut, lbp_frontal_face_cascade_filename
 
 from benchmarks.detectors import WEIGHTS, boxes_of, face_alignment
 from pipeline.base.errors import ParameterError, WeightsError
@@ -17,7 +19,7 @@ from pipeline.base.files import file_sha256
 from pipeline.base.params import check
 from pipeline.faces.contract import BoxSource, DetectorConfig
 from pipeline.faces.crops import FacesConfig, detect
-from pipeline.faces.detectors import DETECTORS, load_detector, weights_digest
+from pipeline.faces.detectors import DETECTORS, cascade, load_detector, slow_cascade, weights_digest
 from pipeline.faces.networks import WEIGHT_FILES
 from pipeline.faces.tracks import overlap
 
@@ -78,6 +80,49 @@ def test_every_detector_finds_the_face_and_keeps_the_contract(
     face = np.asarray([*(value - shift for value, shift in zip(FACE, (96, 0, 96, 0), strict=True)), 1], np.float32)
     assert overlap(best, face) > 0.45
     assert 0.5 <= best[4] <= 1
+
+
+def cascade_frames() -> list[NDArray[np.uint8]]:
+    """Return frames with one face, with several of different sizes, with noise, and with nothing."""
+    image = np.asarray(astronaut(), np.uint8)
+    several = np.tile(image[0:200, 130:330], (2, 3, 1))
+    several[200:, 200:400] = cv2.resize(image[40:180, 150:290], (200, 200))
+    noise = np.random.default_rng(0).integers(0, 256, (80, 150, 3), np.uint8)
+    real = [read_frames(path, count=4)[0] for path in sorted((SHARED / "clips").glob("*.flv"))]
+    return [image[None, 0:256, 96:352], several[None], noise[None], np.full((1, 90, 64, 3), 127, np.uint8), *real]
+
+
+def test_the_cascade_finds_scikit_images_boxes() -> None:
+    reference = slow_cascade(Path(lbp_frontal_face_cascade_filename()))
+    detector = cascade(DetectorConfig())
+    assert type(detector).__name__ == "FastCascade"
+    counts = []
+    for frames in cascade_frames():
+        for boxes, expected in zip(detector(frames), reference(frames), strict=True):
+            np.testing.assert_array_equal(boxes, expected)
+            counts.append(len(expected))
+    assert counts[:4] == [1, 6, 0, 0]
+
+
+def test_more_windows_than_expected_are_all_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = cascade(DetectorConfig())
+    assert not isinstance(detector, BoxSource)
+    frames = cascade_frames()[1]
+    (expected,) = detector(frames)
+    monkeypatch.setattr("pipeline.faces._cascade.MANY", 3)
+    np.testing.assert_array_equal(detector(frames)[0], expected)
+
+
+def test_without_compiled_loops_the_cascade_says_so_and_finds_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = cascade_frames()[1]
+    detectors = [cascade(DetectorConfig())]
+    monkeypatch.setitem(sys.modules, "pipeline.faces._cascade", None)
+    detectors.append(cascade(DetectorConfig()))
+    assert "scikit-image's loops are used, with the same boxes, slower" in caplog.text
+    one, other = (detector(frames) for detector in detectors)
+    np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.slow

@@ -1,0 +1,21 @@
+"""Functions that numba compiles for this processor. Modules that use them are imported late, and may fail to be."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+
+from pipeline.base.files import cache_folder
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+numba.config.CACHE_DIR = str(cache_folder() / "numba")  # type: ignore[attr-defined]  # read when a function is decorated
+
+
+def compiled(signature: str) -> Callable[[Function], Function]:
+    """Compile a function now, or load it from `$FDAN_CACHE`; raise `OSError` or `RuntimeError` if it cannot be stored.
+
+    Arithmetic is that of IEEE 754, without contraction, so the results do not depend on the processor.
+    """
+    decorate: Any = numba.njit(signature, cache=True, error_model="numpy", nogil=True)
+    return cast(Callable[[Function], Function], decorate)
