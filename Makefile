@@ -1,6 +1,11 @@
 # Two commands: `make repro` builds everything from media to report, `make test` checks the code.
 PYTHON ?= python3
 BIN := .venv/bin
+# uv installs several times faster than pip: it is used if it is there, unless `make UV= …` says otherwise.
+UV ?= $(shell command -v uv)
+PIP = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/pip install --quiet --disable-pip-version-check)
+# The index of packages that torch comes from, if not the usual one, whose torch brings 4 GB of CUDA libraries on Linux.
+TORCH_INDEX ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: repro experiments test test-fast coverage check docs bench hostile clean dvc-scm
@@ -42,7 +47,7 @@ bench: .venv/installed
 
 # Hostile media, kills, damaged files and fuzzing, for about 20 minutes; writes docs/reliability.md.
 hostile: .venv/installed
-	@python -c 'import atheris' 2>/dev/null || pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[hostile]' \
+	@python -c 'import atheris' 2>/dev/null || $(PIP) --constraint constraints.txt --editable '.[hostile]' \
 	|| echo "Atheris cannot be installed: fuzzing is not guided by coverage"
 	PYTHONPATH=tests python -m hostile
 
@@ -50,7 +55,8 @@ hostile: .venv/installed
 .venv/installed: Makefile setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fdan needs Python 3.11 or newer; name one: make PYTHON=python3.12 repro")'
 	@$(PYTHON) -m venv .venv || { echo "error: $(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv"; exit 1; }
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,openvino]'
+	$(if $(TORCH_INDEX),$(PIP) --no-deps --constraint constraints.txt --index-url '$(TORCH_INDEX)' torch torchvision)
+	$(PIP) --constraint constraints.txt --editable '.[dev,openvino]'
 # DVC runs stages with the `python` of PATH: let that be this environment's, whether it is activated or not (-P: no module of the current folder is taken for one of DVC's).
 	@printf '#!/bin/sh\nPATH="%s:$$PATH" exec "%s/python" -P -m dvc "$$@"\n' '$(CURDIR)/$(BIN)' '$(CURDIR)/$(BIN)' > $(BIN)/dvc
 	@$(BIN)/python -c 'import cv2' || { echo "error: OpenCV cannot be loaded; on Debian: apt install libgl1 libglib2.0-0"; exit 1; }

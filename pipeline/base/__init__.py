@@ -2,6 +2,7 @@
 
 __all__ = [
     "builders",
+    "compilation",
     "digests",
     "errors",
     "files",
