@@ -23,6 +23,7 @@ from pipeline.store.reader import Reader
 
 SAMPLED = 256  # images to quantise with, and as many to measure on
 COSINE = 0.995  # the cosine between an int8 token and its fp32 token that counts as close
+NORM_ERROR = 0.05  # the largest relative error of its length: the cosine says nothing about it
 SHARE = 0.99  # the share of the held-out tokens that must be close
 log = logging.getLogger(__name__)
 
@@ -57,14 +58,18 @@ class Fidelity:
     """How close int8 is to fp32 on held-out images."""
 
     tokens: int
-    share: float  # of the tokens with a cosine of at least COSINE
+    share: float  # of the tokens with a cosine of at least COSINE and a length that differs by NORM_ERROR at most
     lowest: float  # the lowest cosine of all tokens
+    norm_error: float  # the largest relative error of a token's length
 
     @property
     def summary(self) -> str:
         """The measurement as text."""
         share = f"{self.share:.1%} of {self.tokens} held-out tokens"
-        return f"{share} have a cosine of {COSINE} or more to fp32, the lowest {self.lowest:.4f}"
+        return (
+            f"{share} have a cosine of {COSINE} or more to fp32 (the lowest {self.lowest:.4f}) "
+            f"and a length within {NORM_ERROR:.0%} of its own (the largest error {self.norm_error:.1%})"
+        )
 
 
 @dataclass(frozen=True)
@@ -143,5 +148,8 @@ def _quantise(config: BackboneConfig, images: Tensor, held_out: Tensor, folder: 
 
 def measure_fidelity(exact: Tensor, approximate: Tensor) -> Fidelity:
     """Return how close tokens (n, k, D) are to the exact ones."""
-    cosines = cosine_similarity(exact.double(), approximate.double(), dim=-1)
-    return Fidelity(cosines.numel(), float((cosines >= COSINE).double().mean()), float(cosines.min()))
+    exact, approximate = exact.double(), approximate.double()
+    cosines = cosine_similarity(exact, approximate, dim=-1)
+    norm_errors = (approximate.norm(dim=-1) / exact.norm(dim=-1) - 1).abs()
+    is_close = (cosines >= COSINE) & (norm_errors <= NORM_ERROR)
+    return Fidelity(cosines.numel(), float(is_close.double().mean()), float(cosines.min()), float(norm_errors.max()))

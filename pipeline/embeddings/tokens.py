@@ -20,7 +20,8 @@ from pipeline.store.schemas import FACES, STAGES, WINDOWS, Schema
 
 def crop_images(clip: ClipFaces) -> list[Tensor]:
     """Return a clip's face crops, each (3, height, width) in 0..1."""
-    return [torch.from_numpy(decode_jpeg(file)).permute(2, 0, 1) / 255 for file in clip.crops]
+    # Numbers are converted in the order in which they lie in memory, which is several times faster.
+    return [torch.from_numpy(decode_jpeg(file)).float().div_(255).permute(2, 0, 1) for file in clip.crops]
 
 
 def window_images(clip: ClipWindows) -> list[Tensor]:
@@ -60,8 +61,7 @@ def embed_clip(
     if not images:
         return ClipTokens.empty(token_width(source, config, device=device, model=model), views=config.views - 1)
     batch = to_batch(images, config)
-    seed = zlib.crc32(batch.numpy().tobytes())  # from the content: a clip always gets the same views
-    copies = [augment(batch, source.augmentation, seed=seed + number) for number in range(1, config.views)]
+    copies = make_views(batch, source, config.views)
     tokens, *views = (embed(images, config, device=device, model=model).numpy() for images in (batch, *copies))
     per_image = tokens.shape[1]
     times = np.repeat(clip.times, per_image)
@@ -69,6 +69,14 @@ def embed_clip(
         positions = (np.arange(per_image) + 0.5) / per_image - 0.5  # of a column's middle in its image, -0.5 to 0.5
         times += np.outer(clip.durations, positions).ravel().astype(np.float32)
     return ClipTokens(times, tokens.reshape(-1, tokens.shape[-1]), tuple(it.reshape(-1, it.shape[-1]) for it in views))
+
+
+def make_views(batch: Tensor, source: Source, views: int) -> list[Tensor]:
+    """Return `views - 1` augmented copies of a clip's batch; the same for the same content."""
+    if views == 1:
+        return []
+    seed = zlib.crc32(batch.numpy().tobytes())
+    return [augment(batch, source.augmentation, seed=seed + number) for number in range(1, views)]
 
 
 def token_width(source: Source, config: BackboneConfig, *, device: str = "cpu", model: str = "") -> int:
@@ -79,5 +87,12 @@ def token_width(source: Source, config: BackboneConfig, *, device: str = "cpu", 
 
 def to_batch(images: list[Tensor], config: BackboneConfig) -> Tensor:
     """Return images of any size as one batch (n, channels, size, size)."""
-    size = (config.size_px, config.size_px)
-    return torch.cat([interpolate(image[None], size, mode="bilinear", antialias=True) for image in images])
+    return torch.stack([_resize(image, config.size_px) for image in images])
+
+
+def _resize(image: Tensor, size_px: int) -> Tensor:
+    """(channels, height, width) to (channels, size_px, size_px)."""
+    size = (size_px, size_px)
+    if image.shape[1:] == size:
+        return image
+    return interpolate(image[None], size, mode="bilinear", antialias=True)[0]

@@ -30,8 +30,9 @@ class Int8Fidelity(Result):
     """How close a backbone in int8 comes to fp32, on held-out tokens."""
 
     tokens: int  # that were compared
-    share: float  # of the tokens, with a cosine that is high enough
+    share: float  # of the tokens, with a cosine that is high enough and a length that is close enough
     lowest: float  # cosine of all tokens
+    norm_error: float  # the largest relative error of a token's length
 
 
 class WinogradLayers(Result):

@@ -144,4 +144,4 @@ def decode_jpeg(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if _is_small_jpeg(data) else None
     if image is None:
         raise StoreError("a stored crop is not a valid image; run: dvc repro --force --single-item faces")
-    return np.ascontiguousarray(image[..., ::-1], np.uint8)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

@@ -74,12 +74,21 @@ def test_int8_that_is_too_far_from_fp32_is_refused(monkeypatch: pytest.MonkeyPat
 
 
 def test_fidelity_counts_the_tokens_that_are_close_enough() -> None:
-    exact = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 2.0]], [[0.0, 1.0]]])
-    near = torch.tensor([[[2.0, 0.0]], [[1.0, 0.1]], [[0.0, 2.0]], [[1.0, 1.0]]])
+    exact = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 2.0]], [[0.0, 1.0]], [[0.0, 4.0]]])
+    near = torch.tensor([[[1.04, 0.0]], [[1.0, 0.1]], [[0.0, 2.0]], [[0.8, 0.8]], [[0.0, 3.0]]])
     fidelity = measure_fidelity(exact, near)
-    assert fidelity.tokens == 4
-    assert fidelity.share == 0.75  # cosines 1, 0.99504, 1, 0.707
+    assert fidelity.tokens == 5
+    # cosines 1, 0.99504, 1, 0.707, 1; relative errors of the length 0.04, 0.00499, 0, 0.13, 0.25
+    assert fidelity.share == pytest.approx(0.6)
     assert fidelity.lowest == pytest.approx(np.sqrt(0.5))
+    assert fidelity.norm_error == pytest.approx(0.25)
+
+
+def test_int8_with_tokens_of_another_length_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("nncf")
+    monkeypatch.setattr("pipeline.embeddings.int8.NORM_ERROR", 1e-5)
+    with pytest.raises(PipelineError, match=r"a length within 0% of its own .* so set precision: fp32"):
+        quantise(INT8, noise_images(16, 1), noise_images(16, 2))
 
 
 def test_int8_is_quantised_and_measured_on_different_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -241,11 +241,15 @@ def test_extraction_is_summarised(thumbnails: Thumbnails) -> None:
     assert "3 to 3 faces per clip, 3.0 on average; clips without a face: 1." in text
     assert "detected 6, filled from neighbours in time 3, whole frame 0" in text
     assert "No backbone ran in int8" in text
-    weights = {"name": "x", "sha256": "0" * 64, "int8": {"tokens": 500, "share": 0.996, "lowest": 0.9871}}
+    weights = {
+        "name": "x",
+        "sha256": "0" * 64,
+        "int8": {"tokens": 500, "share": 0.996, "lowest": 0.9871, "norm_error": 0.0312},
+    }
     int8 = evaluation(embeddings=EMBEDDINGS | {"visual": EMBEDDINGS["visual"] | {"weights": weights}})
     assert (
-        "visual: int8, 99.6 % of 500 held-out tokens are close to fp32, the lowest cosine is 0.9871"
-        in page(thumbnails, int8).text
+        "visual: int8, 99.6 % of 500 held-out tokens are close to fp32, the lowest cosine is 0.9871, "
+        "the largest error of a length 3.1 %" in page(thumbnails, int8).text
     )
 
 
