@@ -44,6 +44,7 @@ docs: .venv/installed
 
 bench: .venv/installed
 	python -m benchmarks
+	python -m docs.generate
 
 # Hostile media, kills, damaged files and fuzzing, for about 20 minutes; writes docs/reliability.md.
 hostile: .venv/installed

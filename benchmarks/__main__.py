@@ -14,7 +14,18 @@ from pipeline.base.files import write_text
 
 RESULTS = Path(__file__).parent / "results.json"
 # "manifest" is first, and the others are imported later, because it measures this process's peak memory.
-BENCHMARKS = ("manifest", "steps", "layout", "detectors", "memory", "scale", "training", "build")
+BENCHMARKS = (
+    "manifest",
+    "steps",
+    "embedding",
+    "layout",
+    "detectors",
+    "memory",
+    "scale",
+    "training",
+    "build",
+    "before",
+)
 
 
 def main() -> None:

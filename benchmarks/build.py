@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from benchmarks import limits
-from benchmarks.figures import Figure, single
+from benchmarks.figures import Figure, single, slower
 from benchmarks.watching import PeakMemory
 from pipeline.base.provenance import ROOT
 
@@ -17,28 +17,28 @@ EXTRACTION = ("faces", "spectrograms", "embed_faces", "embed_mels")
 
 
 def measure() -> list[Figure]:
-    """Clone the last commit into an empty folder, and run `dvc repro` there with an empty memo, then twice more."""
+    """Clone the last commit into an empty folder, and run `dvc repro` there with an empty memo, and again."""
     with tempfile.TemporaryDirectory() as folder:
-        clone = Path(folder) / "fdan"
-        subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
-        environment = os.environ | {
-            "FDAN_CACHE": str(Path(folder) / "cache"),
-            "PATH": str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"],
-            "PYTHONPATH": str(clone),
-        }
-        first, peak_gb = _run(clone, environment)
-        build_s = sum(first.values())
-        again, _ = _run(clone, environment)
+        clone = clone_commit("HEAD", Path(folder) / "fdan")
+        environment = build_environment(clone, Path(folder) / "cache")
+        first, peak_gb = run_build(clone, environment)
+        again = slower(
+            "dvc repro, nothing to do",
+            lambda: run_build(clone, environment),
+            lambda: subprocess.run(["dvc", "version"], cwd=clone, env=environment, check=True, capture_output=True),
+            against="dvc version",
+            target="<= 1.5",
+        )
         shutil.rmtree(clone / "data/embeddings")
         shutil.rmtree(clone / ".dvc/cache")
         for name in ("faces.h5", "spectrograms.h5"):
             (clone / "data" / name).unlink()
-        from_memo, _ = _run(clone, environment)
+        from_memo, _ = run_build(clone, environment)
         limit_s = limits.seconds(sorted((clone / "data/sample").rglob("*.mp4")))
     extraction_s, memo_s = (sum(seconds[stage] for stage in EXTRACTION) for seconds in (first, from_memo))
     return [
-        single("dvc repro, sample, empty memo", build_s, "s", target="< 480 s on 2 cores"),
-        single("dvc repro, nothing to do", sum(again.values()), "s", target="< 5 s"),
+        single("dvc repro, sample, empty memo", sum(first.values()), "s", target="< 480 s on 2 cores"),
+        again,
         single("peak memory of the build, all processes", peak_gb, "GB", target="< 3 GB"),
         single(
             "extraction, four stages",
@@ -51,7 +51,23 @@ def measure() -> list[Figure]:
     ]
 
 
-def _run(folder: Path, environment: dict[str, str]) -> tuple[dict[str, float], float]:
+def clone_commit(commit: str, folder: Path) -> Path:
+    """Return the folder, into which this repository is cloned at a commit."""
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
+    subprocess.run(["git", "checkout", "-q", commit], cwd=folder, check=True)
+    return folder
+
+
+def build_environment(clone: Path, cache: Path) -> dict[str, str]:
+    """Return the environment variables of commands that run a clone's code with a cache of its own."""
+    return os.environ | {
+        "FDAN_CACHE": str(cache),
+        "PATH": str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"],
+        "PYTHONPATH": str(clone),
+    }
+
+
+def run_build(folder: Path, environment: dict[str, str]) -> tuple[dict[str, float], float]:
     """Run `dvc repro`; return the seconds per stage ("" is the time before the first) and the peak memory in GB."""
     process = subprocess.Popen(
         ["dvc", "repro"], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

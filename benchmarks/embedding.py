@@ -1,4 +1,7 @@
-"""The whole embedding stage, crops to HDF5, against a plain loop; all on one thread."""
+"""Embedding against a plain loop over a torchvision network: the network alone, and the whole stage, crops to HDF5.
+
+All run on one thread.
+"""
 
 import os
 import tempfile
@@ -8,17 +11,18 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from torchvision.models import ResNet34_Weights
-from torchvision.models import resnet34 as torchvision_resnet34
+from torchvision.models import get_model, get_model_weights
 
 from benchmarks.figures import Figure, ratio
-from pipeline.embeddings.backbones import BackboneConfig
-from pipeline.embeddings.engines import embed
+from benchmarks.steps import sample
+from pipeline.embeddings.backbones import PRESET, BackboneConfig
+from pipeline.embeddings.engines import embed, release_models
 from pipeline.embeddings.int8 import prepare_weights
 from pipeline.embeddings.tokens import SOURCES, embed_clip, to_batch, token_width
 from pipeline.faces.crops import FacesConfig, extract_faces
 from pipeline.media.frames import decode_jpeg
 from pipeline.memo.extraction import ClipJob, Step, extract_to_file
+from pipeline.parallel.devices import hardware
 from pipeline.parallel.pool import ExecutionConfig, Pool
 from pipeline.store.clips import ClipFaces, ClipTokens
 from pipeline.store.columns import compute_columns, to_columns
@@ -27,41 +31,86 @@ from pipeline.store.schemas import EMBEDDINGS, FACES
 from pipeline.store.writer import open_writer
 
 SOURCE = SOURCES["faces"]
-ENGINES = {
-    "torch": BackboneConfig(weights="random"),
-    "OpenVINO": BackboneConfig(weights="random", engine="openvino"),
-    "OpenVINO int8": BackboneConfig(weights="random", engine="openvino", precision="int8"),
-}
-TARGETS = {"torch": ">= 1.6", "OpenVINO": "", "OpenVINO int8": ">= 5"}
-RUNS = 3
+TORCH = BackboneConfig(weights="random")
+OPENVINO = BackboneConfig(weights="random", engine="openvino")
+INT8 = BackboneConfig(weights="random", engine="openvino", precision="int8")
+OTHERS = ("resnet18", "resnet50", "vgg16")
+FEW = 2  # clips for the other networks
+PLAIN = "a plain loop"
 
 
-def measure(paths: list[Path]) -> list[Figure]:
-    """Return, for each engine, the speed of the stage relative to a plain loop and to the network alone."""
-    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, FDAN_CACHE=folder):
-        faces = Path(folder) / "faces.h5"
-        like = to_columns(ClipFaces.empty())
-        with open_writer(faces, like=like, attributes={"schema": FACES.name, "config": {}}) as writer:
-            for number, path in enumerate(paths):
-                clip = extract_faces(path, FacesConfig())
-                if len(clip.times):
-                    writer.append(f"clip{number}", to_columns(clip))
-        reader = Reader(faces, schema=FACES)
-        plain = partial(_plain, reader, torchvision_resnet34(weights=None).eval())
-        images_per_clip = [SOURCE.images(reader[clip_id]) for clip_id in reader]
-        batches = [to_batch(images, ENGINES["torch"]) for images in images_per_clip]
-        figures = []
-        for name, config in ENGINES.items():
-            model = prepare_weights(reader, SOURCE, config)[1]
-            stage = partial(_stage, reader, config, model)
-            network = partial(_network, batches, config, model)
-            figures += [
-                ratio(
-                    f"embedding stage, {name}", plain, stage, against="a plain loop", target=TARGETS[name], runs=RUNS
-                ),
-                _share(ratio("", network, stage, against="", target="", runs=RUNS), name),
-            ]
+def measure() -> list[Figure]:
+    """Return the speed of each engine, and of other networks, relative to a plain loop and to one another."""
+    torch.set_num_threads(1)
+    with sample() as paths, tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, FDAN_CACHE=folder):
+        reader = _write_faces(paths, Path(folder) / "faces.h5")
+        figures = _networks(reader) + _stages(reader)
+        reader = _write_faces(paths[:FEW], Path(folder) / "few.h5")
+        for name in OTHERS:
+            figures += _other(reader, TORCH.model_copy(update={"backbone": name}))
+            release_models()
     return figures
+
+
+def _write_faces(paths: list[Path], target: Path) -> Reader[ClipFaces]:
+    """Return the faces of clips, written to a file."""
+    with open_writer(
+        target, like=to_columns(ClipFaces.empty()), attributes={"schema": FACES.name, "config": {}}
+    ) as writer:
+        for number, path in enumerate(paths):
+            clip = extract_faces(path, FacesConfig())
+            if len(clip.times):
+                writer.append(f"clip{number}", to_columns(clip))
+    return Reader(target, schema=FACES)
+
+
+def _batches(reader: Reader[ClipFaces]) -> list[torch.Tensor]:
+    return [to_batch(SOURCE.images(reader[clip_id]), TORCH) for clip_id in reader]
+
+
+def _networks(reader: Reader[ClipFaces]) -> list[Figure]:
+    """Return the speeds of networks alone, on ready-made tensors."""
+    batches = _batches(reader)
+    torch_network, openvino_network = (partial(_network, batches, config, "") for config in (TORCH, OPENVINO))
+    direct = partial(_network, batches, TORCH.model_copy(update={"convolution": "direct"}), "")
+    plain = partial(_plain_network, batches, _features("resnet34"))
+    return [
+        ratio("network alone, torch", plain, torch_network, against=PLAIN, target=">= 2.2"),
+        ratio("network alone, torch", openvino_network, torch_network, against="OpenVINO in fp32", target=">= 1.4"),
+        ratio("network alone, torch", direct, torch_network, against="convolution: direct", target=""),
+    ]
+
+
+def _stages(reader: Reader[ClipFaces]) -> list[Figure]:
+    """Return the speed of the stage with each engine, relative to a plain loop and to the network alone."""
+    int8_target = ">= 4.7" if "AVX512" in hardware("cpu") else ">= 3.4"
+    plain = partial(_plain_stage, reader, "resnet34", _features("resnet34"))
+    batches = _batches(reader)
+    figures = []
+    for name, config, target in (
+        ("torch", TORCH, ">= 1.8"),
+        ("OpenVINO", OPENVINO, ""),
+        ("OpenVINO int8", INT8, int8_target),
+    ):
+        model = prepare_weights(reader, SOURCE, config)[1]
+        stage, network = partial(_stage, reader, config, model), partial(_network, batches, config, model)
+        figures += [
+            ratio(f"embedding stage, {name}", plain, stage, against=PLAIN, target=target),
+            _share(ratio("", network, stage, against="", target=""), name),
+        ]
+    return figures
+
+
+def _other(reader: Reader[ClipFaces], config: BackboneConfig) -> list[Figure]:
+    """Return the speeds of another network with torch."""
+    name, features = config.backbone, _features(config.backbone)
+    batches = _batches(reader)
+    plain, network = partial(_plain_network, batches, features), partial(_network, batches, config, "")
+    plain_stage, stage = partial(_plain_stage, reader, name, features), partial(_stage, reader, config, "")
+    return [
+        ratio(f"network alone, torch, {name}", plain, network, against=PLAIN, target=""),
+        ratio(f"embedding stage, torch, {name}", plain_stage, stage, against=PLAIN, target=""),
+    ]
 
 
 def _share(times: Figure, name: str) -> Figure:
@@ -70,15 +119,25 @@ def _share(times: Figure, name: str) -> Figure:
     return Figure(title, value, "%", "ready-made tensors", times.runs, (low, high), ">= 85 %")
 
 
-def _plain(reader: Reader[ClipFaces], network: torch.nn.Module) -> None:
+def _features(name: str) -> torch.nn.Module:
+    """Return torchvision's network without its classifier."""
+    return torch.nn.Sequential(*list(get_model(name, weights=None).eval().children())[:-1])
+
+
+@torch.inference_mode()
+def _plain_network(batches: list[torch.Tensor], features: torch.nn.Module) -> None:
+    for batch in batches:
+        features(batch)
+
+
+@torch.inference_mode()
+def _plain_stage(reader: Reader[ClipFaces], name: str, features: torch.nn.Module) -> None:
     """Decode, transform and embed the crops of every clip, as a first draft would."""
-    transform = ResNet34_Weights.IMAGENET1K_V1.transforms()
-    features = torch.nn.Sequential(*list(network.children())[:-1])
+    transform = get_model_weights(name)[PRESET].transforms()
     tokens = []
     for clip_id in reader:
         images = [torch.from_numpy(decode_jpeg(file)).permute(2, 0, 1) for file in reader[clip_id].crops]
-        with torch.inference_mode():
-            tokens.append(features(torch.stack([transform(image) for image in images])).flatten(1).numpy())
+        tokens.append(features(torch.stack([transform(image) for image in images])).flatten(1).numpy())
     np.concatenate(tokens)
 
 

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -37,8 +37,13 @@ def ratio(
     If the machine slows down, it slows both calls of a pair, and the ratio stays the same.
     """
     slow(), fast()  # the first calls load and compile
-    ratios = sorted(_seconds(slow) / _seconds(fast) for _ in range(runs))
-    return Figure(name, statistics.median(ratios), "times", against, runs, (ratios[0], ratios[-1]), target)
+    ratios = [_seconds(slow) / _seconds(fast) for _ in range(runs)]
+    return from_ratios(name, ratios, against=against, target=target)
+
+
+def from_ratios(name: str, ratios: Sequence[float], *, unit: str = "times", against: str, target: str) -> Figure:
+    """Return the median of ratios that were measured in turn."""
+    return Figure(name, statistics.median(ratios), unit, against, len(ratios), (min(ratios), max(ratios)), target)
 
 
 def slower(

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import embedding
 from benchmarks.figures import Figure, ratio, slower
 from data_manifest.sample import SampleConfig, plan, render
 from pipeline.base.files import file_sha256
@@ -25,12 +24,11 @@ CLIPS_STORED = 10_000
 
 
 def measure() -> list[Figure]:
-    """Return the figures of the memo, the embedding stage and the store."""
+    """Return the figures of the memo and the store."""
     with sample() as paths:
         lengths = np.random.default_rng(1).integers(8, 25, CLIPS_STORED)
         return [
             _memo(paths),
-            *embedding.measure(paths),
             _store("of 16 tokens each", [16] * CLIPS_STORED),
             _store("of 8 to 24 tokens", lengths),
         ]

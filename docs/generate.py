@@ -1,4 +1,4 @@
-"""Writes the generated parts of the documentation: the graph, the table of rooms, and the reference of `params.yaml`.
+"""Writes the generated parts of the documentation: the graph, the tables of rooms and figures, and the parameters.
 
 `python -m docs.generate` writes them; with `--check` it fails when one is stale.
 """
@@ -8,11 +8,13 @@ import sys
 from configparser import ConfigParser
 from pathlib import Path
 
+from docs.figures import figures
 from docs.graph import as_mermaid, as_svg, read_graph
 from docs.reference import parameters, table
 
 ROOT = Path(__file__).resolve().parents[1]
 ARCHITECTURE = ROOT / "docs/architecture.md"
+BENCHMARKS = ROOT / "docs/benchmarks.md"
 
 
 def main() -> None:
@@ -22,6 +24,7 @@ def main() -> None:
     page = put(page, "graph", f"```mermaid\n{as_mermaid(graph)}```\n")
     texts = {
         ARCHITECTURE: put(page, "rooms", rooms()),
+        BENCHMARKS: put(BENCHMARKS.read_text(encoding="utf-8"), "figures", figures()),
         ROOT / "docs/images/graph.svg": as_svg(graph),
         ROOT / "docs/parameters.md": parameters(),
     }

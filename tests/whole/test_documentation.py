@@ -55,7 +55,7 @@ NOT_RUN = {
     "pip download": "downloads gigabytes from the package index",
     "PIP_NO_INDEX=1": "makes the environment again",
     "fdan weights fetch": "needs a network; tests/weights/test_weights.py has its own server",
-    "python -m benchmarks scale": "takes minutes",
+    "python -m benchmarks": "takes minutes",
     "dvc exp run -S head.dropout=0.5": "tests/whole/test_end_to_end.py runs it",
 }
 MENTIONED = {
