@@ -37,7 +37,7 @@ from pipeline.training.corpus import ACOUSTIC, VISUAL, Corpus, open_corpus
 from pipeline.training.ensembles import EnsembleRun
 from pipeline.training.held_out import train_and_predict
 from pipeline.training.recipe import Recipe, TrainConfig, Trained
-from pipeline.training.runs import FoldRun, plan_runs, train_runs
+from pipeline.training.runs import plan_runs, train_runs
 
 SUMMARY = DataSummary.model_validate(evaluation().model_dump(include=set(DataSummary.model_fields)))  # of any corpus
 
