@@ -28,22 +28,21 @@ def main() -> None:
     corpus, recipe = open_corpus(), read_recipe()
     runs = plan_runs(corpus.clips, read_section("protocols", dict[str, ProtocolConfig]), recipe.train.seeds)
     predictions = predict_runs(corpus, runs, MODELS, allow=recipe.builders)
-    protocols = evaluate(predictions, corpus.classes)
-    data = dict(summarise_data(corpus, [recipe], runs))
-    evaluation = Evaluation(**data, code_version=code_version(explore), protocols=protocols)
+    data, code = dict(summarise_data(corpus, [recipe], runs)), code_version(explore)
+    evaluation = Evaluation(**data, code_version=code, protocols=evaluate(predictions, corpus.classes))
     evaluation.write(RESULTS / "evaluation.json")
     summarise(evaluation).write(RESULTS / "metrics.json")
-    card = dict(load_head(MODELS / "head.safetensors", allow=recipe.builders)[1])
-    HeadFile(**card, warning=evaluation.warning, expected=headline(evaluation)).write(MODELS / "head.json")
+    _, card = load_head(MODELS / "head.safetensors", allow=recipe.builders)
+    HeadFile(**dict(card), warning=evaluation.warning, expected=headline(evaluation)).write(MODELS / "head.json")
     write_predictions(RESULTS / "predictions.csv", predictions, corpus.classes)
     first = runs[0]
-    name = first.split.protocol
-    write_confusion(RESULTS / "confusion.csv", [it for it in predictions if it.protocol == name], corpus.classes)
+    shown = [it for it in predictions if it.protocol == first.split.protocol]
+    write_confusion(RESULTS / "confusion.csv", shown, corpus.classes)
     answers = predictions[: len(first.split.test)]  # those of the first run come first
     head, used = load_run(corpus, first, MODELS, allow=recipe.builders)
     exploration = explore(head, corpus.part(first.split.test, used.train), answers, predictions, corpus.classes)
     exploration.write(RESULTS / "explore.json", indent=None)
-    draw_results(protocols, exploration, corpus.classes, RESULTS / "figures/evaluate")
+    draw_results(evaluation.protocols, exploration, corpus.classes, RESULTS / "figures/evaluate")
 
 
 if __name__ == "__main__":

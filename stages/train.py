@@ -32,14 +32,7 @@ def main() -> None:
         for run, result in zip(runs, trained, strict=True)
     ]
     for run, result, part in zip(runs, trained, parts, strict=True):
-        split = run.split
-        trained_on = {
-            "protocol": split.protocol,
-            "fold": split.fold,
-            "seed": run.seed,
-            "clips": len(split.train) + len(split.validation),
-        }
-        card = describe_head(corpus, recipe, trained_on, fit_temperatures([part]))
+        card = describe_head(corpus, recipe, run.trained_on, fit_temperatures([part]))
         save_head(result.head, card, MODELS / "folds" / f"{run.name}.safetensors")
     first = [part for run, part in zip(runs, parts, strict=True) if run.split.protocol == runs[0].split.protocol]
     trained_on = {"seed": seed, "clips": len(corpus.clips)}
