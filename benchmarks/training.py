@@ -24,9 +24,10 @@ from pipeline.ablation.table import override, run_table
 from pipeline.alignments.table import ALIGNMENTS
 from pipeline.base.params import read_section
 from pipeline.heads.examples import Examples
-from pipeline.heads.layers import Dropout
+from pipeline.heads.layers import Dropout, TokenDropout
 from pipeline.parallel.pool import ExecutionConfig, Pool
 from pipeline.store.schemas import EMBEDDINGS
+from pipeline.store.tokens import Tokens
 from pipeline.store.writer import open_writer
 from pipeline.training.answers import fused_probabilities, uar
 from pipeline.training.corpus import ACOUSTIC, VISUAL, open_corpus
@@ -218,6 +219,8 @@ def _plain(recipe: Recipe, cores: int) -> None:
         for name, child in module.named_children():
             if isinstance(child, Dropout):  # its noise is generated outside the module
                 setattr(module, name, torch.nn.Dropout(child.share))
+            if isinstance(child, TokenDropout):
+                setattr(module, name, _PlainTokenDropout(child.share))
     align = ALIGNMENTS[recipe.alignment.name](recipe.alignment)
     optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.train.learning_rate)
     for _ in range(recipe.train.epochs):
@@ -236,6 +239,15 @@ def _plain(recipe: Recipe, cores: int) -> None:
             output = head(validation.visual, validation.acoustic)
             probabilities = fused_probabilities(output, validation.visual.present, validation.acoustic.present)
             uar(probabilities, validation.labels)
+
+
+class _PlainTokenDropout(TokenDropout):
+    """Hides tokens by random numbers that it generates itself."""
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        """Hide other tokens each time."""
+        self.noise = torch.rand(tokens.mask.shape)
+        return super().forward(tokens)
 
 
 def _train_networks(batch: int, cores: int) -> None:

@@ -127,11 +127,14 @@ def load_head(path: Path, *, allow: Collection[str] = ()) -> tuple[Head, Card]:
         card = check(json.loads(metadata["card"]), Card, where=f"{path}, card", allow=allow)
         shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
         if card.head.name in HEADS:
-            with torch.device("meta"):  # which takes no memory
-                _require_shapes(_build(card, allow), shapes)
+            one = card.model_copy(update={"members": 1})
+            with torch.device("meta"):  # which takes no memory, and for a single member little time
+                expected = _shapes(_build(one, allow))
+            prefixes = [f"members.{number}." for number in range(card.members)] if card.members > 1 else [""]
+            _require_shapes({f"{it}{name}": shape for it in prefixes for name, shape in expected.items()}, shapes)
     head = _build(card, allow)
     with _report_damage(path):
-        _require_shapes(head, shapes)
+        _require_shapes(_shapes(head), shapes)
         state = {name: file.get_tensor(name) for name in shapes}
         if _checksum(metadata["card"], state) != metadata["sha256"]:
             raise ValueError("its checksum differs")
@@ -157,9 +160,13 @@ def _build(card: Card, allow: Collection[str]) -> Head:
     return as_one_head([build(card.head, card.shapes) for _ in range(card.members)])
 
 
-def _require_shapes(head: Head, shapes: Mapping[str, Sequence[int]]) -> None:
-    """Raise if a file's tensors, by name their shape, are not those of the head."""
-    expected = {name: [*value.shape] for name, value in _unique_state(head).items()}
+def _shapes(head: Head) -> dict[str, list[int]]:
+    """Return the shapes of the head's tensors by name."""
+    return {name: [*value.shape] for name, value in _unique_state(head).items()}
+
+
+def _require_shapes(expected: Mapping[str, Sequence[int]], shapes: Mapping[str, Sequence[int]]) -> None:
+    """Raise if a file's tensors, by name their shape, are not those expected."""
     for name in sorted({*shapes, *expected}):
         stored, built = (them.get(name, "absent") for them in (shapes, expected))
         if stored != built:

@@ -41,7 +41,7 @@ class TrainConfig(Config):
     speaker_normalisation: Literal["none", "unlabelled"] = "none"
     """`unlabelled`: all clips of a speaker, also of a test speaker, standardise their tokens, without labels. It is
     transductive, and needs several clips of a speaker."""
-    ensemble: int = Field(5, ge=1, le=MAX_MEMBERS)
+    ensemble: int = Field(3, ge=1, le=MAX_MEMBERS)
     """Members of a head: the mean of their log-probabilities answers. Heads without gradients have a single one."""
     seeds: tuple[Seed, ...] = Field((0,), min_length=1, max_length=1000)
     """One head is trained per fold and seed."""

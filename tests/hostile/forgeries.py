@@ -220,6 +220,9 @@ HEADS: dict[str, dict[str, Any]] = {
     "of a number for its settings": {"head": 7},
     "with an infinite temperature": {"temperatures.fused": float("inf")},
     "with a temperature of zero": {"temperatures.fused": 0},
+    "of no member": {"members": 0},
+    "of more members": {"members": 2},
+    "of a million members": {"members": 10**6},
     "with infinite settings": {"train.learning_rate": float("inf")},
     "with a setting of many digits": {"train.learning_rate": 10**400},
 }
