@@ -21,7 +21,7 @@ SMALL = {
     "embed_faces": {"size_px": 64},
     "embed_mels": {"size_px": 64},
     "head": {"width": 16},
-    "train": {"epochs": 3},
+    "train": {"epochs": 3, "ensemble": 2},
     "protocols": {"speaker_folds": {"groups": None, "folds": 2, "validation": 0.5}, "random": {"folds": 2}},
     "ablations": {"full": {}, "neither": {"alignment": {"name": "none"}, "head": {"attention_depth": 0}}},
 }

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.alignments.contract import AlignmentConfig
+from pipeline.alignments.contract import Alignment, AlignmentConfig
 from pipeline.alignments.schedule import alignment_weights
 from pipeline.alignments.table import ALIGNMENTS
 from pipeline.base.errors import TrainingError
@@ -17,7 +17,7 @@ from pipeline.store.tokens import Tokens
 from pipeline.training.answers import predict, uar
 from pipeline.training.losses import alignment_losses, classification_loss, learning_rates
 from pipeline.training.recipe import Recipe, TrainConfig, build_head
-from pipeline.training.replicas import Replica, TrainedReplica, architecture, train_together
+from pipeline.training.replicas import Replica, ReplicaBatch, TrainedReplica, architecture, train_together
 
 RECIPE = Recipe(
     HeadConfig(width=16, attention_heads=2, dropout=0.3),
@@ -182,6 +182,38 @@ def test_replicas_learn() -> None:
         part = data.take(member.training)
         assert uar(predict(result.head, part)["fused"], part.labels) > 0.8
         assert result.curve[-1].cross_entropy < 0.7 * result.curve[0].cross_entropy
+
+
+def test_initial_unit_makes_the_scale_of_an_alignment_irrelevant(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build_large(config: AlignmentConfig) -> Alignment:
+        align = ALIGNMENTS["coral"](config)
+        return lambda *arguments: 1000 * align(*arguments)
+
+    monkeypatch.setitem(ALIGNMENTS, "large", build_large)
+    data = examples(60)
+
+    def end(name: str, unit: str, weight: float = 5.0) -> torch.Tensor:
+        config = AlignmentConfig.model_validate({"name": name, "weight": weight, "unit": unit, "gamma": 1})
+        member = Replica(replace(RECIPE, alignment=config), torch.arange(60), None, 0)
+        (trained,) = train_together(data, [member], classes=3)
+        return torch.cat([it.flatten() for it in trained.head.state_dict().values()])
+
+    torch.testing.assert_close(end("coral", "initial"), end("large", "initial"), atol=1e-4, rtol=0)
+    assert (end("coral", "initial") - end("coral", "initial", weight=0)).abs().max() > 1e-2
+    assert (end("coral", "absolute") - end("large", "absolute")).abs().max() > 1e-2
+
+
+def test_modality_dropout_hides_one_of_two_modalities_of_its_share() -> None:
+    data, member = examples(400), Replica(RECIPE, torch.arange(400), None, 0)
+    batch = ReplicaBatch(data, [member], [build_head(RECIPE.head, data, 3)], classes=3, device=torch.device("cpu"))
+    index = torch.arange(400).expand(1, 400)
+    tokens = [it.batches(index) for it in (data.visual, data.acoustic)]
+    visual, acoustic = batch._keep_modalities(tokens, [torch.Generator().manual_seed(0)])
+    both = data.visual.present & data.acoustic.present
+    assert (visual | acoustic).all()
+    assert visual[0, ~both].all() and acoustic[0, ~both].all()
+    for kept in (visual[0, both], acoustic[0, both]):
+        assert 1 - kept.double().mean() == pytest.approx(0.15, abs=0.05)
 
 
 def test_loss_that_is_not_finite_is_an_error_with_epoch_batch_and_layer() -> None:

@@ -56,6 +56,7 @@ NOT_RUN = {
     "PIP_NO_INDEX=1": "makes the environment again",
     "fdan weights fetch": "needs a network; tests/weights/test_weights.py has its own server",
     "python -m benchmarks": "takes minutes",
+    "cd emodb-random": "follows benchmarks.head, which needs tokens of a published corpus",
     "dvc exp run -S head.dropout=0.5": "tests/whole/test_end_to_end.py runs it",
 }
 MENTIONED = {
