@@ -86,6 +86,24 @@ def explain_selection(ablation: Ablation) -> str:
     )
 
 
+LINEAR_ROWS = ("lda", "linear")  # linear classifiers of mean tokens, which a head has to beat
+
+
+def explain_linear_rows(ablation: Ablation) -> list[str]:
+    """Return a sentence for each linear row of an ablation table: whether the first row beats it."""
+    first = ablation.rows[0]
+    sentences = []
+    for row in ablation.rows[1:]:
+        if row.name in LINEAR_ROWS:
+            beats = "beats" if row.difference < 0 else "does not beat"
+            low, high = (-100 * value for value in reversed(row.interval_95))
+            sentences.append(
+                f"{first.name} {beats} {row.name}, a linear classifier of mean tokens: {100 * first.uar:.1f} % against "
+                f"{100 * row.uar:.1f} %, 95 % interval of the difference {low:+.1f} to {high:+.1f} points."
+            )
+    return sentences
+
+
 def plural(count: int, noun: str) -> str:
     """Return a count with its noun, as in "1 fold" or "10 folds"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

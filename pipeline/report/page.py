@@ -16,7 +16,14 @@ from pipeline.base.files import read_file
 from pipeline.base.provenance import library_versions
 from pipeline.evaluation.ablation_schemas import Ablation
 from pipeline.evaluation.predictions import MODALITIES, answer_label, protocol_label
-from pipeline.evaluation.results import count_clusters, describe_clusters, explain_selection, explain_test, headline
+from pipeline.evaluation.results import (
+    count_clusters,
+    describe_clusters,
+    explain_linear_rows,
+    explain_selection,
+    explain_test,
+    headline,
+)
 from pipeline.evaluation.schemas import Evaluation, Exploration, Mistake
 from pipeline.report import _attention as attention
 from pipeline.report import _interactive as interactive
@@ -112,7 +119,11 @@ def render_report(results: Results, thumbnails: Thumbnails) -> str:
         headline=headline(results.evaluation),
         clusters=describe_clusters(results.evaluation),
         ablation=results.ablation,
-        explanations=[explain_test(results.ablation), explain_selection(results.ablation)],
+        explanations=[
+            explain_test(results.ablation),
+            explain_selection(results.ablation),
+            *explain_linear_rows(results.ablation),
+        ],
         exploration=results.exploration,
         extraction=results.extraction,
         confusion=confusion_tables(results),

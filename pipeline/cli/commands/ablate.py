@@ -38,7 +38,7 @@ def ablate(
         # After the rows are checked: these imports take seconds.
         from pipeline.ablation.comparison import REFERENCE, summarise_table
         from pipeline.ablation.table import expand_grid, override, run_table, write_runs
-        from pipeline.evaluation.results import explain_selection
+        from pipeline.evaluation.results import explain_linear_rows, explain_selection
         from pipeline.parallel.pool import ExecutionConfig
         from pipeline.parallel.progress import progress_bar
         from pipeline.training.corpus import open_corpus
@@ -62,6 +62,8 @@ def ablate(
         show_comparison(ablation, by_validation=bool(grid))
         if select:
             console.print(plain(explain_selection(ablation)), highlight=False)
+        for sentence in explain_linear_rows(ablation):
+            console.print(plain(sentence), highlight=False)
         if ablation.warning:
             console.print(f"Warning: {ablation.warning}.", style="bold yellow", highlight=False)
 
