@@ -5,15 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from test_checkpoints import card
 from test_replicas import RECIPE, examples
 
 from pipeline.base.errors import ParameterError
+from pipeline.base.provenance import RANDOM_WEIGHTS
+from pipeline.predict.predictor import _normalise_as_one_speaker
 from pipeline.store.tokens import Tokens
 from pipeline.training.answers import predict
+from pipeline.training.corpus import Corpus
+from pipeline.training.data_summary import summarise_data
 from pipeline.training.ensembles import EnsembleRun, train_ensembles
 from pipeline.training.recipe import TrainConfig
-from pipeline.training.speakers import SpeakerTokens, normalise_speakers
+from pipeline.training.speakers import TRANSDUCTIVE, SpeakerTokens, normalise_speakers
 
+MODALITIES = ("visual", "acoustic")
 SPEAKERS = torch.arange(60) // 12
 UNLABELLED = TrainConfig(speaker_normalisation="unlabelled", epochs=2, batch_size=8, ensemble=1)
 
@@ -58,3 +64,24 @@ def test_unknown_speakers_are_an_error() -> None:
     with pytest.raises(ParameterError, match="the speakers of the clips are unknown"):
         normalise_speakers(examples(60), UNLABELLED)
     assert normalise_speakers(data := examples(60), TrainConfig()) is data
+
+
+def test_the_clips_of_a_call_count_as_one_speaker_and_a_single_one_is_refused() -> None:
+    data = replace(examples(12), speakers=torch.zeros(12, dtype=torch.int64))
+    used = card().model_copy(update={"train": UNLABELLED})
+    notes: list[list[str]] = [[] for _ in range(12)]
+    prepared = _normalise_as_one_speaker(data, used, notes)
+    values = prepared.visual.values[prepared.visual.mask].numpy()
+    np.testing.assert_allclose(values.mean(0), 0, atol=1e-5)
+    assert all("standardised by the 12 clips of this call" in note for (note,) in notes)
+    with pytest.raises(ParameterError, match="needs several clips of one speaker in a call"):
+        _normalise_as_one_speaker(data.take(torch.arange(1)), used, [[]])
+
+
+def test_results_of_a_transductive_recipe_say_so() -> None:
+    corpus = Corpus([], [], examples(12), [], {name: card().embeddings[name].model_dump() for name in MODALITIES})
+    warnings = [
+        summarise_data(corpus, [replace(RECIPE, train=train)]).warning or "" for train in (UNLABELLED, TrainConfig())
+    ]
+    assert [TRANSDUCTIVE in it for it in warnings] == [True, False]
+    assert all(RANDOM_WEIGHTS in it for it in warnings)
