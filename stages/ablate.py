@@ -5,9 +5,10 @@ from typing import Any
 
 from pipeline.ablation.comparison import summarise_table
 from pipeline.ablation.figure import draw_ablation
-from pipeline.ablation.table import override, run_table, write_runs
+from pipeline.ablation.table import keep_rows_with_effect, override, run_table, write_runs
 from pipeline.base.params import read_section
 from pipeline.parallel.pool import ExecutionConfig
+from pipeline.training.answers import modalities_in
 from pipeline.training.corpus import open_corpus
 from pipeline.training.data_summary import summarise_data
 from pipeline.training.runs import plan_ablation, read_recipe
@@ -20,8 +21,9 @@ def main() -> None:
     """Write `results/ablation.csv`, `results/ablation.json` and a figure."""
     recipe = read_recipe()
     table = read_section("ablations", dict[str, dict[str, dict[str, Any]]])
-    recipes = {row: override(recipe, overrides, row=row) for row, overrides in table.items()}
     corpus = open_corpus()
+    rows = {row: override(recipe, overrides, row=row) for row, overrides in table.items()}
+    recipes = keep_rows_with_effect(rows, modalities_in(corpus.examples))
     runs = plan_ablation(corpus, recipe.train.seeds)
     tested = run_table(corpus, recipes, runs, read_section("run", ExecutionConfig))
     scores = write_runs(RESULTS / "ablation.csv", tested, corpus.classes)

@@ -22,9 +22,11 @@ def main() -> None:
     # Not imported at the top, because workers import this module too, and they draw nothing.
     from pipeline.faces.sheet import draw_faces
 
-    media = {job.clip_id: job.load() for job in jobs}
     sheet = Path("results/figures/faces/faces.png")
-    draw_faces(Reader(TARGET, schema=FACES), media, sheet, frames_per_clip=config.frames_per_clip)
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    if jobs:
+        media = {job.clip_id: job.load() for job in jobs}
+        draw_faces(Reader(TARGET, schema=FACES), media, sheet, frames_per_clip=config.frames_per_clip)
 
 
 if __name__ == "__main__":

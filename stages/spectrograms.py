@@ -17,11 +17,15 @@ TARGET = Path("data/spectrograms.h5")
 def main() -> None:
     """Write `data/spectrograms.h5` and its contact sheet."""
     config = read_section("spectrograms", SpectrogramsConfig)
-    write_windows(TARGET, clip_jobs("acoustic"), config, run=read_section("run", ExecutionConfig))
+    jobs = clip_jobs("acoustic")
+    write_windows(TARGET, jobs, config, run=read_section("run", ExecutionConfig))
     # Not imported at the top, because workers import this module too, and they draw nothing.
     from pipeline.spectrograms.sheet import draw_spectrograms
 
-    draw_spectrograms(Reader(TARGET, schema=WINDOWS), Path("results/figures/spectrograms/spectrograms.png"))
+    sheet = Path("results/figures/spectrograms/spectrograms.png")
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    if jobs:
+        draw_spectrograms(Reader(TARGET, schema=WINDOWS), sheet)
 
 
 if __name__ == "__main__":

@@ -32,11 +32,10 @@ def main() -> None:
         for run, result in zip(runs, trained, strict=True)
     ]
     for run, result, part in zip(runs, trained, parts, strict=True):
-        card = describe_head(corpus, recipe, run.trained_on, fit_temperatures([part]))
+        card = describe_head(corpus, recipe, fit_temperatures([part]), run=run)
         save_head(result.head, card, MODELS / "folds" / f"{run.name}.safetensors")
     first = [part for run, part in zip(runs, parts, strict=True) if run.split.protocol == runs[0].split.protocol]
-    trained_on = {"seed": seed, "clips": len(corpus.clips)}
-    card = describe_head(corpus, recipe, trained_on, fit_temperatures(first))
+    card = describe_head(corpus, recipe, fit_temperatures(first), seed=seed)
     save_head(final.head, card, MODELS / "head.safetensors")
     curves = {run.name: result.curve for run, result in zip(runs, trained, strict=True)}
     write_curves(Path("results/curves"), curves)

@@ -1,7 +1,8 @@
 """The ablation table: rows that change a recipe, their runs, and the score of every run."""
 
+import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, product
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.alignments.contract import AlignmentConfig
 from pipeline.base.errors import ParameterError
 from pipeline.base.params import check
 from pipeline.base.registry import suggest
+from pipeline.base.selection import shorten
 from pipeline.base.tables import write_table
 from pipeline.evaluation.clusters import Cluster, ClusterCounts, choose_cluster, count_answers
 from pipeline.evaluation.predictions import ANSWERS, Prediction, protocol_label
@@ -23,6 +26,9 @@ from pipeline.training.held_out import HeldOut, train_and_predict
 from pipeline.training.recipe import Recipe
 from pipeline.training.runs import FoldRun
 
+log = logging.getLogger(__name__)
+# The keys of `head` that have no effect on clips of one modality.
+BETWEEN_MODALITIES = {"attention_depth": 0, "attention_heads": 1, "shared_classifier": True, "fusion": "mean"}
 Overrides = Mapping[str, Mapping[str, Any]]
 
 
@@ -53,6 +59,34 @@ def expand_grid(grid: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
             overrides.setdefault(section, {})[key] = value
         rows[", ".join(f"{section}.{key}={value}" for section, key, value in chosen)] = overrides
     return rows
+
+
+def keep_rows_with_effect(recipes: Mapping[str, Recipe], modalities: Collection[str]) -> dict[str, Recipe]:
+    """Return the rows that differ from the first on clips of these modalities, and log the others.
+
+    Clips of one modality have nothing to align or to attend to, and no head of the other modality learns from them.
+    """
+    if len(modalities) == 2:
+        return dict(recipes)
+    first, *_ = map(_without_second_modality, recipes.values())
+    kept = {
+        name: recipe
+        for number, (name, recipe) in enumerate(recipes.items())
+        if not number
+        or (
+            _without_second_modality(recipe) != first and recipe.head.name not in {"visual", "acoustic"} - {*modalities}
+        )
+    }
+    if left_out := [name for name in recipes if name not in kept]:
+        log.info("ablations: all clips have one modality, so these rows change nothing: %s", shorten(left_out))
+    return kept
+
+
+def _without_second_modality(recipe: Recipe) -> Recipe:
+    """Return the recipe with fixed values for all that needs both modalities."""
+    head = recipe.head.model_copy(update=BETWEEN_MODALITIES)
+    train = recipe.train.model_copy(update={"modality_dropout": 0.0})
+    return Recipe(head, AlignmentConfig(), train)
 
 
 TestedRun = tuple[str, FoldRun, HeldOut]

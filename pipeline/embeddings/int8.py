@@ -29,7 +29,12 @@ log = logging.getLogger(__name__)
 
 
 def prepare_weights(reader: Reader[Any], source: Source, config: BackboneConfig) -> tuple[dict[str, Any], str]:
-    """Return the attribute `weights` of the embeddings, and the file of the int8 model; "" in other precisions."""
+    """Return the attribute `weights` of the embeddings, and the file of the int8 model; "" in other precisions.
+
+    Without images, no weights are needed.
+    """
+    if not len(reader):
+        return {"name": "none", "sha256": ""}, ""
     weights = describe_weights(config)
     if config.precision != "int8":
         return weights, ""

@@ -33,6 +33,8 @@ def write_tokens(
 
     `weights` and `model` are the results of `int8.prepare_weights`.
     """
+    if not len(reader):  # only the width of the tokens is needed
+        config = config.model_copy(update={"weights": "random", "precision": "fp32"})
     jobs = [ClipJob(clip_id, reader.media_sha256[clip_id], partial(reader.__getitem__, clip_id)) for clip_id in reader]
     attributes = {
         "schema": EMBEDDINGS.name,

@@ -30,7 +30,7 @@ def draw_results(
 
 def draw_confusion(scores: ProtocolScores, classes: Sequence[str], path: Path, *, title: str) -> None:
     """Draw one confusion matrix for each modality: counts, and the row's share as a number and as shade."""
-    shown = {name: scores.answers[name] for name in MODALITIES if name in scores.answers}
+    shown = {name: scores.shown[name] for name in MODALITIES if name in scores.shown}
     figure = Figure(figsize=(4.8 * len(shown), 5), layout="constrained")
     figure.suptitle(f"Confusion, {title}: truth in rows, prediction in columns", fontsize=11)
     axes = figure.subplots(1, len(shown), squeeze=False)[0]
@@ -48,13 +48,20 @@ def draw_confusion(scores: ProtocolScores, classes: Sequence[str], path: Path, *
     save(figure, path)
 
 
+def projection_panels(exploration: Exploration) -> dict[str, str]:
+    """Return the title of each t-SNE; where all clips have one modality, nothing is aligned."""
+    return WHEN if len(exploration.modalities) == 2 else {"before": "cached embeddings"}
+
+
 def draw_projection(exploration: Exploration, classes: Sequence[str], path: Path) -> None:
-    """Draw the t-SNE of both modalities before and after alignment."""
-    figure = Figure(figsize=(11.5, 5.2), layout="constrained")
+    """Draw the t-SNE of both modalities before and after alignment, or of the only one."""
+    titles = projection_panels(exploration)
+    figure = Figure(figsize=(5.75 * len(titles), 5.2), layout="constrained")
     title = f"Test clips of {exploration.protocol}, fold {exploration.fold}"
-    figure.suptitle(f"{title}, t-SNE   (+ visual, o acoustic)", fontsize=11)
-    panels: Sequence[Axes] = figure.subplots(1, 2)
-    for axis, (when, panel_title) in zip(panels, WHEN.items(), strict=True):
+    markers = ", ".join(f"{MARKERS[it]} {it}" for it in exploration.modalities)
+    figure.suptitle(f"{title}, t-SNE   ({markers})", fontsize=11)
+    panels: Sequence[Axes] = figure.subplots(1, len(titles), squeeze=False)[0]
+    for axis, (when, panel_title) in zip(panels, titles.items(), strict=True):
         axis.set_title(panel_title, fontsize=10)
         for modality in MARKERS:
             for number, name in enumerate(classes):
@@ -62,18 +69,20 @@ def draw_projection(exploration: Exploration, classes: Sequence[str], path: Path
                 points = [it for it in members if it is not None]
                 style: dict[str, Any] = {"facecolors": "none", "edgecolors": COLOURS[number]}
                 if modality == "visual":
-                    style = {"c": COLOURS[number], "label": name}
+                    style = {"c": COLOURS[number]}
+                if modality == exploration.modalities[0]:
+                    style["label"] = name
                 x, y = zip(*points, strict=True) if points else ((), ())
                 axis.scatter(x, y, marker=MARKERS[modality], s=28, linewidths=1.1, **style)
         axis.set_xticks([])
         axis.set_yticks([])
-    panels[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+    panels[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
     save(figure, path)
 
 
 def draw_spread(protocols: Mapping[str, ProtocolScores], path: Path) -> None:
     """Draw the UAR of every fold and seed, that of all test clips with its interval, and the baseline."""
-    rows = [(name, *answer) for name, scores in protocols.items() for answer in scores.answers.items()]
+    rows = [(name, *answer) for name, scores in protocols.items() for answer in scores.shown.items()]
     figure = Figure(figsize=(8.5, 0.34 * len(rows) + 1.2), layout="constrained")
     axis = figure.subplots()
     for height, (name, _, answer) in enumerate(reversed(rows)):
@@ -101,11 +110,11 @@ def draw_reliability(scores: ProtocolScores, path: Path, *, title: str) -> None:
     figure = Figure(figsize=(5.6, 5.4), layout="constrained")
     axis = figure.subplots()
     axis.plot([0, 1], [0, 1], color="#999999", linestyle=":", linewidth=1)
-    shown = [name for name in MODALITIES if name in scores.answers]
+    shown = [name for name in MODALITIES if name in scores.shown]
     for name, colour, marker in zip(shown, (COLOURS[0], COLOURS[5], COLOURS[4]), ("+", "o", "s"), strict=False):
-        bins = scores.answers[name].calibration.reliability
+        bins = scores.shown[name].calibration.reliability
         confidence, accuracy = [it.confidence for it in bins], [it.accuracy for it in bins]
-        label = f"{name}: {describe_calibration(scores.answers[name])}"
+        label = f"{name}: {describe_calibration(scores.shown[name])}"
         axis.plot(confidence, accuracy, color=colour, linewidth=0.8)
         axis.scatter(confidence, accuracy, s=36, marker=marker, color=colour, label=label)
     axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")

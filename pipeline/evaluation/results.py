@@ -12,6 +12,7 @@ def headline(evaluation: Evaluation) -> list[HeadlineRow]:
     return [
         HeadlineRow(
             protocol=protocol_label(protocol, speakers_shared=scores.speakers_shared),
+            speakers_shared=scores.speakers_shared,
             modality=answer_label(name),
             war=answer.war,
             uar=answer.uar,
@@ -23,7 +24,7 @@ def headline(evaluation: Evaluation) -> list[HeadlineRow]:
             baseline_uar=scores.majority_baseline.uar,
         )
         for protocol, scores in evaluation.protocols.items()
-        for name, answer in scores.answers.items()
+        for name, answer in scores.shown.items()
     ]
 
 

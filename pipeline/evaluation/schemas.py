@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, RootModel, SerializerFunctionWrapHandler
 
 from pipeline.base.files import write_text
 from pipeline.evaluation.clusters import Cluster
-from pipeline.evaluation.predictions import ANSWERS
+from pipeline.evaluation.predictions import ANSWERS, MODALITIES
 from pipeline.evaluation.result_file import Result, ResultFile
 
 Interval = tuple[float, float]  # the lower and the upper bound
@@ -160,6 +160,14 @@ class ProtocolScores(Result):
         scores = {name: getattr(self, name) for name in ANSWERS}
         return {name: it for name, it in scores.items() if it is not None}
 
+    @property
+    def shown(self) -> dict[str, AnswerScores]:
+        """The scores by answer, without repetitions: where one modality answers alone, its answer is the only one."""
+        if {"video_only", "audio_only"} <= self.answers.keys():
+            return self.answers
+        first = next(name for name in MODALITIES if name in self.answers)
+        return {first: self.answers[first]}
+
     @model_serializer(mode="wrap")
     def _without_missing_answers(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in serialise(self).items() if value is not None}
@@ -208,6 +216,7 @@ class HeadlineRow(Result):
     """One row of the table of results: a protocol and an answer."""
 
     protocol: str  # with a note where speakers are shared
+    speakers_shared: bool  # between training and test
     modality: str
     war: float
     uar: float
@@ -280,3 +289,9 @@ class Exploration(ResultFile):
     clips: list[ProjectedClip]
     mistakes: list[Mistake]
     attention: list[ClipAttention]
+
+    @property
+    def modalities(self) -> list[str]:
+        """The modalities that any of the clips has; at least one."""
+        points = {name: [it.point("before", name) for it in self.clips] for name in ("visual", "acoustic")}
+        return [name for name, values in points.items() if any(it is not None for it in values)] or ["acoustic"]

@@ -37,7 +37,7 @@ from pipeline.store.features import FeatureStore
 from pipeline.store.reader import Reader
 from pipeline.store.schemas import FACES, WINDOWS
 from pipeline.training.answers import predict
-from pipeline.training.checkpoints import Card, load_head
+from pipeline.training.checkpoints import MEDIA_DIGITS, Card, load_head
 from pipeline.training.head_file import HeadFile
 from pipeline.training.speakers import normalise_speakers
 from pipeline.training.temperature import apply_temperatures
@@ -58,6 +58,7 @@ class ClipPrediction:
     path: Path
     probabilities: dict[str, dict[str, float]]
     notes: list[str] = field(default_factory=list)  # what the clip lacks, and why
+    modalities: tuple[str, ...] = ()  # that the fused answer comes from
 
     @property
     def emotion(self) -> str:
@@ -106,6 +107,7 @@ class Predictor:
         self.head: Head
         self.card: Card
         self.head, self.card = load_head(self.model, allow=self.allow)
+        self.seen = self.card.trained.media_digits
         self.faces = self._settings("visual", "upstream", FacesConfig)
         self.windows = self._settings("acoustic", "upstream", SpectrogramsConfig)
         self.backbones = {modality: self._settings(modality, "", BackboneConfig) for modality in ("visual", "acoustic")}
@@ -125,9 +127,10 @@ class Predictor:
 
     @property
     def expected_results(self) -> list[HeadlineRow]:
-        """The cross-validated results from the file next to the head, by protocol and modality; empty without it."""
+        """The cross-validated results on other speakers, from the file next to the head; empty without it."""
         path = self.model.with_suffix(".json")
-        return HeadFile.read(path).expected if path.is_file() else []
+        rows = HeadFile.read(path).expected if path.is_file() else []
+        return [row for row in rows if not row.speakers_shared]
 
     @property
     def has_random_weights(self) -> bool:
@@ -141,7 +144,10 @@ class Predictor:
 
     def predict(self, inputs: ClipInputs) -> list[ClipPrediction]:
         """Return a prediction for each extracted clip."""
-        probabilities = apply_temperatures(predict(self.head, inputs.examples), self.card.temperatures)
+        present = {"visual": inputs.examples.visual.present, "acoustic": inputs.examples.acoustic.present}
+        probabilities = apply_temperatures(
+            predict(self.head, inputs.examples, trained=self.card.trained.modalities), self.card.temperatures
+        )
         return [
             ClipPrediction(
                 path,
@@ -151,6 +157,7 @@ class Predictor:
                     if not torch.isnan(probabilities[modality][row]).any()
                 },
                 inputs.notes[path],
+                tuple(name for name in self.card.trained.modalities if present[name][row]),
             )
             for row, path in enumerate(inputs.paths)
         ]
@@ -161,6 +168,9 @@ class Predictor:
         clips = [Path(path) for path in dict.fromkeys(map(Path, paths))]
         notes: dict[Path, list[str]] = {path: [] for path in clips}
         media, sha256 = self._probe(clips, notes)
+        for path in media:
+            if sha256[str(path)][:MEDIA_DIGITS] in self.seen:
+                notes[path].append("the head was trained on this recording")
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             stores = self._extract(folder, media, sha256, notes)
@@ -168,7 +178,7 @@ class Predictor:
             zeros = torch.zeros(len(clips), dtype=torch.int64)
             examples = Examples(visual, acoustic, zeros, zeros)
             for row, path in enumerate(clips):
-                notes[path] += _missing_modalities(media.get(path), examples, row)
+                notes[path] += _missing_modalities(media.get(path), examples, row, is_explained=bool(notes[path]))
             if self.card.train.speaker_normalisation != "none":
                 examples = _normalise_as_one_speaker(examples, self.card, [notes[path] for path in clips])
             faces = Reader(folder / SOURCES["faces"].path.name, schema=FACES)
@@ -200,6 +210,12 @@ class Predictor:
         jobs = {path: ClipJob(str(path), sha256[str(path)], path.absolute) for path in media}
         videos = [job for path, job in jobs.items() if media[path].has_video]
         audio_jobs = [job for path, job in jobs.items() if media[path].has_audio]
+        for modality, unused in (("visual", videos), ("acoustic", audio_jobs)):
+            if modality not in self.card.trained.modalities:
+                for job in unused:
+                    name = "video" if modality == "visual" else "audio"
+                    notes[Path(job.clip_id)].append(f"its {name} is not used: the head was trained on none")
+                unused.clear()
         summaries = [
             write_faces(folder / SOURCES["faces"].path.name, videos, self.faces, run=self.run, quiet=True),
             write_windows(folder / SOURCES["mels"].path.name, audio_jobs, self.windows, run=self.run, quiet=True),
@@ -217,10 +233,11 @@ class Predictor:
         reader = Reader(folder / source.path.name, schema=source.schema)
         config = choose_convolution(self.backbones[modality], device=self.run.device)
         trained_on = self.card.embeddings[modality]
-        model, weights = "", describe_weights(config)
+        model, weights = "", trained_on.weights.model_dump(exclude_none=True)
         if config.precision == "int8":
-            weights = trained_on.weights.model_dump(exclude_none=True)
             model = find_quantised_model(trained_on.weights.sha256)
+        elif len(reader):
+            weights = describe_weights(config)
         if weights["sha256"] != trained_on.weights.sha256:
             raise PipelineError(
                 f"the weights {config.weights!r} of the {modality} backbone are not those of {self.model}'s training"
@@ -237,7 +254,7 @@ class Predictor:
             quiet=True,
         )
         store = FeatureStore(target)
-        if store.attributes["fingerprint"] != trained_on.fingerprint:
+        if len(reader) and store.attributes["fingerprint"] != trained_on.fingerprint:
             log.warning(
                 "%s: its %s embeddings were made by other code, libraries or hardware; predictions may differ slightly",
                 self.model,
@@ -275,15 +292,15 @@ def _normalise_as_one_speaker(examples: Examples, card: Card, notes: Sequence[li
     return normalise_speakers(examples, card.train)
 
 
-def _missing_modalities(media: MediaInfo | None, examples: Examples, row: int) -> list[str]:
-    """Return notes on the modalities that a clip lacks."""
+def _missing_modalities(media: MediaInfo | None, examples: Examples, row: int, *, is_explained: bool) -> list[str]:
+    """Return notes on the modalities that a clip lacks; `is_explained`: earlier notes say why it has none."""
     if media is None:
         return []
     has_visual, has_acoustic = (bool(tokens.present[row]) for tokens in (examples.visual, examples.acoustic))
     if has_visual and has_acoustic:
         return []
     if not has_visual and not has_acoustic:
-        return ["neither a face nor audio was found in it"]
+        return [] if is_explained else ["neither a face nor audio was found in it"]
     if has_acoustic:
         return [("" if media.has_video else "has no video: ") + "predicted from the audio alone"]
     return [("" if media.has_audio else "has no audio: ") + "predicted from the face alone"]

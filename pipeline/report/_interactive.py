@@ -16,7 +16,7 @@ from bokeh.plotting import figure
 
 from pipeline.drawing.figure import COLOURS
 from pipeline.evaluation.ablation_schemas import AblationRow
-from pipeline.evaluation.figures import WHEN
+from pipeline.evaluation.figures import WHEN, projection_panels
 from pipeline.evaluation.predictions import MODALITIES, answer_label
 from pipeline.evaluation.schemas import SIGNIFICANCE_LEVEL, AnswerScores, Exploration, ProjectedClip, ProtocolScores
 from pipeline.report.extraction_summary import ExtractionReport
@@ -80,7 +80,7 @@ def spread(protocols: Mapping[str, ProtocolScores], names: Mapping[str, str]) ->
 
 
 def _spread(title: str, scores: ProtocolScores) -> UIElement:
-    answers = {answer_label(name): answer for name, answer in scores.answers.items()}
+    answers = {answer_label(name): answer for name, answer in scores.shown.items()}
     names = list(answers)
     chart = plot(title, y_range=FactorRange(factors=names[::-1]), x_range=(0, 100), height=330)
     pooled, runs = _all_clips(answers), _runs(answers)
@@ -197,12 +197,13 @@ def _curve(curves: Curves, title: str, names: Sequence[str]) -> UIElement:
 
 
 def projection(exploration: Exploration, classes: Sequence[str], pictures: Mapping[str, Sequence[str]]) -> UIElement:
-    """Return the t-SNE of both modalities before and after alignment; boxes hide emotions, tooltips show clips.
+    """Return the t-SNE of both modalities before and after alignment, or of the only one.
 
+    Boxes hide emotions, tooltips show clips.
     `pictures` are the URIs of each clip's `face` and `mel`.
     """
     source = _projected(exploration.clips, pictures)
-    plots = {when: plot(title, height=420) for when, title in WHEN.items()}
+    plots = {when: plot(title, height=420) for when, title in projection_panels(exploration).items()}
     boxes = []
     for number, name in enumerate(classes):
         view = CDSView(filter=GroupFilter(column_name="truth", group=name))
@@ -266,8 +267,8 @@ def reliability(scores: ProtocolScores) -> UIElement:
     chart.line([0, 1], [0, 1], color=COLOURS[4], line_dash="dotted")
     styles = zip(MODALITIES, (RED, BLUE, COLOURS[1]), ("cross", "circle", "square"), strict=True)
     for name, colour, marker in styles:
-        if name in scores.answers:
-            calibration = scores.answers[name].calibration
+        if name in scores.shown:
+            calibration = scores.shown[name].calibration
             bins = [it.model_dump() for it in calibration.reliability]
             source = ColumnDataSource({key: [it[key] for it in bins] for key in ("confidence", "accuracy", "clips")})
             label = f"{name}: expected calibration error {calibration.expected_error:.1%}"

@@ -52,6 +52,8 @@ FIGURE_STAGES = {  # figure: the stage that draws it, into a folder of its name 
     "tsne": "evaluate",
 }
 
+SHEETS = ("faces", "spectrograms")
+
 
 @dataclass(frozen=True)
 class Results:
@@ -92,10 +94,14 @@ class GalleryItem:
 
 
 def read_figures(folder: Path) -> dict[str, bytes]:
-    """Return the PNG files of `FIGURE_STAGES` by name, from a folder for each stage; raise if one is missing."""
+    """Return the PNG files of `FIGURE_STAGES` by name, from a folder for each stage; raise if one is missing.
+
+    The folder of a contact sheet is empty if no clip has the modality.
+    """
     return {
         name: read_file(folder / stage / f"{name}.png", raises=StoreError, fix=f"run: dvc repro --force {stage}")
         for name, stage in FIGURE_STAGES.items()
+        if name not in SHEETS or not (folder / stage).is_dir() or any((folder / stage).iterdir())
     }
 
 
@@ -167,8 +173,8 @@ def confusion_tables(results: Results) -> list[ConfusionTable]:
     tables = []
     for name, scores in results.evaluation.protocols.items():
         for modality in MODALITIES:
-            if modality in scores.answers:
-                counts = zip(results.evaluation.classes, scores.answers[modality].confusion, strict=True)
+            if modality in scores.shown:
+                counts = zip(results.evaluation.classes, scores.shown[modality].confusion, strict=True)
                 rows = [(truth, [(count, count / max(1, sum(row))) for count in row]) for truth, row in counts]
                 tables.append(ConfusionTable(results.protocol_labels[name], modality, rows))
     return tables

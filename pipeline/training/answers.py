@@ -1,6 +1,8 @@
 """The answers of a head: probabilities by modality, fused, and without one modality; their UAR."""
 
 import math
+from collections.abc import Collection
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -10,17 +12,36 @@ from pipeline.heads.examples import Examples
 from pipeline.heads.layers import fuse
 from pipeline.store.tokens import Tokens, TokenSource
 
+MODALITIES = ("visual", "acoustic")
+
+
+def modalities_in(examples: Examples) -> tuple[str, ...]:
+    """Return the modalities that any clip has."""
+    present = {"visual": examples.visual.present, "acoustic": examples.acoustic.present}
+    return tuple(name for name, values in present.items() if values.any())
+
 
 @torch.inference_mode()
-def predict(head: Head, examples: Examples) -> dict[str, Tensor]:
+def predict(head: Head, examples: Examples, *, trained: Collection[str] = MODALITIES) -> dict[str, Tensor]:
     """Return probabilities (n, C) by answer; NaN where a clip lacks the modality.
+
+    Only modalities count that the head was `trained` on: another one's tokens would be answered at random.
 
     `visual` and `acoustic` are the classifiers of one modality, whose tokens may have attended to the other;
     `fused` is their fusion; `video_only` and `audio_only` are the fusion without the other modality.
     """
     head.eval()
-    chunks = [_predict_chunk(head, chunk) for chunk in examples.chunks()]
+    chunks = [_predict_chunk(head, _keep(chunk, trained)) for chunk in examples.chunks()]
     return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def _keep(chunk: Examples, modalities: Collection[str]) -> Examples:
+    """Return the clips without the tokens of other modalities."""
+    visual, acoustic = (
+        tokens if name in modalities else _without_tokens(tokens)
+        for name, tokens in (("visual", chunk.visual), ("acoustic", chunk.acoustic))
+    )
+    return replace(chunk, visual=visual, acoustic=acoustic)
 
 
 def _predict_chunk(head: Head, examples: Examples) -> dict[str, Tensor]:
@@ -64,5 +85,5 @@ def fused_probabilities(output: HeadOutput, has_visual: Tensor, has_acoustic: Te
 
 def uar(probabilities: Tensor, labels: Tensor) -> float:
     """Return the unweighted average recall over the classes that occur in the labels."""
-    correct = (probabilities.argmax(1) == labels).to(torch.float64)
+    correct = ((probabilities.argmax(1) == labels) & probabilities.isfinite().all(1)).to(torch.float64)
     return float(torch.stack([correct[labels == label].mean() for label in labels.unique()]).mean())

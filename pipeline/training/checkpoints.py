@@ -21,7 +21,7 @@ from torch import Tensor
 from pipeline.alignments.contract import AlignmentConfig
 from pipeline.base.errors import ParameterError, StoreError
 from pipeline.base.files import atomic_write
-from pipeline.base.params import Config, check
+from pipeline.base.params import Config, Seed, check
 from pipeline.base.registry import allow_only, lookup
 from pipeline.base.text import one_line
 from pipeline.heads.contract import Head, HeadConfig, Shapes
@@ -32,6 +32,7 @@ from pipeline.training.recipe import MAX_MEMBERS, Recipe, TrainConfig
 from pipeline.training.temperature import Temperatures
 
 WIDEST = 1 << 20  # numbers in a token, and classes
+MEDIA_DIGITS = 12  # of a sha256; among a million clips, one in 280 million others has the same
 LONGEST_CLASS = 100  # characters of a name
 
 
@@ -46,6 +47,29 @@ class TrainedOn(Config):
     version: str
 
 
+class TrainedPart(Config):
+    """The clips that a head was trained on."""
+
+    protocol: str | None = None  # null: all clips of the corpus
+    fold: int | None = None
+    seed: Seed
+    clips: int = Field(ge=1)
+    visual: int = Field(ge=0)  # how many of them have tokens of this modality
+    acoustic: int = Field(ge=0)
+    media: str  # the first digits of the clips' sha256, sorted and joined
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that the head was trained on."""
+        return tuple(name for name in ("visual", "acoustic") if getattr(self, name))
+
+    @property
+    def media_digits(self) -> frozenset[str]:
+        """The first digits of the sha256 of every clip."""
+        starts = range(0, len(self.media), MEDIA_DIGITS)
+        return frozenset(self.media[start : start + MEDIA_DIGITS] for start in starts)
+
+
 class Card(Config):
     """What a head is, and the data and the recipe of its training."""
 
@@ -56,7 +80,7 @@ class Card(Config):
     shapes: Shapes
     embeddings: dict[str, TrainedOn]  # by modality
     libraries: dict[str, str]
-    trained: dict[str, str | int]  # the part of the data
+    trained: TrainedPart
     members: int = Field(1, ge=1, le=MAX_MEMBERS)
     temperatures: Temperatures  # by answer, fitted on validation clips
 

@@ -12,7 +12,7 @@ from pipeline.heads.contract import Head
 from pipeline.heads.ensemble import as_one_head
 from pipeline.heads.examples import Examples
 from pipeline.training._epoch import Epoch
-from pipeline.training.answers import predict, uar
+from pipeline.training.answers import modalities_in, predict, uar
 from pipeline.training.recipe import Recipe, Trained, build_head
 from pipeline.training.replicas import Replica, TrainedReplica, train_together
 from pipeline.training.speakers import normalise_speakers
@@ -48,7 +48,7 @@ def train_ensembles(
             continue
         selected = [next(trained) for _ in range(count)]
         part = examples.take(run.validation)
-        answers = predict(_join(selected), part)
+        answers = predict(_join(selected), part, trained=modalities_in(examples.take(run.training)))
         score = uar(answers["fused"], part.labels)
         results.append(Trained(_join(final), _mean_curve(selected), answers, score))
     return results

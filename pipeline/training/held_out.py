@@ -15,7 +15,7 @@ from pipeline.heads.contract import Head
 from pipeline.memo.entries import Memo
 from pipeline.parallel.pool import ExecutionConfig, Pool, bounded_map
 from pipeline.store.columns import Arrays
-from pipeline.training.answers import predict
+from pipeline.training.answers import modalities_in, predict
 from pipeline.training.checkpoints import Card, load_head
 from pipeline.training.corpus import Corpus
 from pipeline.training.recipe import Recipe, Trained, describe
@@ -59,7 +59,11 @@ def _answers(corpus: Corpus, trained: Trained, recipe: Recipe, run: FoldRun) -> 
     """Return the probabilities (n, C) of both held-out parts, named `part/answer`."""
     answers = {
         "validation": trained.validation,
-        "test": predict(trained.head, corpus.part(run.split.test, recipe.train)),
+        "test": predict(
+            trained.head,
+            corpus.part(run.split.test, recipe.train),
+            trained=modalities_in(corpus.part((*run.split.train, *run.split.validation), recipe.train)),
+        ),
     }
     return {f"{part}/{name}": values.numpy() for part in PARTS for name, values in answers[part].items()}
 
@@ -103,7 +107,7 @@ def predict_runs(
     predictions: list[Prediction] = []
     for run in runs:
         head, card = load_run(corpus, run, models, allow=allow)
-        before = predict(head, corpus.part(run.split.test, card.train))
+        before = predict(head, corpus.part(run.split.test, card.train), trained=card.trained.modalities)
         answers = apply_temperatures(before, card.temperatures)
         arrays = ({name: values.numpy() for name, values in them.items()} for them in (answers, before))
         predictions += _predictions(corpus, run, run.split.test, *arrays)

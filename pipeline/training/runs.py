@@ -25,7 +25,7 @@ from pipeline.heads.contract import HeadConfig, Shapes
 from pipeline.heads.examples import Examples
 from pipeline.heads.table import HEADS
 from pipeline.parallel.pool import Pool, bounded_map
-from pipeline.training.checkpoints import Card
+from pipeline.training.checkpoints import MEDIA_DIGITS, Card, TrainedPart
 from pipeline.training.corpus import Corpus, open_corpus
 from pipeline.training.ensembles import EnsembleRun, train_ensembles
 from pipeline.training.recipe import Recipe, TrainConfig, Trained
@@ -157,10 +157,13 @@ def training_code(head: str, alignment: str) -> str:
 
 
 def describe_head(
-    corpus: Corpus, recipe: Recipe, trained: Mapping[str, Any], temperatures: Mapping[str, float]
+    corpus: Corpus, recipe: Recipe, temperatures: Mapping[str, float], *, run: FoldRun | None = None, seed: int = 0
 ) -> Card:
-    """Return the card of a head that was trained on this corpus; `trained` describes the part and the epochs."""
-    examples = corpus.examples
+    """Return the card of the head of a run, or else of one that was trained on all clips with the seed."""
+    examples, clips = corpus.examples, corpus.clips
+    if run:
+        clips = [*run.split.train, *run.split.validation]
+        examples = corpus.part(clips, recipe.train)
     shapes = Shapes(examples.visual.width, examples.acoustic.width, len(corpus.classes))
     return Card(
         head=recipe.head,
@@ -170,6 +173,14 @@ def describe_head(
         shapes=shapes,
         embeddings=corpus.provenance,
         libraries=library_versions("torch", "scikit-learn", "fdan"),
-        trained=dict(trained),
+        trained=TrainedPart(
+            protocol=run.split.protocol if run else None,
+            fold=run.split.fold if run else None,
+            seed=run.seed if run else seed,
+            clips=len(clips),
+            visual=int(examples.visual.present.sum()),
+            acoustic=int(examples.acoustic.present.sum()),
+            media="".join(sorted(clip.sha256[:MEDIA_DIGITS] for clip in clips)),
+        ),
         temperatures=dict(temperatures),
     )

@@ -27,7 +27,7 @@ from pipeline.store.features import FeatureStore
 from pipeline.store.reader import Reader, describe
 from pipeline.store.schemas import EMBEDDINGS, FACES, WINDOWS, Schema
 from pipeline.store.writer import open_writer
-from pipeline.training.checkpoints import Card, load_head, save_head
+from pipeline.training.checkpoints import Card, TrainedPart, load_head, save_head
 from pipeline.training.recipe import TrainConfig
 
 SCHEMAS: dict[str, Schema[Any]] = {"faces.h5": FACES, "spectrograms.h5": WINDOWS, "visual.h5": EMBEDDINGS}
@@ -159,7 +159,7 @@ def head_card(name: str) -> Card:
         shapes=Shapes(6, 6, 3),
         embeddings=embeddings,
         libraries={"torch": "2"},
-        trained={"clips": 7},
+        trained=TrainedPart(seed=0, clips=7, visual=7, acoustic=7, media=""),
         temperatures={"fused": 1.5},
     )
 

@@ -1,6 +1,7 @@
 """Predictions on new clips: with the settings of the head's training, from the modalities that a clip has."""
 
 import csv
+import hashlib
 import json
 import os
 import time
@@ -28,7 +29,7 @@ from pipeline.predict.media_files import list_media
 from pipeline.predict.predictor import Predictor
 from pipeline.spectrograms.kinds import SpectrogramsConfig
 from pipeline.store.attributes import Upstream
-from pipeline.training.checkpoints import Card, TrainedOn, save_head
+from pipeline.training.checkpoints import Card, TrainedOn, TrainedPart, save_head
 from pipeline.training.recipe import TrainConfig
 
 pytestmark = pytest.mark.slow
@@ -52,6 +53,7 @@ def write_model(
     backbone: BackboneConfig = BACKBONE,
     sha256: str = "",
     temperatures: Mapping[str, float] | None = None,
+    **trained: Any,
 ) -> Path:
     weights = {"name": "random", "sha256": sha256 or describe_weights(BACKBONE)["sha256"]}
     common: dict[str, Any] = {"config": backbone.model_dump(), "weights": weights, "fingerprint": "another"}
@@ -67,7 +69,7 @@ def write_model(
             for modality, config in (("visual", faces), ("acoustic", WINDOWS))
         },
         libraries={},
-        trained={},
+        trained=TrainedPart(**{"seed": 0, "clips": 3, "visual": 2, "acoustic": 2, "media": ""} | trained),
         temperatures=dict(temperatures or {}),
     )
     torch.manual_seed(0)
@@ -129,6 +131,27 @@ def test_a_video_without_a_face_is_predicted_from_its_sound(tmp_path: Path, clip
     (prediction,) = Predictor(strict)([clips / "a_both.mp4"])
     assert set(prediction.probabilities) == {"acoustic", "fused"}
     assert prediction.notes == ["no face was found", "predicted from the audio alone"]
+
+
+def test_a_branch_that_was_never_trained_gives_no_answer(tmp_path: Path, clips: Path) -> None:
+    speech = write_model(tmp_path / "h.safetensors", visual=0)
+    both, mute, voice = Predictor(speech)([clips / "a_both.mp4", clips / "b_mute.mp4", clips / "c_voice.wav"])
+    assert set(both.probabilities) == set(voice.probabilities) == {"acoustic", "fused"}
+    assert both.probabilities["fused"] == both.probabilities["acoustic"]
+    unused = "its video is not used: the head was trained on none"
+    assert both.notes == [unused, "predicted from the audio alone"]
+    assert (mute.probabilities, mute.notes) == ({}, [unused])
+    assert [it.modalities for it in (both, mute, voice)] == [("acoustic",), (), ("acoustic",)]
+
+
+def test_a_recording_that_the_head_was_trained_on_is_named(tmp_path: Path, clips: Path) -> None:
+    digits = "".join(
+        hashlib.sha256((clips / name).read_bytes()).hexdigest()[:12] for name in ("a_both.mp4", "notes.txt")
+    )
+    model = write_model(tmp_path / "h.safetensors", media=digits)
+    both, voice = Predictor(model)([clips / "a_both.mp4", clips / "c_voice.wav"])
+    assert both.notes == ["the head was trained on this recording"]
+    assert voice.notes == ["has no video: predicted from the audio alone"]
 
 
 def test_a_file_beyond_the_limits_has_a_note_and_no_prediction(model: Path, clips: Path) -> None:

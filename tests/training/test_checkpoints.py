@@ -24,7 +24,7 @@ from pipeline.heads.table import HEADS
 from pipeline.store.tokens import Tokens
 from pipeline.training import checkpoints
 from pipeline.training.answers import predict
-from pipeline.training.checkpoints import Card, TrainedOn, load_head, save_head
+from pipeline.training.checkpoints import Card, TrainedOn, TrainedPart, load_head, save_head
 from pipeline.training.head_file import HeadFile
 from pipeline.training.recipe import TrainConfig
 
@@ -56,7 +56,7 @@ def card(name: str = "fdan") -> Card:
         shapes=Shapes(6, 6, 3),
         embeddings={name: TrainedOn(**it) for name, it in EMBEDDINGS.items()},
         libraries={"torch": "2"},
-        trained={"clips": 7},
+        trained=TrainedPart(seed=0, clips=7, visual=7, acoustic=5, media=""),
         temperatures={"fused": 1.5},
     )
 

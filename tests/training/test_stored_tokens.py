@@ -130,7 +130,7 @@ def test_a_head_that_is_trained_from_files_equals_that_from_memory(
         predictions = []
         for run, head in zip(runs, trained, strict=True):
             path = tmp_path / "folds" / f"{run.name}.safetensors"
-            save_head(head.head, describe_head(corpus, recipe, {}, {"fused": 2.0}), path)
+            save_head(head.head, describe_head(corpus, recipe, {"fused": 2.0}, run=run), path)
             predictions += predict_runs(corpus, [run], tmp_path)
         states = [head.head.state_dict() for head in trained]
         results.append((states, [it.curve for it in trained], predictions))

@@ -97,7 +97,7 @@ def test_test_clips_play_no_part_in_the_temperature_that_is_applied_to_them(tmp_
     other = replace(data, examples=replace(data.examples, labels=labels))
     (changed,) = train_ensembles(other.examples, as_ensemble_runs(other, [(recipe, run)]), classes=2)
     assert fit_temperatures([(changed.validation, labels[10:20])]) == temperatures
-    card = describe_head(data, recipe, {}, temperatures)
+    card = describe_head(data, recipe, temperatures, run=run)
     save_head(trained.head, card, tmp_path / "folds" / f"{run.name}.safetensors")
     for prediction in predict_runs(data, [run], tmp_path):
         assert prediction.uncalibrated is not None

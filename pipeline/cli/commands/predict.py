@@ -1,7 +1,7 @@
 """Predict the emotion of clips."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,6 +64,13 @@ def predict(
         raise typer.Exit(1)
 
 
+# By the modalities that an answer comes from: its names in the table of expected results, and a description. In the
+# table of a head of one modality, its answer has the name of the modality.
+KINDS = {
+    ("visual", "acoustic"): (("fused", "visual", "acoustic"), "answers from both modalities"),
+    ("visual",): (("video only", "visual"), "answers from video alone"),
+    ("acoustic",): (("audio only", "acoustic"), "answers from audio alone"),
+}
 FEW = 8  # up to so many clips are computed in this process, because starting workers would take longer
 
 
@@ -100,11 +107,18 @@ def _show_answers(
     for answer in answers:
         for note in answer.notes:
             console.print(plain(f"{answer.path}: {note}"), highlight=False, soft_wrap=True)
-    for row in expected_results:
-        if row.modality == "fused":
-            low, high = row.uar_interval
-            interval = f"95 % over {row.cluster}s: {100 * low:.1f} to {100 * high:.1f}"
-            expected = f"UAR {100 * row.uar:.1f} % ({interval}), {plain(row.protocol)}"
-            console.print(f"Expected performance of this head: {expected}", highlight=False, soft_wrap=True)
+    for line in _expectations(answers, expected_results):
+        console.print(line, highlight=False, soft_wrap=True)
     if predictor.has_random_weights:
         console.print(f"Warning: {RANDOM_WEIGHTS}.", style="bold yellow")
+
+
+def _expectations(answers: "Sequence[ClipPrediction]", expected: "Sequence[HeadlineRow]") -> Iterator[str]:
+    """Yield a line on what to expect of each kind of answer that was given, by protocol."""
+    for modalities in sorted({it.modalities for it in answers if it.modalities}):
+        names, description = KINDS[modalities]
+        rows = [[row for row in expected if row.modality == name] for name in names]
+        for row in next(filter(None, rows), []):
+            low, high = row.uar_interval
+            interval = f"95 % over {row.cluster}s: {100 * low:.1f} to {100 * high:.1f}"
+            yield f"Expected of {description}: UAR {100 * row.uar:.1f} % ({interval}), {plain(row.protocol)}"
