@@ -55,13 +55,6 @@ class FoldRun:
         """A unique name that is valid as a file name."""
         return f"{self.split.protocol}-{self.split.fold}-{self.seed}"
 
-    @property
-    def trained_on(self) -> dict[str, str | int]:
-        """What the card of its head says about its clips."""
-        split = self.split
-        clips = len(split.train) + len(split.validation)
-        return {"protocol": split.protocol, "fold": split.fold, "seed": self.seed, "clips": clips}
-
 
 def plan_runs(clips: Sequence[Clip], protocols: Mapping[str, ProtocolConfig], seeds: Sequence[int]) -> list[FoldRun]:
     """Return all runs of all protocols, in a fixed order."""

@@ -81,7 +81,8 @@ def test_the_clips_of_a_call_count_as_one_speaker_and_a_single_one_is_refused() 
 def test_results_of_a_transductive_recipe_say_so() -> None:
     corpus = Corpus([], [], examples(12), [], {name: card().embeddings[name].model_dump() for name in MODALITIES})
     warnings = [
-        summarise_data(corpus, [replace(RECIPE, train=train)]).warning or "" for train in (UNLABELLED, TrainConfig())
+        summarise_data(corpus, [replace(RECIPE, train=train)], []).warning or ""
+        for train in (UNLABELLED, TrainConfig())
     ]
     assert [TRANSDUCTIVE in it for it in warnings] == [True, False]
     assert all(RANDOM_WEIGHTS in it for it in warnings)
