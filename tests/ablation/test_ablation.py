@@ -18,7 +18,7 @@ from data_manifest.manifest.clips import EXCLUSIONS, MANIFEST, Clip, Exclusion, 
 from data_manifest.splits.protocols import Official, SpeakerFolds
 from data_manifest.splits.split import Split
 from pipeline.ablation.comparison import compare, select_rows, summarise_table
-from pipeline.ablation.table import RowScores, expand_grid, override, run_table, write_runs
+from pipeline.ablation.table import RowScores, expand_grid, keep_rows_with_effect, override, run_table, write_runs
 from pipeline.alignments.contract import AlignmentConfig
 from pipeline.base.errors import ParameterError, StoreError
 from pipeline.base.provenance import code_version, source_files
@@ -304,3 +304,29 @@ def test_one_official_split_with_dialogues_counts_these_and_one_training_set(tmp
     )
     assert table.selection.rows == ["full"]
     assert table.selection.uar == table.rows[0].uar
+
+
+def test_rows_that_need_the_other_modality_are_left_out_where_all_clips_have_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    recipe = Recipe(HeadConfig(), AlignmentConfig(), TrainConfig())
+    table: dict[str, dict[str, dict[str, Any]]] = {
+        "full": {},
+        "no alignment": {"alignment": {"name": "none"}},
+        "no cross-attention": {"head": {"attention_depth": 0}},
+        "dropped": {"train": {"modality_dropout": 0.3}},
+        "visual": {"head": {"name": "visual"}},
+        "acoustic": {"head": {"name": "acoustic"}},
+        "linear": {"head": {"name": "linear"}},
+        "narrow": {"head": {"width": 32}},
+    }
+    rows = {name: override(recipe, changes, row=name) for name, changes in table.items()}
+    assert keep_rows_with_effect(rows, ("visual", "acoustic")) == rows
+    assert not caplog.messages
+    assert list(keep_rows_with_effect(rows, ("acoustic",))) == ["full", "acoustic", "linear", "narrow"]
+    assert caplog.messages == [
+        "ablations: all clips have one modality, so these rows change nothing: "
+        "no alignment, no cross-attention, dropped, visual"
+    ]
+    assert "visual" in keep_rows_with_effect(rows, ("visual",))

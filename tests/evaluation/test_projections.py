@@ -73,7 +73,7 @@ def save_run(folder: Path, *, name: str = "fdan", count: int = 24) -> tuple[Corp
     config = HeadConfig(name=name, width=8)
     torch.manual_seed(0)
     head = HEADS[name](config, Shapes(6, 5, 2))
-    card = describe_head(corpus, Recipe(config, AlignmentConfig(), TrainConfig()), {}, run=run)
+    card = describe_head(corpus, Recipe(config, AlignmentConfig(), TrainConfig()), {})
     save_head(head, card, folder / "folds" / f"{run.name}.safetensors")
     return corpus, run
 

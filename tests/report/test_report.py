@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 
 from pipeline.base.provenance import RANDOM_WEIGHTS, ROOT, library_versions
 from pipeline.evaluation.projections import ATTENTION_CLIPS, MATRIX_SIDE, PROJECTED_CLIPS
-from pipeline.evaluation.schemas import Evaluation
+from pipeline.evaluation.schemas import Evaluation, ModalityPoints
 from pipeline.report._anchors import anchors_for
 from pipeline.report.page import FIGURE_STAGES
 from pipeline.report.thumbnails import Thumbnails
@@ -86,9 +86,8 @@ def test_table_of_results_equals_the_scores_of_the_predictions(thumbnails: Thumb
     assert (war, uar, cluster, baseline, macro_f1, runs) == ("75.0", "75.0", "folds", "50.0", "73.3", "75.0 ± 35.4")
     assert re.fullmatch(r"\d+\.\d to 100\.0", interval)
     # Without any error in two folds: a proportion of 0.025^(1/2) has none in two trials with a chance of 2.5 %.
-    assert rows["random (speakers shared)", "fused"][:3] == ["100.0", "100.0", "15.8 to 100.0"]
-    assert rows["folds", "audio only"][0] == "75.0"
-    assert not [key for key in rows if key[1] in ("visual", "video only")]  # no clip has video
+    assert rows["random (speakers shared)", "acoustic"][:3] == ["100.0", "100.0", "15.8 to 100.0"]
+    assert {key[1] for key in rows if key[0] == "folds"} == {"acoustic"}  # no clip has video, so nothing is fused
 
 
 def test_results_include_baseline_and_number_of_clips_left_out(thumbnails: Thumbnails) -> None:
@@ -103,16 +102,30 @@ def test_notes_on_leaks_are_shown(thumbnails: Thumbnails) -> None:
     assert f"{note}." in page(thumbnails, evaluation(notes=[note])).text
 
 
+def test_page_of_an_audio_project_says_so_once_and_shows_nothing_of_video(thumbnails: Thumbnails) -> None:
+    both = exploration(predictions())
+    points = ModalityPoints(visual=None, acoustic=(0.0, 0.0))
+    clips = [it.model_copy(update={"before": points, "after": points}) for it in both.clips]
+    figures = {name: png() for name in FIGURE_STAGES if name != "faces"}
+    text = page(thumbnails, details=both.model_copy(update={"clips": clips}), figures=figures).text
+    assert text.count("All clips have audio only") == 1
+    assert "Speech emotion recognition: results" in text
+    assert "after alignment" not in text
+    assert "Faces, lowest scores first" not in text
+
+
 def test_every_run_has_a_row(thumbnails: Thumbnails) -> None:
     rows = [
-        row for row in page(thumbnails).rows if row[:2] == ["folds", "fused"] and len(row) == 6 and "to" not in row[5]
+        row
+        for row in page(thumbnails).rows
+        if row[:2] == ["folds", "acoustic"] and len(row) == 6 and "to" not in row[5]
     ]
     assert [row[2:] for row in rows] == [["0", "0", "100.0", "100.0"], ["1", "0", "50.0", "50.0"]]
 
 
 def test_confusion_matrices_show_counts_and_rates(thumbnails: Thumbnails) -> None:
     rows = [row for row in page(thumbnails).rows if len(row) == 3 and row[0] in CLASSES]
-    assert len(rows) == 2 * 2 * 2  # two protocols, acoustic and fused, two emotions
+    assert len(rows) == 2 * 2  # two protocols, two emotions
     assert rows[:2] == [["anger", "2100 %", "00 %"], ["fear", "150 %", "150 %"]]
 
 
@@ -148,7 +161,7 @@ def test_choice_by_validation_is_shown_and_the_choice_by_test_is_called_a_search
 def test_calibration_is_a_table(thumbnails: Thumbnails) -> None:
     rows = {tuple(row[:2]): row[2:] for row in page(thumbnails).rows if len(row) == 6 and " to " in row[5]}
     # By hand: answers of 0.9, of which 3 of 4 are right.
-    assert rows["folds", "fused"][:3] == ["0.655", "0.420", "15.0"]
+    assert rows["folds", "acoustic"][:3] == ["0.655", "0.420", "15.0"]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +178,7 @@ def test_published_results_are_shown_if_corpus_and_folds_are_the_same(
     parsed = page(thumbnails, params=params)
     rows = {row[0]: row[1:] for row in parsed.rows if len(row) == 3}
     assert rows["Whisper large v3"] == [whisper, "not published"]
-    assert rows["ours: fused, 2 emotions"][0] == "75.0"
+    assert rows["ours: acoustic, 2 emotions"][0] == "75.0"
     assert "EmoBox, table 4" in parsed.text
     assert "scores the checkpoint of every epoch on the test part, so the figures are optimistic" in parsed.text
     mine: dict[str, Any] = {"adapter": adapter, "root": "x"}

@@ -37,10 +37,17 @@ def ablate(
                 raise ParameterError(f"--rows {name}: no such row in params.yaml; {suggest(name, table)}")
         # After the rows are checked: these imports take seconds.
         from pipeline.ablation.comparison import REFERENCE, summarise_table
-        from pipeline.ablation.table import expand_grid, override, run_table, write_runs
+        from pipeline.ablation.table import (
+            expand_grid,
+            keep_rows_with_effect,
+            override,
+            run_table,
+            write_runs,
+        )
         from pipeline.evaluation.results import explain_linear_rows, explain_selection
         from pipeline.parallel.pool import ExecutionConfig
         from pipeline.parallel.progress import progress_bar
+        from pipeline.training.answers import modalities_in
         from pipeline.training.corpus import open_corpus
         from pipeline.training.data_summary import summarise_data
         from pipeline.training.runs import plan_ablation, read_recipe
@@ -50,8 +57,9 @@ def ablate(
             {REFERENCE: {}} | {name: table[name] for name in names} | expand_grid(grid or [])
         )
         variants.pop("", None)  # the result of `expand_grid` without a grid
-        recipes = {name: override(recipe, overrides, row=name) for name, overrides in variants.items()}
+        all_rows = {name: override(recipe, overrides, row=name) for name, overrides in variants.items()}
         corpus = open_corpus()
+        recipes = keep_rows_with_effect(all_rows, modalities_in(corpus.examples))
         runs = plan_ablation(corpus, range(seeds))
         results = run_table(corpus, recipes, runs, read_section("run", ExecutionConfig))
         with progress_bar() as bar:
