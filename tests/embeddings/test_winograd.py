@@ -2,6 +2,7 @@
 
 import copy
 import errno
+import importlib
 import logging
 import shutil
 import subprocess
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numba
 import numpy as np
 import pytest
 import torch
@@ -149,7 +149,8 @@ def test_bytes_depend_on_neither_batch_nor_threads() -> None:
 def test_the_file_names_the_convolution_and_every_worker_gives_its_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache = Path(vars(numba.config)["CACHE_DIR"]).parent  # where this process has compiled the transforms
+    compiled: Any = importlib.import_module("pipeline.embeddings._winograd_kernels").spread
+    cache = Path(compiled.stats.cache_path).parents[1]  # where this process has compiled the transforms
     monkeypatch.setenv("FDAN_CACHE", str(cache))
     source = SOURCES["mels"]
     path = tmp_path / "s.h5"

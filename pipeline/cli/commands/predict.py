@@ -15,7 +15,7 @@ from pipeline.cli.console import console, plain
 if TYPE_CHECKING:
     from pipeline.evaluation.schemas import HeadlineRow
     from pipeline.parallel.pool import ExecutionConfig
-    from pipeline.predict.predictor import ClipPrediction, Predictor
+    from pipeline.predict.predictor import ClipInputs, ClipPrediction, Predictor
 
 
 def predict(
@@ -40,7 +40,6 @@ def predict(
         paths = list_media(clips)
         # After the arguments are checked: these imports take seconds.
         from pipeline.predict import predictor as library
-        from pipeline.predict.explanation import draw_explanations
 
         predictor = library.Predictor(
             model, run=_execution_config(len(paths)), allow=[*(allow_plugin or ()), *(allow_file or ())]
@@ -48,7 +47,7 @@ def predict(
         expected = predictor.expected_results  # before the work: its file may be damaged
         with predictor.extract(paths) as inputs:
             answers = predictor.predict(inputs)
-            figures = draw_explanations(predictor, inputs, answers, explain) if explain else []
+            figures = _draw(predictor, inputs, answers, explain) if explain else []
         text = json.dumps([answer.as_json() for answer in answers], indent=2)
         if as_json == "-":
             typer.echo(text)
@@ -81,6 +80,12 @@ def _execution_config(clips: int) -> "ExecutionConfig":
 
     run = read_section("run", ExecutionConfig) if PARAMS_FILE.is_file() else ExecutionConfig()
     return run.model_copy(update={"scheduler": "synchronous"}) if clips <= FEW else run
+
+
+def _draw(predictor: "Predictor", inputs: "ClipInputs", answers: "list[ClipPrediction]", folder: Path) -> list[Path]:
+    from pipeline.predict.explanation import draw_explanations  # imports matplotlib
+
+    return draw_explanations(predictor, inputs, answers, folder)
 
 
 def _show_answers(
