@@ -1,5 +1,6 @@
 """The memory that is available to this process."""
 
+import ctypes
 import resource
 from collections.abc import Iterator
 from contextlib import suppress
@@ -39,3 +40,9 @@ def _cgroup_limits(table: Path = Path("/proc/self/cgroup"), root: Path = CGROUPS
                 yield int((ancestor / name).read_text(encoding="ascii"))
             if ancestor == tree:
                 break
+
+
+def return_memory() -> None:
+    """Return freed memory to the system; glibc would keep it."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
+from pipeline.base.memory import return_memory
 from pipeline.embeddings._winograd_kernels import LANES, POINTS, gather, spread
 from pipeline.embeddings.backbones import GreyConv
 
@@ -156,6 +157,7 @@ def accelerate(backbone: nn.Module, *, size_px: int, channels: int = 3) -> Accel
                 layers[conv] = layer
             else:
                 direct.append(name)
+            return_memory()  # of a layer's intermediate results, ten times its weights
     for module in list(copy.modules()):
         for name, child in list(module.named_children()):
             if child in layers and not isinstance(module, GreyConv):  # it reads the weights

@@ -1,6 +1,6 @@
 """Engines that run a backbone: torch in fp32 or bf16, OpenVINO in fp32 or int8."""
 
-import ctypes
+import gc
 import importlib
 import logging
 import sys
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline.base.errors import ClipError, ParameterError
+from pipeline.base.memory import return_memory
 from pipeline.base.text import one_line
 from pipeline.embeddings.backbones import BACKBONES, BackboneConfig, load_backbone
 
@@ -80,8 +81,13 @@ def _uses_winograd(config: BackboneConfig, device: str) -> bool:
 @cache
 def load_winograd(config: BackboneConfig) -> "Accelerated":
     """Return the backbone with Winograd's convolutions, built once per process; release the one without."""
-    accelerated = _import_winograd().accelerate(load_backbone(config, "cpu"), size_px=config.size_px)
+    backbone = load_backbone(config, "cpu")
+    return_memory()  # of the initialisation, before more is needed
+    accelerated: Accelerated = _import_winograd().accelerate(backbone, size_px=config.size_px)
+    del backbone
     load_backbone.cache_clear()  # a worker needs only one of them
+    gc.collect()  # networks contain cycles
+    return_memory()
     return accelerated
 
 
@@ -118,8 +124,8 @@ def release_models() -> None:
     load_engine.cache_clear()
     load_winograd.cache_clear()
     load_backbone.cache_clear()
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc keeps freed memory otherwise
-        trim(0)
+    gc.collect()
+    return_memory()
 
 
 def import_openvino() -> Any:
