@@ -14,6 +14,7 @@ from pipeline.evaluation.predictions import Prediction
 from pipeline.heads.contract import Head
 from pipeline.memo.entries import Memo
 from pipeline.parallel.pool import ExecutionConfig, Pool, bounded_map
+from pipeline.parallel.progress import progress_bar
 from pipeline.store.columns import Arrays
 from pipeline.training.answers import modalities_in, predict
 from pipeline.training.checkpoints import Card, load_head
@@ -36,7 +37,9 @@ class HeldOut:
 def train_and_predict(corpus: Corpus, jobs: Sequence[Job], run: ExecutionConfig) -> Iterator[HeldOut]:
     """Train every job and yield the predictions for its held-out parts; those in the memo are not computed again."""
     memo = Memo()
-    with Pool(run, device=run.device) as pool:
+    from_memo = 0
+    with Pool(run, device=run.device) as pool, progress_bar() as bar:
+        task = bar.add_task("ablate", total=len(jobs), summary="")
         data = [pool.hardware, corpus.classes, corpus.version, PARTS]
 
         def start(group: list[Job]) -> list[Arrays] | Callable[[], list[Trained]]:
@@ -49,8 +52,11 @@ def train_and_predict(corpus: Corpus, jobs: Sequence[Job], run: ExecutionConfig)
                 for job, trained in zip(group, started(), strict=True):
                     arrays = _answers(corpus, trained, *job)
                     memo.write("ablate", _key(data, *job), arrays)
+                    bar.update(task, advance=1)
                     yield _held_out(corpus, job[1], arrays)
             else:
+                from_memo += len(group)
+                bar.update(task, advance=len(group), summary=f"{from_memo} from the memo")
                 for job, arrays in zip(group, started, strict=True):
                     yield _held_out(corpus, job[1], arrays)
 

@@ -25,6 +25,7 @@ from pipeline.heads.contract import HeadConfig, Shapes
 from pipeline.heads.examples import Examples
 from pipeline.heads.table import HEADS
 from pipeline.parallel.pool import Pool, bounded_map
+from pipeline.parallel.progress import progress_bar
 from pipeline.training.checkpoints import MEDIA_DIGITS, Card, TrainedPart
 from pipeline.training.corpus import Corpus, open_corpus
 from pipeline.training.ensembles import EnsembleRun, train_ensembles
@@ -77,8 +78,12 @@ def train_runs(corpus: Corpus, jobs: Sequence[Job], pool: Pool) -> Iterator[Trai
     def start(group: list[Job]) -> Callable[[], list[Trained]]:
         return train_group(corpus, pool, as_ensemble_runs(corpus, group))
 
-    for _, trained in bounded_map(group_jobs(jobs), start, workers=lambda: pool.workers):
-        yield from trained()
+    with progress_bar() as bar:
+        task = bar.add_task("train", total=len(jobs), summary="")
+        for _, trained in bounded_map(group_jobs(jobs), start, workers=lambda: pool.workers):
+            heads = trained()
+            bar.update(task, advance=len(heads))
+            yield from heads
 
 
 def refit(corpus: Corpus, recipe: Recipe, pool: Pool, *, seed: int) -> Trained:

@@ -46,7 +46,6 @@ def ablate(
         )
         from pipeline.evaluation.results import explain_linear_rows, explain_selection
         from pipeline.parallel.pool import ExecutionConfig
-        from pipeline.parallel.progress import progress_bar
         from pipeline.training.answers import modalities_in
         from pipeline.training.corpus import open_corpus
         from pipeline.training.data_summary import summarise_data
@@ -62,10 +61,7 @@ def ablate(
         recipes = keep_rows_with_effect(all_rows, modalities_in(corpus.examples))
         runs = plan_ablation(corpus, range(seeds))
         results = run_table(corpus, recipes, runs, read_section("run", ExecutionConfig))
-        with progress_bar() as bar:
-            total = len(recipes) * len(runs)
-            tracked = bar.track(results, total=total, task_id=bar.add_task("ablate", total=total, summary=""))
-            scores = write_runs(csv or Path("results/ablate.csv"), tracked, corpus.classes)
+        scores = write_runs(csv or Path("results/ablate.csv"), results, corpus.classes)
         ablation = summarise_table(summarise_data(corpus, recipes.values(), runs), runs, scores)
         show_comparison(ablation, by_validation=bool(grid))
         if select:
