@@ -56,7 +56,7 @@ def write_folder(arrays: dict[str, NDArray[Any]], network: str, folder: Path) ->
     write_rows(folder / MANIFEST, [clips[row] for row in order], Clip)
     write_rows(folder / EXCLUSIONS, [], Exclusion)
     starts, tokens, times = arrays["offsets"], arrays[network].astype(np.float32), arrays["times"].astype(np.float32)
-    attributes: dict[str, Any] = {name: {} for name in ("config", "excluded", "failures")}
+    attributes: dict[str, Any] = {name: {} for name in ("absent", "config", "excluded", "failures")}
     attributes |= {
         "schema": EMBEDDINGS.name,
         "fingerprint": network,

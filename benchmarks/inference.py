@@ -182,6 +182,10 @@ def main(corpora: int) -> None:
             cells = [*(f"{it:.1%}" for it in (error, wrong, *powers)), f"{minimum_p_value(folds):.1g}"]
             each = f"{speakers} speakers each" if speakers > 1 else "one speaker each"
             console.print(f"| {' | '.join((f'{folds}, {each}', str(seeds), *cells))} |")
+    console.print("\n| clusters | clips of each | factor 1 | 1.2 | 1.5 | 3 |\n| --- | --- | --- | --- | --- | --- |")
+    for clusters, clips in ((4, 120), (10, 21), (24, 60), (91, 80)):
+        covered = [measure_calibration_coverage(clusters, clips, factor, corpora // 4) for factor in (1, 1.2, 1.5, 3)]
+        console.print(f"| {clusters} | {clips} | {' | '.join(f'{it:.1%}' for it in covered)} |")
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ def _write_corpus(folder: Path) -> None:
     ]
     write_rows(folder / MANIFEST, clips, Clip)
     write_rows(folder / EXCLUSIONS, [], Exclusion)
-    lists: dict[str, Any] = {name: {} for name in ("config", "excluded", "failures")}
+    lists: dict[str, Any] = {name: {} for name in ("absent", "config", "excluded", "failures")}
     lists |= {
         "weights": {"name": "none", "sha256": ""},
         "upstream": {"config": {}, "fingerprint": "made", "version": "made"},

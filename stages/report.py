@@ -39,7 +39,9 @@ def main() -> None:
     draw_mistakes(exploration.mistakes, thumbnails, REPORT_FIGURES / "mistakes.png")
     draw_extraction(extraction, REPORT_FIGURES / "extraction.png")
     tracked = {name: values for name, values in read_params().items() if name != "run"}
-    results = Results(evaluation, ablation, exploration, extraction, curves, read_figures(FIGURES), tracked)
+    without = ["faces"] * (not faces.clip_ids) + ["spectrograms"] * (not windows.clip_ids)
+    figures = read_figures(FIGURES, without=without)
+    results = Results(evaluation, ablation, exploration, extraction, curves, figures, tracked)
     write_text(RESULTS / "report.html", render_report(results, thumbnails))
 
 

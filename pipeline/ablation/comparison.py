@@ -13,6 +13,7 @@ from pipeline.evaluation.predictions import protocol_label
 from pipeline.evaluation.randomisation import holm, minimum_p_value, swap_p_value
 from pipeline.evaluation.schemas import DataSummary
 from pipeline.evaluation.scores import standard_deviation
+from pipeline.training.held_out import training_set
 from pipeline.training.runs import FoldRun
 
 REFERENCE = "full"
@@ -68,7 +69,7 @@ def summarise_table(data: DataSummary, runs: Sequence[FoldRun], rows: Mapping[st
         protocol=protocol_label(split.protocol, speakers_shared=split.speakers_shared),
         cluster=first.cluster,
         clusters=len(first.counts),
-        training_sets=len({run.split.fold for run in runs}),
+        training_sets=len({training_set(run.split) for run in runs}),
         seeds=len({run.seed for run in runs}),
         rows=compare(rows),
         selection=select_rows(rows),

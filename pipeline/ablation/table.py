@@ -145,6 +145,7 @@ def write_runs(path: Path, runs: Iterable[TestedRun], classes: Sequence[str]) ->
 
 
 def _scores(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[str, Scores]:
-    """Return the scores of every answer that some clip has."""
+    """Return the scores of every answer that some clip has; a clip without a fused answer counts as wrong."""
     answered = {name: [it for it in predictions if it.probabilities[name] is not None] for name in ANSWERS}
+    answered["fused"] = list(predictions)
     return {name: score_predictions(part, name, classes) for name, part in answered.items() if part}

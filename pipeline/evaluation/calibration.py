@@ -13,6 +13,7 @@ from pipeline.evaluation.schemas import SIGNIFICANCE_LEVEL, Calibration, Interva
 
 MOST_BINS = 15
 BIN_CLIPS = 20  # of a bin at least: fewer answers make the error of a perfect calibration look large
+TIE = 1e-9  # errors that differ by less are equal but for rounding
 LOWEST = 1e-12  # a probability counts as at least this in the NLL
 
 
@@ -82,5 +83,5 @@ def expected_error_interval(
     for row, members in zip(gaps, equal_bins(confidence, bins), strict=False):
         np.add.at(row, position[members], (correct - confidence)[members])
     by_chance = np.abs(cluster_signs(len(numbers)) @ gaps.T).sum(1) / len(confidence)
-    is_clear = error > np.quantile(by_chance, 1 - SIGNIFICANCE_LEVEL / 2)
+    is_clear = (by_chance >= error - TIE).mean() <= SIGNIFICANCE_LEVEL / 2  # one of the cases is the error itself
     return max(0.0, error - margin) if is_clear else 0.0, min(1.0, error + margin)

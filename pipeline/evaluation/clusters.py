@@ -17,16 +17,21 @@ from pipeline.evaluation.predictions import Prediction
 Cluster = Literal["fold", "speaker", "dialogue"]
 
 
+def count_training_sets(predictions: Sequence[Prediction]) -> int:
+    """Return the number of different training sets behind the predictions; without their names, that of folds."""
+    return len({it.training_set or str(it.fold) for it in predictions})
+
+
 def choose_cluster(predictions: Sequence[Prediction]) -> Cluster:
     """Return the cluster of a protocol from the predictions of all its folds.
 
-    It is the speaker if each fold tests one speaker, or if there is one fold; in this case the dialogue if the corpus
-    names dialogues. Otherwise it is the fold.
+    It is the speaker if each fold tests one speaker, or if there is one training set; in this case the dialogue if the
+    corpus names dialogues. Otherwise it is the fold.
     """
     speakers: dict[int, set[str]] = defaultdict(set)
     for prediction in predictions:
         speakers[prediction.fold].add(prediction.speaker)
-    if len(speakers) == 1:
+    if count_training_sets(predictions) == 1:
         return "dialogue" if all(it.dialogue for it in predictions) else "speaker"
     one_each = all(len(names) == 1 for names in speakers.values())
     return "speaker" if one_each and len(set.union(*speakers.values())) == len(speakers) else "fold"
@@ -56,9 +61,13 @@ class ClusterCounts:
 
     @property
     def leave_one_out(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Right answers and clips of all clusters but one, for each that is left out, (clusters, classes) each."""
+        """Right answers and clips of all clusters but one, for each that is left out, (clusters, classes) each.
+
+        A class that only that cluster has keeps its recall: without it, the score would be one of other classes.
+        """
         hits, clips = self.totals
-        return hits - self.hits, clips - self.clips
+        is_only = (self.clips == clips) & (clips > 0)
+        return np.where(is_only, hits, hits - self.hits), np.where(is_only, clips, clips - self.clips)
 
 
 def cluster_numbers(predictions: Sequence[Prediction], cluster: Cluster) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from scipy.stats import t
 from pipeline.evaluation.clusters import ClusterCounts
 from pipeline.evaluation.schemas import SIGNIFICANCE_LEVEL, Interval
 
+TIE = 1e-9  # margins below it are rounding: all clusters agree
 Score = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]  # of counts (..., classes)
 
 
@@ -33,7 +34,9 @@ def score_interval(counts: ClusterCounts, score: Score) -> Interval:
     if estimate in (0, 1):
         bound = (SIGNIFICANCE_LEVEL / 2) ** (1 / clusters)
         return (bound, 1.0) if estimate else (0.0, 1 - bound)
-    margin = jackknife_margin(score(*counts.leave_one_out), counts.weights) / (estimate * (1 - estimate))
+    variance = estimate * (1 - estimate)
+    margin = jackknife_margin(score(*counts.leave_one_out), counts.weights)
+    margin = (margin if margin > TIE else _binomial_margin(variance, counts)) / variance
     low, high = expit(logit(estimate) + np.array([-margin, margin]))
     return float(low), float(high)
 
@@ -44,7 +47,13 @@ def difference_interval(counts: ClusterCounts, reference: ClusterCounts, score: 
         return -1.0, 1.0
     estimate = float(score(*counts.totals) - score(*reference.totals))
     margin = jackknife_margin(score(*counts.leave_one_out) - score(*reference.leave_one_out), counts.weights)
+    margin = margin if margin > TIE else _binomial_margin(abs(estimate) * (1 - abs(estimate)), counts)
     return max(-1.0, estimate - margin), min(1.0, estimate + margin)
+
+
+def _binomial_margin(variance: float, counts: ClusterCounts) -> float:
+    """Return half the width of an interval where all clusters agree, with clips as trials of this variance."""
+    return float(t.ppf(1 - SIGNIFICANCE_LEVEL / 2, len(counts) - 1)) * math.sqrt(variance / counts.clips.sum())
 
 
 def jackknife_margin(leave_one_out: NDArray[np.float64], weights: NDArray[np.float64]) -> float:

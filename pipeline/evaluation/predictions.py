@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.base.tables import write_table
 
 MODALITIES = ("visual", "acoustic", "fused")
+NO_ANSWER = -1  # the class of an answer that a head does not give: always wrong
 ANSWERS = (*MODALITIES, "video_only", "audio_only")  # the last two: the fused answer without the other modality
 
 
@@ -26,16 +27,18 @@ class Prediction:
     probabilities: dict[str, list[float] | None]
     majority: int  # the most frequent class of the run's training part
     dialogue: str = ""  # "" if the corpus names none
+    training_set: str = ""  # what the head was trained on: equal for equal clips
     uncalibrated: dict[str, list[float] | None] | None = None  # before the temperature; None if there is none
 
     def predicted_class(self, modality: str) -> int:
-        """Return the most probable class; raise if the clip lacks the modality."""
-        return int(np.argmax(self.probabilities[modality] or []))
+        """Return the most probable class, or `NO_ANSWER`."""
+        probabilities = self.probabilities[modality]
+        return NO_ANSWER if probabilities is None else int(np.argmax(probabilities))
 
     @property
     def confidence(self) -> float:
-        """The probability of the fused answer."""
-        return max(self.probabilities["fused"] or ())
+        """The probability of the fused answer, 0 without one."""
+        return max(self.probabilities["fused"] or (0.0,))
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from pipeline.base.selection import evenly_spaced
-from pipeline.evaluation.predictions import Prediction, protocol_label
+from pipeline.evaluation.predictions import NO_ANSWER, Prediction, protocol_label
 from pipeline.evaluation.schemas import (
     ClipAttention,
     Exploration,
@@ -63,17 +63,18 @@ def explore(
 
 
 def _answer_fields(answer: Prediction, classes: Sequence[str]) -> dict[str, Any]:
+    predicted = answer.predicted_class("fused")
     return {
         "clip_id": answer.clip_id,
         "truth": classes[answer.truth],
-        "predicted": classes[answer.predicted_class("fused")],
+        "predicted": "none" if predicted == NO_ANSWER else classes[predicted],
         "probability": round(answer.confidence, 4),
     }
 
 
 def most_confident_mistakes(predictions: Sequence[Prediction], classes: Sequence[str]) -> list[Mistake]:
     """Return the wrong answers with the highest probability, each clip once."""
-    wrong = [it for it in predictions if it.predicted_class("fused") != it.truth]
+    wrong = [it for it in predictions if it.predicted_class("fused") not in (it.truth, NO_ANSWER)]
     wrong.sort(key=lambda it: (-it.confidence, it.clip_id, it.fold, it.seed))
     first = {it.clip_id: it for it in reversed(wrong)}
     chosen = [it for it in wrong if first[it.clip_id] is it][:MISTAKES]

@@ -96,7 +96,8 @@ def explain_linear_rows(ablation: Ablation) -> list[str]:
     sentences = []
     for row in ablation.rows[1:]:
         if row.name in LINEAR_ROWS:
-            beats = "beats" if row.difference < 0 else "does not beat"
+            is_clear = row.interval_95[1] < 0
+            beats = "beats" if is_clear else "is not clearly better than" if row.difference < 0 else "does not beat"
             low, high = (-100 * value for value in reversed(row.interval_95))
             sentences.append(
                 f"{first.name} {beats} {row.name}, a linear classifier of mean tokens: {100 * first.uar:.1f} % against "

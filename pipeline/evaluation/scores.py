@@ -5,9 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.evaluation.calibration import calibration
-from pipeline.evaluation.clusters import Cluster, choose_cluster, cluster_numbers, count_answers, uar, war
+from pipeline.evaluation.clusters import (
+    Cluster,
+    choose_cluster,
+    cluster_numbers,
+    count_answers,
+    count_training_sets,
+    uar,
+    war,
+)
 from pipeline.evaluation.intervals import score_interval
-from pipeline.evaluation.predictions import ANSWERS, Prediction
+from pipeline.evaluation.predictions import ANSWERS, NO_ANSWER, Prediction
 from pipeline.evaluation.schemas import (
     AnswerScores,
     MajorityBaseline,
@@ -19,13 +27,14 @@ from pipeline.evaluation.schemas import (
 
 
 def score(truth: Sequence[int], predicted: Sequence[int], classes: Sequence[str]) -> Scores:
-    """Return WAR, UAR, both F1, recall by class, and confusion counts (rows: truth).
+    """Return WAR, UAR, both F1, recall by class, and confusion counts (rows: truth, without `NO_ANSWER`).
 
     Classes that do not occur in `truth` count neither in UAR nor in macro-F1.
     """
     confusion = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(confusion, (truth, predicted), 1)
-    hits, support = confusion.diagonal(), confusion.sum(1)
+    answered = [pair for pair in zip(truth, predicted, strict=True) if pair[1] != NO_ANSWER]
+    np.add.at(confusion, tuple(np.array(answered, np.int64).reshape(-1, 2).T), 1)
+    hits, support = confusion.diagonal(), np.bincount(truth, minlength=len(classes))
     recall = hits / np.maximum(1, support)
     f1 = 2 * hits / np.maximum(1, support + confusion.sum(0))
     occurs = support > 0
@@ -66,7 +75,7 @@ def _protocol(predictions: Sequence[Prediction], classes: Sequence[str]) -> Prot
         clips=len({it.clip_id for it in predictions}),
         cluster=cluster,
         clusters=1 + int(cluster_numbers(predictions, cluster).max()),
-        training_sets=len({it.fold for it in predictions}),
+        training_sets=count_training_sets(predictions),
         majority_baseline=MajorityBaseline(war=baseline.war, uar=baseline.uar, emotions=emotions),
         **answers,
     )

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,6 @@ FIGURE_STAGES = {  # figure: the stage that draws it, into a folder of its name 
     "tsne": "evaluate",
 }
 
-SHEETS = ("faces", "spectrograms")
-
 
 @dataclass(frozen=True)
 class Results:
@@ -93,15 +91,12 @@ class GalleryItem:
     pictures: dict[str, str | None]
 
 
-def read_figures(folder: Path) -> dict[str, bytes]:
-    """Return the PNG files of `FIGURE_STAGES` by name, from a folder for each stage; raise if one is missing.
-
-    The folder of a contact sheet is empty if no clip has the modality.
-    """
+def read_figures(folder: Path, *, without: Collection[str] = ()) -> dict[str, bytes]:
+    """Return the PNG files of `FIGURE_STAGES` but some by name, from a folder of each stage; none may lack."""
     return {
         name: read_file(folder / stage / f"{name}.png", raises=StoreError, fix=f"run: dvc repro --force {stage}")
         for name, stage in FIGURE_STAGES.items()
-        if name not in SHEETS or not (folder / stage).is_dir() or any((folder / stage).iterdir())
+        if name not in without
     }
 
 

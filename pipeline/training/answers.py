@@ -53,10 +53,13 @@ def _predict_chunk(head: Head, examples: Examples) -> dict[str, Tensor]:
         head(_without_tokens(examples.visual), examples.acoustic),
     )
     fused = fused_probabilities(output, has_visual, has_acoustic)
+    # A head of one modality has no answer for a clip without it.
+    by_modality = ((output.visual, has_visual), (output.acoustic, has_acoustic))
+    classified = [present for logits, present in by_modality if logits is not None or output.fused is not None]
     answers = {
         "visual": (has_visual, None if output.visual is None else output.visual.softmax(-1)),
         "acoustic": (has_acoustic, None if output.acoustic is None else output.acoustic.softmax(-1)),
-        "fused": (has_visual | has_acoustic, fused),
+        "fused": (torch.stack(classified).any(0), fused),
         "video_only": (has_visual, None if video.visual is None else fused_probabilities(video, has_visual, absent)),
         "audio_only": (
             has_acoustic,

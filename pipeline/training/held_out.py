@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_manifest.splits.dialogues import dialogue_of
-from data_manifest.splits.split import Clips
+from data_manifest.splits.split import Clips, Split
 from pipeline.base.provenance import digest
 from pipeline.evaluation.predictions import Prediction
 from pipeline.heads.contract import Head
@@ -92,6 +92,11 @@ def _key(data: Sequence[Any], recipe: Recipe, run: FoldRun) -> str:
     return digest([*data, code, describe(recipe), run.seed, clips])
 
 
+def training_set(split: Split) -> str:
+    """Return a digest of the clips that the head of a split is trained on."""
+    return digest(sorted(clip.clip_id for clip in (*split.train, *split.validation)))
+
+
 def load_run(corpus: Corpus, run: FoldRun, models: Path, *, allow: Collection[str] = ()) -> tuple[Head, Card]:
     """Return the saved head of a run and its card; raise if it was trained on other embeddings than the corpus's.
 
@@ -126,6 +131,7 @@ def _predictions(
     """Return probabilities (n, C) by answer as predictions for n clips of the run."""
     split = run.split
     training = Counter(clip.emotion for clip in split.train)
+    trained_on = training_set(split)
     majority = corpus.classes.index(max(sorted(training), key=lambda emotion: training[emotion]))
 
     def of_clip(row: int, answers: Arrays) -> dict[str, list[float] | None]:
@@ -142,6 +148,7 @@ def _predictions(
             truth=corpus.classes.index(clip.emotion),
             probabilities=of_clip(row, answers),
             majority=majority,
+            training_set=trained_on,
             dialogue=dialogue_of(clip),
             uncalibrated=None if uncalibrated is None else of_clip(row, uncalibrated),
         )

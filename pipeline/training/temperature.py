@@ -21,7 +21,8 @@ Answers = Mapping[str, Tensor]  # probabilities (n, C) by answer; NaN where a cl
 def fit_temperatures(parts: Iterable[tuple[Answers, Tensor]]) -> Temperatures:
     """Return for each answer the temperature of the lowest NLL on validation parts: answers, and labels (n,).
 
-    An answer that no clip has gets none.
+    As much as one clip speaks for a temperature of 1: a few answers that are all right do not make a head certain. An
+    answer that no clip has gets none.
     """
     answers, labels = zip(*parts, strict=True)
     truth = torch.cat(labels)
@@ -39,11 +40,12 @@ def _fit(probabilities: Tensor, labels: Tensor) -> float:
 
     logits = probabilities.clamp(min=SMALLEST).log()
 
-    def nll(log_temperature: float) -> float:
-        return float(torch.nn.functional.cross_entropy(logits / math.exp(log_temperature), labels))
+    def penalised_nll(log_temperature: float) -> float:
+        nll = float(torch.nn.functional.cross_entropy(logits / math.exp(log_temperature), labels))
+        return nll + log_temperature**2 / len(labels)
 
     bounds = math.log(LOWEST), math.log(HIGHEST)
-    found = minimize_scalar(nll, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    found = minimize_scalar(penalised_nll, bounds=bounds, method="bounded", options={"xatol": 1e-6})
     return round(math.exp(found.x), 4)  # the last digits depend on the processor
 
 

@@ -64,7 +64,8 @@ def test_rows_are_compared_fold_by_fold() -> None:
     # Six folds, all of one sign: the exact two-sided p is 2 / 2^6, and two comparisons double it.
     assert rows["worse"].p == 2 / 64
     assert rows["worse"].p_holm == 4 / 64
-    assert rows["worse"].interval_95 == pytest.approx((-0.25, -0.25))  # each fold differs as much
+    low, high = rows["worse"].interval_95  # each fold differs as much, but a fold has four clips of a class
+    assert -0.5 < low < -0.3 < -0.2 < high < 0
     assert rows["same"].p_holm == 1
     assert rows["same"].interval_95 == (0, 0)
     assert rows["full"].p is rows["full"].p_holm is None

@@ -12,7 +12,9 @@ from scipy.stats import t
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
 from pipeline.evaluation.calibration import calibration, count_bins
-from pipeline.evaluation.predictions import Prediction, write_confusion, write_predictions
+from pipeline.evaluation.clusters import ClusterCounts, choose_cluster, uar
+from pipeline.evaluation.intervals import score_interval
+from pipeline.evaluation.predictions import NO_ANSWER, Prediction, write_confusion, write_predictions
 from pipeline.evaluation.results import headline, summarise
 from pipeline.evaluation.schemas import ProtocolMetrics
 from pipeline.evaluation.scores import evaluate, score
@@ -151,9 +153,21 @@ def test_interval_of_the_calibration_error_is_that_of_the_jackknife_over_cluster
 def test_a_calibration_error_that_chance_explains_may_be_zero() -> None:
     rows = [confident(i, 0.7, correct=i % 10 < 7, speaker=f"s{i // 10}") for i in range(100)]
     assert calibration(rows, probabilities(rows), "speaker").expected_error_interval[0] == 0
-    sure = [confident(i, 0.99, correct=i % 10 < 7 + i // 10 % 2, speaker=f"s{i // 10}") for i in range(100)]
+    right = [i % 10 < 7 + i // 10 % 2 for i in range(100)]
+    sure = [confident(i, 0.98 + i % 7 / 500, correct=right[i], speaker=f"s{i // 10}") for i in range(100)]
     low, high = calibration(sure, probabilities(sure), "speaker").expected_error_interval
     assert 0.15 < low < 0.24 < high < 0.33
+
+
+@pytest.mark.parametrize("speakers", [3, 4, 5])
+def test_few_speakers_cannot_show_a_calibration_error(speakers: int) -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        rows = [
+            confident(i, rng.uniform(0.4, 0.99), correct=bool(rng.random() < 0.3), speaker=f"s{i % speakers}")
+            for i in range(60)
+        ]
+        assert calibration(rows, probabilities(rows), "speaker").expected_error_interval[0] == 0
 
 
 def test_bins_hold_at_least_twenty_clips() -> None:
@@ -194,3 +208,25 @@ def test_metrics_begin_with_the_first_protocol_and_hold_the_uar_of_others() -> N
 def test_confusion_table_holds_the_fused_answers(tmp_path: Path) -> None:
     write_confusion(tmp_path / "c.csv", [prediction(0, 2, 1, has_video=False), prediction(1, 0, 0)], CLASSES)
     assert (tmp_path / "c.csv").read_text() == "truth,predicted\nneutral,fear\nanger,anger\n"
+
+
+def test_a_clip_without_an_answer_is_wrong() -> None:
+    scores = score([0, 0, 1, 1], [0, NO_ANSWER, 1, 1], ["a", "b"])
+    assert (scores.war, scores.uar, scores.confusion) == (0.75, 0.75, [[1, 0], [0, 2]])
+
+
+def test_a_class_of_one_cluster_does_not_decide_the_interval() -> None:
+    clips = np.array([[6, 2]] + [[8, 0]] * 9)
+    hits = np.array([[4, 1]] + [[n, 0] for n in (5, 6, 4, 5, 6, 7, 5, 4, 6)])
+    low, high = score_interval(ClusterCounts(hits, clips, np.arange(10)), uar)
+    assert 0.5 < low < uar(hits.sum(0), clips.sum(0)) < high < 0.7
+    agree = ClusterCounts(np.full((10, 2), 3), np.full((10, 2), 5), np.arange(10))
+    low, high = score_interval(agree, uar)
+    assert 0.45 < low < 0.6 - 1e-3 < 0.6 + 1e-3 < high < 0.75
+
+
+def test_folds_that_train_on_the_same_clips_are_one_training_set() -> None:
+    rows = [replace(prediction(n, 0, 0), fold=n % 2, speaker=f"s{n % 6}", training_set="all") for n in range(12)]
+    assert choose_cluster(rows) == "speaker"
+    other = [replace(row, training_set=str(row.fold)) for row in rows]
+    assert choose_cluster(other) == "fold"

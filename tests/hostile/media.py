@@ -115,14 +115,10 @@ def _faults(folder: Path, files: Sequence[Crafted], outcomes: Counter[str]) -> I
     failures: dict[str, str] = {}
     for modality, (path, schema) in STORES.items():
         reader = Reader[Any](folder / path, schema=schema)
-        missing = {
-            clip_id: reason
-            for name in ("failures", "absent", "excluded")
-            for clip_id, reason in reader.attributes[name].items()
-        }
-        failures |= missing
+        failures |= reader.attributes["failures"] | reader.attributes["excluded"]
+        named = {*reader, *failures, *reader.attributes["absent"]}
         for clip in clips.values():
-            if modality in clip.modalities and clip.clip_id not in reader and clip.clip_id not in missing:
+            if modality in clip.modalities and clip.clip_id not in named:
                 yield f"{folder.name}: {clip.path!r} is neither in {path.name} nor among its failures"
     for name in sorted({*media_files(folder / "media")} - clips.keys() - reasons.keys()):
         yield f"{folder.name}: {name!r} has no row"

@@ -37,7 +37,10 @@ from pipeline.training.ensembles import train_ensembles
 
 SYNCHRONOUS = ExecutionConfig(scheduler="synchronous")
 # These check settings, find folders, store numbers or compile loops exactly: their version does not change a result.
-NEUTRAL = {"fdan", "h5py", "numba", "pillow", "platformdirs", "pydantic", "pydantic_core", "ruamel.yaml", "safetensors"}
+NEUTRAL = {
+    *("fdan", "h5py", "numba", "pillow", "platformdirs", "psutil"),
+    *("pydantic", "pydantic_core", "ruamel.yaml", "safetensors"),
+}
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ def test_missing_figure_names_the_stage_that_draws_it(tmp_path: Path) -> None:
     (tmp_path / "faces/faces.png").unlink()
     with pytest.raises(StoreError, match=r"faces\.png does not exist; run: dvc repro --force faces$"):
         read_figures(tmp_path)
+    assert read_figures(tmp_path, without=["faces"]).keys() == FIGURE_STAGES.keys() - {"faces"}
 
 
 @pytest.mark.parametrize("data", [b"", b"\x89PNG", b"GIF89a\1\0\1\0\0\0\0;", png()[:60]])

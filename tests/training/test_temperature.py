@@ -43,15 +43,23 @@ def test_temperature_undoes_what_made_probabilities_too_sure(gain: float) -> Non
     assert torch.allclose(after, (expected / expected.sum(1, keepdim=True)).float(), atol=1e-6)
 
 
-def test_temperature_has_the_lowest_nll_of_all_on_a_fine_grid() -> None:
+def test_answers_that_are_all_right_do_not_make_a_head_certain() -> None:
+    probabilities = torch.tensor([[0.6, 0.3, 0.1]]).repeat(12, 1)
+    fitted = fit_temperatures([({"fused": probabilities}, torch.zeros(12, dtype=torch.int64))])
+    (surest,) = apply_temperatures({"fused": probabilities[:1]}, fitted)["fused"][:, 0].tolist()
+    assert 0.6 < surest < 0.999
+
+
+def test_temperature_has_the_lowest_penalised_nll_of_all_on_a_fine_grid() -> None:
     probabilities, labels = answers(60, 2.0)
     values = probabilities["fused"].double().numpy()
 
-    def nll(temperature: float) -> float:
+    def penalised(temperature: float) -> float:
         powers = values ** (1 / temperature)
-        return float(-np.log((powers / powers.sum(1, keepdims=True))[range(60), labels.numpy()]).mean())
+        nll = float(-np.log((powers / powers.sum(1, keepdims=True))[range(60), labels.numpy()]).mean())
+        return nll + math.log(temperature) ** 2 / 60  # one clip that speaks for a temperature of 1
 
-    best = min(np.geomspace(0.05, 20, 4000), key=nll)
+    best = min(np.geomspace(0.05, 20, 4000), key=penalised)
     assert fit_temperatures([(probabilities, labels)])["fused"] == pytest.approx(best, rel=0.003)
 
 

@@ -99,7 +99,7 @@ def test_concurrent_builds_share_one_memo_and_two_workers_give_the_same_lock(bui
 @pytest.mark.parametrize(
     ("params", "changed"),
     [
-        ({"head": {"dropout": 0.1}}, LEARNING),
+        ({"head": {"dropout": 0.2}}, LEARNING),
         ({"train": {"epochs": 4}}, LEARNING),
         ({"spectrograms": {"bands": 64}}, {"spectrograms", "report"}),
         ({"faces": {"margin": 0.1}}, {"faces", "report"}),
