@@ -56,6 +56,7 @@ NOT_RUN = {
     "PIP_NO_INDEX=1": "makes the environment again",
     "fdan weights fetch": "needs a network; tests/weights/test_weights.py has its own server",
     "python -m benchmarks": "takes minutes",
+    "python -m benchmarks.inference": "takes five minutes; tests/evaluation/test_inference.py simulates less",
     "python -m benchmarks.head": "needs tokens of a published corpus; tests/training/test_token_folder.py has its own",
     "cd emodb-random": "follows it",
     "dvc exp run -S head.dropout=0.5": "tests/whole/test_end_to_end.py runs it",
