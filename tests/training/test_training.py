@@ -191,6 +191,18 @@ def test_answer_of_one_modality_is_that_of_clips_without_the_other() -> None:
     assert not torch.allclose(answers["video_only"], answers["visual"])  # which has attended to the sound
     visual = build_head(HeadConfig(name="visual"), test, 3)
     assert torch.isnan(predict(visual, test)["audio_only"]).all()
+    blind = replace(test, visual=without(test.visual, slice(3)))
+    assert torch.isnan(predict(visual, blind)["fused"]).any(1).tolist() == [True] * 3 + [False] * 6
+
+
+def test_a_branch_that_was_not_trained_gives_no_answer() -> None:
+    trained = train(RECIPE, examples(60, seed=0), examples(15, seed=1), classes=3, seed=0)
+    test = examples(9, seed=2)
+    answers = predict(trained.head, test, trained=("acoustic",))
+    torch.testing.assert_close(answers["fused"], predict(trained.head, test)["audio_only"])
+    assert torch.isnan(answers["visual"]).all() and torch.isnan(answers["video_only"]).all()
+    nothing = predict(trained.head, replace(test, acoustic=without(test.acoustic, slice(None))), trained=("acoustic",))
+    assert all(torch.isnan(values).all() for values in nothing.values())
 
 
 def test_loss_that_is_not_finite_stops_training_with_its_epoch() -> None:
