@@ -46,7 +46,7 @@ bench: .venv/installed
 	python -m benchmarks
 	python -m docs.generate
 
-# Hostile media, kills, damaged files and fuzzing, for about 20 minutes; writes docs/reliability.md.
+# Hostile media, kills, damaged files and fuzzing, for about 11 minutes; writes docs/reliability.md.
 hostile: .venv/installed
 	@python -c 'import atheris' 2>/dev/null || $(PIP) --constraint constraints.txt --editable '.[hostile]' \
 	|| echo "Atheris cannot be installed: fuzzing is not guided by coverage"
