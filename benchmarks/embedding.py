@@ -58,9 +58,7 @@ def _write_faces(paths: list[Path], target: Path) -> Reader[ClipFaces]:
         target, like=to_columns(ClipFaces.empty()), attributes={"schema": FACES.name, "config": {}}
     ) as writer:
         for number, path in enumerate(paths):
-            clip = extract_faces(path, FacesConfig())
-            if len(clip.times):
-                writer.append(f"clip{number}", to_columns(clip))
+            writer.append(f"clip{number}", to_columns(extract_faces(path, FacesConfig())))
     return Reader(target, schema=FACES)
 
 

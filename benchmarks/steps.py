@@ -36,9 +36,9 @@ def measure() -> list[Figure]:
 
 @contextmanager
 def sample() -> Iterator[list[Path]]:
-    """Yield the paths of a few clips of the sample corpus."""
+    """Yield the paths of a few clips of the sample corpus that show a face."""
     with tempfile.TemporaryDirectory() as folder:
-        utterances = plan(SampleConfig(speakers=2, utterances=1))[:CLIPS]
+        utterances = [it for it in plan(SampleConfig(speakers=2, utterances=1)) if it.has_face][:CLIPS]
         for utterance in utterances:
             render(utterance, Path(folder))
         yield [Path(folder) / utterance.path for utterance in utterances]
