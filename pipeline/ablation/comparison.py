@@ -61,7 +61,7 @@ def select_rows(rows: Mapping[str, RowScores]) -> Selection:
 
 
 def summarise_table(data: DataSummary, runs: Sequence[FoldRun], rows: Mapping[str, RowScores]) -> Ablation:
-    """Return all that is told of a table whose rows have these runs."""
+    """Return the content of `results/ablation.json` for a table whose rows have these runs."""
     split, first = runs[0].split, next(iter(rows.values()))
     smallest = minimum_p_value(len(first.counts))
     return Ablation(

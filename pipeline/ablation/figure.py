@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipeline.base.selection import count_noun
 from pipeline.drawing.figure import COLOURS, save
 from pipeline.evaluation.ablation_schemas import Ablation
-from pipeline.evaluation.results import count_clusters, plural
+from pipeline.evaluation.results import count_clusters
 from pipeline.evaluation.schemas import SIGNIFICANCE_LEVEL
 
 
@@ -30,7 +31,7 @@ def draw_ablation(ablation: Ablation, path: Path) -> None:
     scores.axvline(100 * rows[0].uar, color="#999999", linestyle=":", linewidth=1)
     scores.set_yticks(heights, [row.name for row in rows], fontsize=9)
     scores.set_ylim(-0.6, len(rows) - 0.4)
-    scores.set_xlabel(f"UAR, %; {plural(ablation.seeds, 'seed')}", fontsize=9)
+    scores.set_xlabel(f"UAR, %; {count_noun(ablation.seeds, 'seed')}", fontsize=9)
     forest.axvline(0, color="#999999", linestyle=":", linewidth=1)
     filled = f"filled: corrected p < {SIGNIFICANCE_LEVEL}" if ablation.can_conclude else "too few for a test"
     forest.set_xlabel(f"difference to {rows[0].name}, points; {filled}", fontsize=9)

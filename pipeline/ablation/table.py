@@ -78,7 +78,7 @@ def keep_rows_with_effect(recipes: Mapping[str, Recipe], modalities: Collection[
         )
     }
     if left_out := [name for name in recipes if name not in kept]:
-        log.info("ablations: all clips have one modality, so these rows change nothing: %s", shorten(left_out))
+        log.warning("ablations: all clips have one modality, so these rows change nothing: %s", shorten(left_out))
     return kept
 
 

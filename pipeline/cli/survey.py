@@ -91,7 +91,7 @@ def survey_corpus(name: str, config: CorpusConfig, manifest: ManifestConfig) -> 
 def _count_reasons(reasons: Mapping[str, str]) -> list[str]:
     """Return one line per reason with the number of files; the names of other files in a reason are dropped."""
     counts = Counter(OTHER_FILE.sub(r"\1\2", reason) for reason in reasons.values())
-    return [f"{count} {'file' if count == 1 else 'files'} left out: {reason}" for reason, count in counts.most_common()]
+    return [f"{count_noun(count, 'file')} left out: {reason}" for reason, count in counts.most_common()]
 
 
 def _modalities(candidate: Candidate, unreadable: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from pipeline.base.selection import count_noun
 from pipeline.evaluation.ablation_schemas import Ablation
 from pipeline.evaluation.predictions import answer_label, protocol_label
 from pipeline.evaluation.schemas import AnswerScores, Evaluation, HeadlineRow, Metrics, ProtocolMetrics, ProtocolScores
@@ -54,7 +55,7 @@ def describe_calibration(answer: AnswerScores) -> str:
 
 def count_clusters(result: Ablation | ProtocolScores) -> str:
     """Return how many clusters a result counts, as in "10 speakers"; with a note if one training set was seen."""
-    counted = plural(result.clusters, result.cluster)
+    counted = count_noun(result.clusters, result.cluster)
     return f"{counted} (one training set was seen)" if result.training_sets == 1 else counted
 
 
@@ -69,8 +70,8 @@ def describe_clusters(evaluation: Evaluation) -> str:
 
 def explain_test(ablation: Ablation) -> str:
     """Return in one or two sentences what the test of an ablation table can show."""
-    least = f"With {plural(ablation.clusters, ablation.cluster)}, p is at least {ablation.minimum_p:.2g}"
-    compared = plural(len(ablation.rows) - 1, "comparison")
+    least = f"With {count_noun(ablation.clusters, ablation.cluster)}, p is at least {ablation.minimum_p:.2g}"
+    compared = count_noun(len(ablation.rows) - 1, "comparison")
     text = f"{least}, and at least {ablation.minimum_p_holm:.2g} after correction for {compared}."
     return text if ablation.can_conclude else f"{text} So only the intervals can be read."
 
@@ -104,8 +105,3 @@ def explain_linear_rows(ablation: Ablation) -> list[str]:
                 f"{100 * row.uar:.1f} %, 95 % interval of the difference {low:+.1f} to {high:+.1f} points."
             )
     return sentences
-
-
-def plural(count: int, noun: str) -> str:
-    """Return a count with its noun, as in "1 fold" or "10 folds"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,5 +1,6 @@
 """Compare variants of the head."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,10 +32,7 @@ def ablate(
         from pipeline.base.params import read_section
 
         table = read_section("ablations", dict[str, dict[str, dict[str, Any]]])
-        names = [it.strip() for it in rows.split(",") if it.strip()] or ([] if grid else list(table))
-        for name in names:
-            if name not in table:
-                raise ParameterError(f"--rows {name}: no such row in params.yaml; {suggest(name, table)}")
+        names = _split_names(rows, table) or ([] if grid else list(table))
         # After the rows are checked: these imports take seconds.
         from pipeline.ablation.comparison import REFERENCE, summarise_table
         from pipeline.ablation.table import (
@@ -64,22 +62,30 @@ def ablate(
         scores = write_runs(csv or Path("results/ablate.csv"), results, corpus.classes)
         ablation = summarise_table(summarise_data(corpus, recipes.values(), runs), runs, scores)
         show_comparison(ablation, by_validation=bool(grid))
-        if select:
-            console.print(plain(explain_selection(ablation)), highlight=False)
-        for sentence in explain_linear_rows(ablation):
+        for sentence in [explain_selection(ablation)] * select + explain_linear_rows(ablation):
             console.print(plain(sentence), highlight=False)
         if ablation.warning:
             console.print(f"Warning: {ablation.warning}.", style="bold yellow", highlight=False)
 
 
+def _split_names(rows: str, table: Collection[str]) -> list[str]:
+    """Return the names in `--rows`; raise ParameterError if one is not in the table."""
+    names = [it.strip() for it in rows.split(",") if it.strip()]
+    for name in names:
+        if name not in table:
+            raise ParameterError(f"--rows {name}: no such row in params.yaml; {suggest(name, table)}")
+    return names
+
+
 def show_comparison(ablation: "Ablation", *, by_validation: bool) -> None:
     """Print the table, sorted by validation UAR if a grid was searched, and what the test can show."""
-    from pipeline.evaluation.results import count_clusters, explain_test, plural
+    from pipeline.base.selection import count_noun
+    from pipeline.evaluation.results import count_clusters, explain_test
 
     title = (
         f"UAR of the fused prediction on {ablation.protocol}, in %; 95 % intervals over {count_clusters(ablation)}; "
     )
-    table = Table(title=plain(title + plural(ablation.seeds, "seed")), title_justify="left")
+    table = Table(title=plain(title + count_noun(ablation.seeds, "seed")), title_justify="left")
     table.add_column("row", overflow="fold")
     for column in ("test UAR", "difference to full", "p", "p, Holm", "validation UAR"):
         table.add_column(column, justify="right")
