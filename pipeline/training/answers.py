@@ -12,7 +12,7 @@ from pipeline.heads.examples import Examples
 from pipeline.heads.layers import fuse
 from pipeline.store.tokens import Tokens, TokenSource
 
-MODALITIES = ("visual", "acoustic")
+BRANCHES = ("visual", "acoustic")  # of a head: what it answers from
 
 
 def modalities_in(examples: Examples) -> tuple[str, ...]:
@@ -22,7 +22,7 @@ def modalities_in(examples: Examples) -> tuple[str, ...]:
 
 
 @torch.inference_mode()
-def predict(head: Head, examples: Examples, *, trained: Collection[str] = MODALITIES) -> dict[str, Tensor]:
+def predict(head: Head, examples: Examples, *, trained: Collection[str] = BRANCHES) -> dict[str, Tensor]:
     """Return probabilities (n, C) by answer; NaN where a clip lacks the modality.
 
     Only modalities count that the head was `trained` on: another one's tokens would be answered at random.

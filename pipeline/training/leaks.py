@@ -19,7 +19,7 @@ SAME_LENGTH_S = 0.04
 # Cosines of standardised mean tokens above which two clips count as copies, for one modality and for each of two. Of
 # re-encoded clips of the sample, 0.98 finds those of usual quality and no others, even with a random network.
 COPY = {1: 0.995, 2: 0.98}
-ROWS = 1024  # that are compared with all others at once
+ROWS = 64  # clips that are compared at once with all others of their length, in half a kilobyte for each of these
 
 
 def leak_notes(corpus: Corpus, splits: Sequence[Split]) -> list[str]:
