@@ -63,7 +63,8 @@ class Shapes(NamedTuple):
 class HeadOutput(NamedTuple):
     """Logits (B, C) of each modality, None for one that the head ignores; features (B, width) of each aligned layer.
 
-    A head that fuses the modalities itself returns the logits `fused`, too.
+    A head that fuses the modalities itself returns the logits `fused`, too. In training, a head may add the logits that
+    it would give without the other modality, `video_only` and `audio_only`: it learns them from clips with both.
     """
 
     visual: Tensor | None
@@ -71,6 +72,8 @@ class HeadOutput(NamedTuple):
     visual_layers: list[Tensor]
     acoustic_layers: list[Tensor]
     fused: Tensor | None = None
+    video_only: Tensor | None = None
+    audio_only: Tensor | None = None
 
 
 class Head(nn.Module):

@@ -11,6 +11,8 @@ from pipeline.heads.examples import Examples
 from pipeline.heads.layers import Dropout, Standardise, TokenDropout, fuse, masked_moments
 from pipeline.store.tokens import Tokens
 
+Pair = tuple[Tensor, Tensor]  # visual, acoustic
+
 
 class Encoder(nn.Module):
     """Projects the tokens of one modality to the common width and adds an encoding of their times."""
@@ -97,32 +99,44 @@ class FdanHead(Head):
     def forward(self, visual: Tokens, acoustic: Tokens) -> HeadOutput:
         """Tokens of B clips to logits (B, C) and layers of (B, width), for each modality."""
         visual, acoustic = self.hide_visual(visual), self.hide_acoustic(acoustic)
-        visual_tokens, acoustic_tokens, _ = self._attend(visual, acoustic)
-        visual_layers = layer_outputs(self.ffn_visual, masked_moments(visual_tokens, visual.mask))
-        acoustic_layers = layer_outputs(self.ffn_acoustic, masked_moments(acoustic_tokens, acoustic.mask))
+        masks = visual.mask, acoustic.mask
+        encoded = self.encode_visual(visual), self.encode_acoustic(acoustic)
+        attended, _ = self._attend(encoded, masks)
+        visual_layers, acoustic_layers = self._layers(attended, masks)
         logits = {
             "visual": self.classify_visual(visual_layers[-1]),
             "acoustic": self.classify_acoustic(acoustic_layers[-1]),
         }
-        present = {"visual": visual.present, "acoustic": acoustic.present}
-        fused = None if self.balance is None else fuse(logits, present, self.balance)
-        return HeadOutput(**logits, visual_layers=visual_layers, acoustic_layers=acoustic_layers, fused=fused)
+        if self.training and len(self.to_visual):  # without attention, these would be the same logits again
+            video_layers, audio_layers = self._layers(encoded, masks)
+            logits["video_only"] = self.classify_visual(video_layers[-1])
+            logits["audio_only"] = self.classify_acoustic(audio_layers[-1])
+        if self.balance is not None:
+            present = {"visual": visual.present, "acoustic": acoustic.present}
+            logits["fused"] = fuse({name: logits[name] for name in present}, present, self.balance)
+        return HeadOutput(**logits, visual_layers=visual_layers, acoustic_layers=acoustic_layers)
 
-    def _attend(self, visual: Tokens, acoustic: Tokens) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def _layers(self, tokens: Pair, masks: Pair) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the outputs (B, width) of all feed-forward layers, for tokens (B, T, width) and (B, S, width)."""
+        visual, acoustic = (masked_moments(*them) for them in zip(tokens, masks, strict=True))
+        return layer_outputs(self.ffn_visual, visual), layer_outputs(self.ffn_acoustic, acoustic)
+
+    def _attend(self, tokens: Pair, masks: Pair) -> tuple[Pair, dict[str, Tensor]]:
         """Return both modalities' tokens after all blocks, (B, T, width) and (B, S, width), and the last weights."""
-        visual_tokens, acoustic_tokens = self.encode_visual(visual), self.encode_acoustic(acoustic)
+        visual_tokens, acoustic_tokens = tokens
+        visual_mask, acoustic_mask = masks
         weights: dict[str, Tensor] = {}
         for pair in zip(self.to_visual, self.to_acoustic, strict=True):
             to_visual, to_acoustic = cast(tuple[CrossAttention, CrossAttention], pair)
             visual_query, visual_key, visual_value = to_visual.project(visual_tokens)
             acoustic_query, acoustic_key, acoustic_value = to_acoustic.project(acoustic_tokens)
             weights = {
-                "visual": to_visual.attention_weights(visual_query, acoustic_key, acoustic.mask),
-                "acoustic": to_acoustic.attention_weights(acoustic_query, visual_key, visual.mask),
+                "visual": to_visual.attention_weights(visual_query, acoustic_key, acoustic_mask),
+                "acoustic": to_acoustic.attention_weights(acoustic_query, visual_key, visual_mask),
             }
             visual_tokens = to_visual(visual_tokens, weights["visual"], acoustic_value)
             acoustic_tokens = to_acoustic(acoustic_tokens, weights["acoustic"], visual_value)
-        return visual_tokens, acoustic_tokens, weights
+        return (visual_tokens, acoustic_tokens), weights
 
     @torch.inference_mode()
     def attention(self, visual: Tokens, acoustic: Tokens) -> dict[str, Tensor]:
@@ -131,7 +145,9 @@ class FdanHead(Head):
         They are the mean over the heads of the last block. The first column is the sink. A head without
         cross-attention returns an empty dict.
         """
-        return {name: weights.mean(1).mT for name, weights in self._attend(visual, acoustic)[2].items()}
+        encoded = self.encode_visual(visual), self.encode_acoustic(acoustic)
+        _, last = self._attend(encoded, (visual.mask, acoustic.mask))
+        return {name: weights.mean(1).mT for name, weights in last.items()}
 
 
 def feed_forward(config: HeadConfig, *, inputs: int) -> nn.ModuleList:

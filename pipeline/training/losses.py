@@ -28,13 +28,20 @@ def class_weights(config: TrainConfig, labels: Tensor, classes: int) -> Tensor:
 
 
 def classification_loss(output: HeadOutput, batch: Examples, *, smoothing: Tensor | float, weights: Tensor) -> Tensor:
-    """Return the cross-entropy summed over the visual, the acoustic and the fused logits that the head returns.
+    """Return the cross-entropy summed over all logits that the head returns.
 
-    Each is the mean over the clips that have the modality, weighted by the weights (C,) of the classes as in
-    `torch.nn.functional.cross_entropy`.
+    Each is the mean over the clips that have the modality, or both for logits that leave the other one out. It is
+    weighted by the weights (C,) of the classes as in `torch.nn.functional.cross_entropy`.
     """
     has_visual, has_acoustic = batch.visual.present, batch.acoustic.present
-    pairs = ((output.visual, has_visual), (output.acoustic, has_acoustic), (output.fused, has_visual | has_acoustic))
+    has_both = has_visual & has_acoustic
+    pairs = (
+        (output.visual, has_visual),
+        (output.acoustic, has_acoustic),
+        (output.fused, has_visual | has_acoustic),
+        (output.video_only, has_both),
+        (output.audio_only, has_both),
+    )
     losses = []
     for logits, present in pairs:
         if logits is not None:

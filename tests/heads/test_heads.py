@@ -123,6 +123,18 @@ def test_modalities_attend_to_each_other_within_the_clip(fdan: Head) -> None:
     assert (after[1, :3] - before[1, :3]).abs().max() > 1e-4  # the visual answer of the clip whose sound changed
 
 
+def test_training_also_gives_the_answers_without_the_other_modality() -> None:
+    config = CONFIG.model_copy(update={"dropout": 0.0, "token_dropout": 0.0})
+    head = randomised(HEADS["fdan"](config, SHAPES))
+    visual, acoustic = tokens([3, 5, 2], 6, seed=0), tokens([4, 1, 6], 6, seed=1)
+    none = [Tokens(it.values, it.times, torch.zeros_like(it.mask)) for it in (visual, acoustic)]
+    output = head.train()(visual, acoustic)
+    head.eval()
+    torch.testing.assert_close(output.video_only, head(visual, none[1]).visual)
+    torch.testing.assert_close(output.audio_only, head(none[0], acoustic).acoustic)
+    assert not torch.allclose(output.video_only, output.visual)
+
+
 def test_modalities_are_independent_without_attention() -> None:
     independent = FdanHead(CONFIG.model_copy(update={"attention_depth": 0}), SHAPES).eval()
     visual = tokens([3], 6, seed=1)

@@ -138,6 +138,15 @@ def test_loss_is_the_cross_entropy_of_torch_summed_over_modalities(weights: torc
         torch.testing.assert_close(loss, torch.stack(parts).sum())
 
 
+def test_logits_without_the_other_modality_are_learned_from_clips_with_both() -> None:
+    batch = examples(6, seed=0)
+    batch = replace(batch, visual=without(batch.visual, slice(0, 2)), acoustic=without(batch.acoustic, slice(2, 3)))
+    video_only, audio_only = torch.randn(6, 3), torch.randn(6, 3)
+    output = HeadOutput(None, None, [], [], video_only=video_only, audio_only=audio_only)
+    expected = sum(torch.nn.functional.cross_entropy(it[3:], batch.labels[3:]) for it in (video_only, audio_only))
+    torch.testing.assert_close(classification_loss(output, batch, smoothing=0.0, weights=torch.ones(3)), expected)
+
+
 def test_learning_rate_warms_up_linearly_and_decays_along_a_cosine() -> None:
     rates = learning_rates(TrainConfig(learning_rate=0.1, warmup=0.2), 20)
     assert rates[:4].tolist() == pytest.approx([0.025, 0.05, 0.075, 0.1])
