@@ -77,7 +77,14 @@ class HeadOutput(NamedTuple):
 
 
 class Head(nn.Module):
-    """A module from both modalities' padded tokens, with masks, to `HeadOutput`."""
+    """A module from both modalities' padded tokens, with masks, to `HeadOutput`.
+
+    Replicas of a head train together as one program (`torch.func.vmap`), or one by one if a layer cannot be vectorised,
+    such as an LSTM, batch norm or `torch.nn.Dropout`. Results are those of a replica that is trained alone.
+    """
+
+    vectorise: bool | None = None
+    """None: train replicas together if it is possible. False: one by one. True: together, or raise ParameterError."""
 
     def fit(self, examples: Examples) -> None:
         """Fit what is not learned by gradient. It is only called with the training part."""

@@ -62,7 +62,8 @@ class Shuffle(ReplicaRandom):
     def forward(self, rows: Tensor) -> Tensor:
         """(B, D) to an order (B,)."""
         self.shape = rows.shape
-        return self.noise if self.noise.ndim else torch.arange(len(rows), device=rows.device)
+        # The ranks of an order are the order itself, and those of a part of it are an order of fewer clips.
+        return self.noise.argsort().argsort() if self.noise.ndim else torch.arange(len(rows), device=rows.device)
 
     def draw_noise(self, generators: Sequence[torch.Generator]) -> Tensor:
         """Return a random order for each replica."""

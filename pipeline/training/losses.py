@@ -1,6 +1,7 @@
 """Learning rates and losses of a training step."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from pipeline.alignments.contract import Alignment, AlignmentConfig
 from pipeline.heads.contract import HeadOutput
 from pipeline.heads.examples import Examples
+from pipeline.store.tokens import Tokens
 from pipeline.training.recipe import TrainConfig
 
 
@@ -72,3 +74,26 @@ def alignment_losses(output: HeadOutput, batch: Examples, align: Alignment, conf
         for visual, acoustic in zip(output.visual_layers, output.acoustic_layers, strict=True)
     ]
     return torch.stack(distances)
+
+
+def batch_losses(
+    head: Callable[[Tokens, Tokens], HeadOutput],
+    visual: tuple[Tensor, ...],
+    acoustic: tuple[Tensor, ...],
+    labels: Tensor,
+    smoothing: Tensor,
+    weights: Tensor,
+    *,
+    align: Alignment,
+    config: AlignmentConfig,
+) -> tuple[Tensor, Tensor]:
+    """Return the cross-entropy () and the alignment of each layer (layers,) of a head on a batch.
+
+    `visual` and `acoustic` are the fields of `Tokens`.
+    """
+    tokens = Tokens(*visual), Tokens(*acoustic)
+    batch, output = Examples(*tokens, labels), head(*tokens)
+    return (
+        classification_loss(output, batch, smoothing=smoothing, weights=weights),
+        alignment_losses(output, batch, align, config),
+    )

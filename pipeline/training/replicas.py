@@ -6,12 +6,12 @@ rounding in the last digits. Generators are on the CPU for any device, so a GPU 
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 
 from pipeline.alignments.contract import Alignment
 from pipeline.alignments.schedule import alignment_weights
@@ -23,9 +23,11 @@ from pipeline.heads.examples import Examples
 from pipeline.parallel.devices import find_device
 from pipeline.store.tokens import Tokens
 from pipeline.training._epoch import Epoch
-from pipeline.training._stacked import Stacked, State
-from pipeline.training.answers import fused_probabilities, uar
-from pipeline.training.losses import alignment_losses, class_weights, classification_loss, learning_rates
+from pipeline.training._single import Single
+from pipeline.training._stacked import HeadCall, Stacked
+from pipeline.training._vectorising import explain, find_obstacle, log_once, trial_batch, try_together
+from pipeline.training.answers import attention_as_in_training, fused_probabilities, uar
+from pipeline.training.losses import batch_losses, class_weights, learning_rates
 from pipeline.training.recipe import Recipe, build_head
 
 
@@ -48,12 +50,17 @@ def architecture(recipe: Recipe) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class TrainedReplica:
-    """A head after its last epoch, and its training curve: empty if `fit` trains it completely."""
+    """A head after its last epoch, and its training curve: empty if `fit` trains it completely.
+
+    `note` says why it was trained replica by replica; it is empty if replicas were trained together.
+    """
 
     head: Head
     curve: list[Epoch]
+    note: str = ""
 
 
+@attention_as_in_training()
 def train_together(
     examples: Examples, replicas: Sequence[Replica], *, classes: int, device: str = "cpu"
 ) -> list[TrainedReplica]:
@@ -63,17 +70,59 @@ def train_together(
     """
     torch_device = find_device(device)
     torch.set_num_threads(1)  # the same bits for any number of cores; processes use the other cores
-    heads = []
+    heads, states = [], []
     for replica in replicas:
         torch.manual_seed(replica.seed)
         heads.append(build_head(replica.recipe.head, examples, classes))
         heads[-1].fit(examples.take(replica.training))
+        states.append(torch.get_rng_state())
     if not any(parameter.requires_grad for parameter in heads[0].parameters()):
         return [TrainedReplica(head, []) for head in heads]  # `fit` trains them completely
-    batch = ReplicaBatch(examples, replicas, heads, classes=classes, device=torch_device)
-    for epoch in range(1, replicas[0].recipe.train.epochs + 1):
+    note = _why_one_by_one(examples, replicas, heads, classes=classes, device=torch_device)
+    if not note:
+        return _train(ReplicaBatch(examples, replicas, heads, classes=classes, device=torch_device))
+    trained = []
+    for replica, head, state in zip(replicas, heads, states, strict=True):
+        torch.manual_seed(replica.seed)  # of every device, for layers that use the global generator
+        torch.set_rng_state(state)
+        single = ReplicaBatch(examples, [replica], [head], classes=classes, device=torch_device, stack=Single)
+        trained += [replace(it, note=note) for it in _train(single)]
+    return trained
+
+
+def _train(batch: "ReplicaBatch") -> list[TrainedReplica]:
+    for epoch in range(1, batch.replicas[0].recipe.train.epochs + 1):
         batch.train_epoch(epoch)
     return batch.finish()
+
+
+_notes: dict[Any, str] = {}  # by architecture, for each of which one trial is enough
+
+
+def _why_one_by_one(
+    examples: Examples, replicas: Sequence[Replica], heads: Sequence[Head], *, classes: int, device: torch.device
+) -> str:
+    """Return the reason to train replicas one by one, which is logged, too; an empty text if there is none."""
+    recipe, widths = replicas[0].recipe, (examples.visual.width, examples.acoustic.width)
+    key = architecture(recipe), type(heads[0]), repr(heads[0]), heads[0].vectorise, widths, classes, device.type
+    if key not in _notes:
+        first, last = (replicas[it].training for it in (0, -1))
+        losses = partial(batch_losses, align=_build_alignment(recipe), config=recipe.alignment)
+
+        def trial() -> str | None:
+            batch = trial_batch(examples.to(device), first, last, classes)
+            return try_together([heads[0], heads[-1]], batch, losses, device)
+
+        obstacle = find_obstacle(heads[0], recipe.head.name, trial)
+        _notes[key] = explain(recipe.head.name, obstacle) if obstacle else ""
+    if _notes[key]:
+        log_once(_notes[key])
+    return _notes[key]
+
+
+def _build_alignment(recipe: Recipe) -> Alignment:
+    align: Alignment = build(ALIGNMENTS, recipe.alignment.name, "alignment", recipe.alignment, expected=Callable)
+    return align
 
 
 def _layer_weights(recipe: Recipe, layers: int) -> Tensor:
@@ -88,7 +137,7 @@ def _layer_weights(recipe: Recipe, layers: int) -> Tensor:
 
 
 class ReplicaBatch:
-    """The state of replicas that are being trained."""
+    """The state of replicas that are being trained: `Stacked`, or one replica as a `Single` head."""
 
     def __init__(
         self,
@@ -98,17 +147,16 @@ class ReplicaBatch:
         *,
         classes: int,
         device: torch.device,
+        stack: type[Stacked | Single] = Stacked,
     ) -> None:
         recipe = replicas[0].recipe
         epochs = recipe.train.epochs
         self.replicas, self.heads, self.device = replicas, heads, device
         self.examples, self.labels = examples.to(device), examples.labels
         self.size = recipe.train.batch_size
-        self.align: Alignment = build(
-            ALIGNMENTS, recipe.alignment.name, "alignment", recipe.alignment, expected=Callable
-        )
+        self._losses = partial(batch_losses, align=_build_alignment(recipe), config=recipe.alignment)
         self.generators = [torch.Generator().manual_seed(it.seed) for it in replicas]
-        self.stacked = Stacked(heads, device)
+        self.stacked = stack(heads, device)
         layers = self.stacked.dry_run(self.examples.batch(replicas[0].training[:1].expand(self.size).to(device)))
         self.layer_weights = _layer_weights(recipe, layers).to(device)
         self.class_weights = torch.stack(
@@ -122,7 +170,7 @@ class ReplicaBatch:
         ]
         self.optimiser = torch.optim.AdamW(groups, fused=True)
         self.gradient_norms = torch.tensor([it.recipe.train.gradient_norm for it in replicas], device=device)
-        self.per_epoch = [math.ceil(len(it.training) / self.size) for it in replicas]
+        self.per_epoch = [self.stacked.count_steps(len(it.training), self.size) for it in replicas]
         self.curves: list[list[Epoch]] = [[] for _ in replicas]
         totals = [epochs * steps for steps in self.per_epoch]
         self.rates = [learning_rates(it.recipe.train, total) for it, total in zip(replicas, totals, strict=True)]
@@ -144,14 +192,8 @@ class ReplicaBatch:
         ).to(self.device)
         visual, acoustic = (it.batches(index)[:3] for it in (self.examples.visual, self.examples.acoustic))
         smoothing = torch.zeros(len(self.replicas), device=self.device)
-        _, layers = vmap(self._losses)(
-            self.stacked.to_parameters(self.stacked.rows),
-            self.stacked.buffers,
-            visual,
-            acoustic,
-            self.examples.labels[index],
-            smoothing,
-            self.class_weights,
+        _, layers = self.stacked.map(
+            self._losses, visual, acoustic, self.examples.labels[index], smoothing, self.class_weights
         )
         return torch.where(layers > 0, layers, 1.0)
 
@@ -159,11 +201,12 @@ class ReplicaBatch:
         """Train every replica on each of its clips once, then validate."""
         self.stacked.base.train()
         steps = max(self.per_epoch)
-        index = torch.zeros(len(self.replicas), steps * self.size, dtype=torch.int64)
+        width = steps * self.size if self.stacked.padded else min(steps * self.size, len(self.replicas[0].training))
+        index = torch.zeros(len(self.replicas), width, dtype=torch.int64)
         valid = torch.zeros(index.shape, dtype=torch.bool)
         for row, (replica, generator) in enumerate(zip(self.replicas, self.generators, strict=True)):
-            count = len(replica.training)
-            index[row, :count] = replica.training[torch.randperm(count, generator=generator)]
+            count = min(len(replica.training), width)
+            index[row, :count] = replica.training[torch.randperm(len(replica.training), generator=generator)][:count]
             valid[row, :count] = True
         batches = zip(index.split(self.size, 1), valid.split(self.size, 1), strict=True)
         step_losses = [self._step(*batch, epoch, number) for number, batch in enumerate(batches)]
@@ -186,24 +229,16 @@ class ReplicaBatch:
         visual, acoustic = (
             (it.values, it.times, it.mask & (valid & keep)[..., None]) for it, keep in zip(tokens, kept, strict=True)
         )
-        buffers = self.stacked.buffers | self.stacked.draw_noise(generators)
-        stack = self.stacked.rows.requires_grad_()
-        cross_entropy, layers = vmap(self._losses)(
-            self.stacked.to_parameters(stack),
-            buffers,
-            visual,
-            acoustic,
-            self.examples.labels[index],
-            self.smoothing,
-            self.class_weights,
+        self.stacked.draw_noise(generators, index.shape[1])
+        cross_entropy, layers = self.stacked.map(
+            self._losses, visual, acoustic, self.examples.labels[index], self.smoothing, self.class_weights
         )
         done = [(epoch - 1) * steps + min(number, steps - 1) for steps in self.per_epoch]
         shares = torch.stack([share[at] for share, at in zip(self.shares, done, strict=True)]).to(self.device)
         loss = cross_entropy + shares * ((layers / self.units) @ self.layer_weights)
         if not (torch.isfinite(loss) | ~active).all():
             self._raise_not_finite(cross_entropy, layers, epoch, number)
-        (grads,) = torch.autograd.grad((loss * active).sum(), stack)
-        stack.requires_grad_(False)
+        grads = self.stacked.gradients((loss * active).sum())
         grads *= (self.gradient_norms / (grads.norm(dim=1) + 1e-6)).clamp(max=1)[:, None]
         for row, on in enumerate(running):
             self.rows[row].grad = grads[row] if on else None
@@ -219,24 +254,6 @@ class ReplicaBatch:
             return [torch.ones_like(both)] * 2
         numbers = torch.stack([torch.rand(both.shape[1], generator=it) for it in generators]).to(self.device)
         return [~both | (numbers >= share / 2), ~both | (numbers < 1 - share / 2)]
-
-    def _losses(
-        self,
-        params: State,
-        buffers: State,
-        visual: tuple[Tensor, ...],
-        acoustic: tuple[Tensor, ...],
-        labels: Tensor,
-        smoothing: Tensor,
-        weights: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Return the cross-entropy () and the alignment of each layer (layers,) of one replica."""
-        tokens = Tokens(*visual), Tokens(*acoustic)
-        batch, output = Examples(*tokens, labels), self.stacked.call(params, buffers, *tokens)
-        return (
-            classification_loss(output, batch, smoothing=smoothing, weights=weights),
-            alignment_losses(output, batch, self.align, self.replicas[0].recipe.alignment),
-        )
 
     def _raise_not_finite(self, cross_entropy: Tensor, layers: Tensor, epoch: int, number: int) -> None:
         row = int((~torch.isfinite(cross_entropy + layers.sum(1))).nonzero()[0])
@@ -264,20 +281,17 @@ class ReplicaBatch:
 
     def _answer(self, rows: list[int], index: Tensor) -> Tensor:
         """Return the fused probabilities (rows, n, C) of some replicas for their clips `index` (rows, n)."""
-        params = self.stacked.to_parameters(self.stacked.rows[rows])
-        buffers = {name: value[rows] for name, value in self.stacked.buffers.items()}
         visual, acoustic = (it.batches(index)[:3] for it in (self.examples.visual, self.examples.acoustic))
 
-        def answer(params: State, buffers: State, visual: tuple[Tensor, ...], acoustic: tuple[Tensor, ...]) -> Tensor:
+        def answer(head: HeadCall, visual: tuple[Tensor, ...], acoustic: tuple[Tensor, ...]) -> Tensor:
             tokens = Tokens(*visual), Tokens(*acoustic)
-            output = self.stacked.call(params, buffers, *tokens)
-            return fused_probabilities(output, tokens[0].present, tokens[1].present)
+            return fused_probabilities(head(*tokens), tokens[0].present, tokens[1].present)
 
-        answers: Tensor = vmap(answer)(params, buffers, visual, acoustic)
+        answers: Tensor = self.stacked.map(answer, visual, acoustic, rows=rows)
         return answers
 
     def finish(self) -> list[TrainedReplica]:
         """Return the heads as they are now."""
         for row, head in enumerate(self.heads):
-            head.load_state_dict(self.stacked.to_parameters(self.stacked.rows[row].detach()), strict=False)
+            head.load_state_dict(self.stacked.trained_state(row), strict=False)
         return [TrainedReplica(head, curve) for head, curve in zip(self.heads, self.curves, strict=True)]
