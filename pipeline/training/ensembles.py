@@ -44,13 +44,13 @@ def train_ensembles(
     for run in runs:
         final = [next(trained) for _ in range(count)]
         if run.validation is None:
-            results.append(Trained(_join(final), _mean_curve(final), {}, float("nan")))
+            results.append(Trained(_join(final), _mean_curve(final), {}, float("nan"), final[0].note))
             continue
         selected = [next(trained) for _ in range(count)]
         part = examples.take(run.validation)
         answers = predict(_join(selected), part, trained=modalities_in(examples.take(run.training)))
         score = uar(answers["fused"], part.labels)
-        results.append(Trained(_join(final), _mean_curve(selected), answers, score))
+        results.append(Trained(_join(final), _mean_curve(selected), answers, score, final[0].note))
     return results
 
 

@@ -67,13 +67,14 @@ class Trained:
 
     The rest comes from the same procedure on the training part alone: the curve, and the answers for the validation
     part, out of sample: probabilities (n, C) by answer, and their UAR. Without a validation part there are none, and
-    the curve is that of the head.
+    the curve is that of the head. `note` says why replicas were trained one by one, if they were.
     """
 
     head: Head
     curve: list[Epoch]
     validation: dict[str, Tensor]
     validation_uar: float
+    note: str = ""
 
 
 def build_head(config: HeadConfig, examples: Examples, classes: int) -> Head:

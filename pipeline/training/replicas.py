@@ -201,12 +201,12 @@ class ReplicaBatch:
         """Train every replica on each of its clips once, then validate."""
         self.stacked.base.train()
         steps = max(self.per_epoch)
-        width = steps * self.size if self.stacked.padded else min(steps * self.size, len(self.replicas[0].training))
-        index = torch.zeros(len(self.replicas), width, dtype=torch.int64)
+        index = torch.zeros(len(self.replicas), steps * self.size, dtype=torch.int64)
         valid = torch.zeros(index.shape, dtype=torch.bool)
         for row, (replica, generator) in enumerate(zip(self.replicas, self.generators, strict=True)):
-            count = min(len(replica.training), width)
-            index[row, :count] = replica.training[torch.randperm(len(replica.training), generator=generator)][:count]
+            order = replica.training[torch.randperm(len(replica.training), generator=generator)]
+            count = min(len(order), index.shape[1])
+            index[row, :count] = order[:count]
             valid[row, :count] = True
         batches = zip(index.split(self.size, 1), valid.split(self.size, 1), strict=True)
         step_losses = [self._step(*batch, epoch, number) for number, batch in enumerate(batches)]
@@ -226,12 +226,15 @@ class ReplicaBatch:
         generators = [it if on else idle for it, on in zip(self.generators, running, strict=True)]
         tokens = [part.batches(index, generators) for part in (self.examples.visual, self.examples.acoustic)]
         kept = self._keep_modalities(tokens, generators)
+        clips = index.shape[1] if self.stacked.padded else int(valid.sum())
         visual, acoustic = (
-            (it.values, it.times, it.mask & (valid & keep)[..., None]) for it, keep in zip(tokens, kept, strict=True)
+            (it.values[:, :clips], it.times[:, :clips], (it.mask & (valid & keep)[..., None])[:, :clips])
+            for it, keep in zip(tokens, kept, strict=True)
         )
-        self.stacked.draw_noise(generators, index.shape[1])
+        self.stacked.draw_noise(generators, clips)
+        labels = self.examples.labels[index[:, :clips]]
         cross_entropy, layers = self.stacked.map(
-            self._losses, visual, acoustic, self.examples.labels[index], self.smoothing, self.class_weights
+            self._losses, visual, acoustic, labels, self.smoothing, self.class_weights
         )
         done = [(epoch - 1) * steps + min(number, steps - 1) for steps in self.per_epoch]
         shares = torch.stack([share[at] for share, at in zip(self.shares, done, strict=True)]).to(self.device)

@@ -26,6 +26,7 @@ from pipeline.heads.examples import Examples
 from pipeline.heads.table import HEADS
 from pipeline.parallel.pool import Pool, bounded_map
 from pipeline.parallel.progress import progress_bar
+from pipeline.training._vectorising import log_once
 from pipeline.training.checkpoints import MEDIA_DIGITS, Card, TrainedPart
 from pipeline.training.corpus import Corpus, open_corpus
 from pipeline.training.ensembles import EnsembleRun, train_ensembles
@@ -118,6 +119,18 @@ def as_ensemble_runs(corpus: Corpus, group: Sequence[Job]) -> list[EnsembleRun]:
 
 def train_group(corpus: Corpus, pool: Pool, runs: Sequence[EnsembleRun]) -> Callable[[], list[Trained]]:
     """Start the training of runs together; return a function that waits for the heads."""
+    wait = _start_group(corpus, pool, runs)
+
+    def wait_and_log() -> list[Trained]:
+        trained: list[Trained] = wait()
+        for note in sorted({it.note for it in trained if it.note}):
+            log_once(note)  # a worker's log is not shown
+        return trained
+
+    return wait_and_log
+
+
+def _start_group(corpus: Corpus, pool: Pool, runs: Sequence[EnsembleRun]) -> Callable[[], list[Trained]]:
     settings: dict[str, Any] = {"classes": len(corpus.classes), "device": pool.run.device}
     if pool.run.scheduler == "synchronous" or corpus.folder is None:
         return pool.submit(partial(train_ensembles, corpus.examples, **settings), runs)

@@ -166,7 +166,7 @@ class Remembering(Ordinary):
         return result
 
 
-HEADS_ONE_BY_ONE: dict[str, tuple[Callable[[HeadConfig, Shapes], Head], str]] = {  # with what the line names
+HEADS_ONE_BY_ONE: dict[str, tuple[Callable[[HeadConfig, Shapes], Head], str]] = {
     "lstm": (Lstm, r"its layer `encoder` \(LSTM\)"),
     "gru": (Gru, r"its layer `encoder` \(GRU\)"),
     "batch_norm": (BatchNorm, r"its layer `encoder` \(BatchNorm1d\)"),
@@ -176,5 +176,5 @@ HEADS_ONE_BY_ONE: dict[str, tuple[Callable[[HeadConfig, Shapes], Head], str]] = 
     "branching": (Branching, r"its layer `encoder\.1` \(Gate\) .*control flow"),
     "item": (Item, r"its `Item\.forward` .*item"),
     "moving_average": (MovingAverage, r"its buffer `average` changes"),
-    "remembering": (Remembering, r"its `Remembering"),
+    "remembering": (Remembering, "two replicas together get another loss at step"),
 }
