@@ -2,8 +2,10 @@
 
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,13 +19,16 @@ from pipeline.heads.contract import Head, HeadConfig, Shapes
 from pipeline.heads.fdan import FdanHead
 from pipeline.heads.official import OfficialHead
 from pipeline.heads.table import HEADS
+from pipeline.parallel.pool import ExecutionConfig, Pool
 from pipeline.training import _vectorising
 from pipeline.training import replicas as replicas_module
 from pipeline.training.answers import predict
 from pipeline.training.checkpoints import load_head, save_head
+from pipeline.training.corpus import Corpus
 from pipeline.training.ensembles import EnsembleRun, train_ensembles
-from pipeline.training.recipe import Recipe
+from pipeline.training.recipe import Recipe, Trained
 from pipeline.training.replicas import Replica, TrainedReplica, train_together
+from pipeline.training.runs import train_group
 
 SETTINGS = RECIPE.train.model_copy(update={"learning_rate": 0.01, "epochs": 4})
 
@@ -199,11 +204,15 @@ class FrozenOneByOne(Frozen):
 @pytest.mark.parametrize("kind", [Frozen, FrozenOneByOne])
 def test_frozen_parameters_stay_as_they_are(kind: type[Head], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(HEADS, "frozen", kind)
-    (result,) = train_together(examples(60), replicas([recipe("frozen")], 60), classes=3)
-    torch.manual_seed(0)
-    untrained, trained = kind(recipe("frozen").head, Shapes(8, 8, 3)).state_dict(), result.head.state_dict()
-    changed = {name.partition(".")[0] for name, value in untrained.items() if not torch.equal(value, trained[name])}
-    assert changed == {"classify"}
+    data = examples(60)
+    members = replicas([recipe("frozen")] * 2, 60)
+    for result, member in zip(train_together(data, members, classes=3), members, strict=True):
+        assert bool(result.note) == (kind is FrozenOneByOne)
+        assert_same_result(result, train_together(data, [member], classes=3)[0], data, member)
+        torch.manual_seed(member.seed)
+        untrained, trained = kind(recipe("frozen").head, Shapes(8, 8, 3)).state_dict(), result.head.state_dict()
+        changed = {name.partition(".")[0] for name, value in untrained.items() if not torch.equal(value, trained[name])}
+        assert changed == {"classify"}
 
 
 def test_an_ensemble_of_heads_that_train_one_by_one_answers_out_of_sample(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,3 +227,20 @@ def test_an_ensemble_of_heads_that_train_one_by_one_answers_out_of_sample(monkey
         assert "(Dropout)" in result.note
         for answer, values in alone.validation.items():
             torch.testing.assert_close(result.validation[answer], values, rtol=0, atol=0, equal_nan=True)
+
+
+class FarPool(Pool):
+    """A pool whose workers' logs nobody reads."""
+
+    def submit(self, function: Callable[[Any], Any], argument: Any, **_: Any) -> Callable[[], Any]:
+        """Return what a worker would."""
+        return lambda: [Trained(Head(), [], {}, 0.0, "why it is slow")] * 2
+
+
+def test_the_reason_is_logged_once_where_training_was_started(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    corpus = Corpus([], ["a", "b", "c"], examples(60), [], {})
+    run = EnsembleRun(recipe("fdan"), torch.arange(60), None, 0)
+    waiting = [train_group(corpus, FarPool(ExecutionConfig()), [run]) for _ in range(2)]
+    assert [len(wait()) for wait in waiting] == [2, 2]
+    assert caplog.messages == ["why it is slow"]
