@@ -1,6 +1,6 @@
 """The contract of heads: their configuration, the shapes they are built for, and their output."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pipeline.base.params import Config
 from pipeline.base.registry import check_name
 from pipeline.heads.examples import Examples
+from pipeline.heads.layers import attention_as_in_training
 from pipeline.store.tokens import Tokens
 
 
@@ -85,6 +86,11 @@ class Head(nn.Module):
 
     vectorise: bool | None = None
     """None: train replicas together if it is possible. False: one by one. True: together, or raise ParameterError."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call `forward`; layers of torch compute the same in training and in prediction."""
+        with attention_as_in_training():
+            return super().__call__(*args, **kwargs)
 
     def fit(self, examples: Examples) -> None:
         """Fit what is not learned by gradient. It is only called with the training part."""

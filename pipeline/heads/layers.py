@@ -1,6 +1,7 @@
 """Layers that heads share: standardisation, dropout for replicas, masked means, fusion."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -160,3 +161,14 @@ def fuse(logits: Mapping[str, Tensor], present: Mapping[str, Tensor], balance: T
     total = weights.sum(0)
     mean: Tensor = (parts * weights).sum(0) / torch.where(total > 0, total, 1)
     return mean.log_softmax(-1)
+
+
+@contextmanager
+def attention_as_in_training() -> Iterator[None]:
+    """Keep torch's transformers from their fast path for evaluation, which may shorten the padded clips of a batch."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)

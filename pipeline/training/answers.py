@@ -1,8 +1,7 @@
 """The answers of a head: probabilities by modality, fused, and without one modality; their UAR."""
 
 import math
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import replace
 
 import torch
@@ -22,19 +21,7 @@ def modalities_in(examples: Examples) -> tuple[str, ...]:
     return tuple(name for name, values in present.items() if values.any())
 
 
-@contextmanager
-def attention_as_in_training() -> Iterator[None]:
-    """Keep torch's transformers from their fast path for evaluation, which may shorten the padded clips of a batch."""
-    enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)
-
-
 @torch.inference_mode()
-@attention_as_in_training()
 def predict(head: Head, examples: Examples, *, trained: Collection[str] = BRANCHES) -> dict[str, Tensor]:
     """Return probabilities (n, C) by answer; NaN where a clip lacks the modality.
 

@@ -26,7 +26,7 @@ from pipeline.training._epoch import Epoch
 from pipeline.training._single import Single
 from pipeline.training._stacked import HeadCall, Stacked
 from pipeline.training._vectorising import explain, find_obstacle, log_once, trial_batch, try_together
-from pipeline.training.answers import attention_as_in_training, fused_probabilities, uar
+from pipeline.training.answers import fused_probabilities, uar
 from pipeline.training.losses import batch_losses, class_weights, learning_rates
 from pipeline.training.recipe import Recipe, build_head
 
@@ -60,7 +60,6 @@ class TrainedReplica:
     note: str = ""
 
 
-@attention_as_in_training()
 def train_together(
     examples: Examples, replicas: Sequence[Replica], *, classes: int, device: str = "cpu"
 ) -> list[TrainedReplica]:
