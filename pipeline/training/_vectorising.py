@@ -120,7 +120,8 @@ def _run(heads: Stacked | Single, batch: Batch, losses: Losses, seeds: Sequence[
         heads.draw_noise(generators, CLIPS)
         cross_entropy, layers = heads.map(losses, *batch)
         grads = heads.to_parameters(heads.gradients(cross_entropy.sum() + layers.sum()))
-        results |= {f"loss at step {step}": cross_entropy.detach()} | {f"gradient of `{it}`": grads[it] for it in grads}
+        results[f"loss at step {step}"] = cross_entropy.detach()
+        results[f"gradient at step {step}"] = torch.cat([grads[it].reshape(len(seeds), -1) for it in sorted(grads)], 1)
     heads.base.eval()
     with torch.no_grad():
         results["loss in evaluation"] = heads.map(losses, *batch)[0]

@@ -15,11 +15,12 @@ from test_replicas import RECIPE, assert_same_result, examples, replicas, varian
 from torch import nn
 
 from pipeline.base.errors import ParameterError
-from pipeline.heads.contract import Head, HeadConfig, Shapes
+from pipeline.heads.contract import Head, HeadConfig, HeadOutput, Shapes
 from pipeline.heads.fdan import FdanHead
 from pipeline.heads.official import OfficialHead
 from pipeline.heads.table import HEADS
 from pipeline.parallel.pool import ExecutionConfig, Pool
+from pipeline.store.tokens import Tokens
 from pipeline.training import _vectorising
 from pipeline.training import replicas as replicas_module
 from pipeline.training.answers import predict
@@ -244,3 +245,26 @@ def test_the_reason_is_logged_once_where_training_was_started(caplog: pytest.Log
     waiting = [train_group(corpus, FarPool(ExecutionConfig()), [run]) for _ in range(2)]
     assert [len(wait()) for wait in waiting] == [2, 2]
     assert caplog.messages == ["why it is slow"]
+
+
+class Unbalanced(Ordinary):
+    """A parameter without influence, next to a loss that is large: its gradient is rounding and nothing else."""
+
+    vectorise = True
+
+    def __init__(self, config: HeadConfig, shapes: Shapes) -> None:
+        """Add a bias that a softmax over the classes removes."""
+        super().__init__(config, shapes)
+        self.shift = nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, visual: Tokens, acoustic: Tokens) -> HeadOutput:
+        """Scale and shift all logits."""
+        output = super().forward(visual, acoustic)
+        assert output.visual is not None and output.acoustic is not None
+        return output._replace(visual=1e4 * output.visual + self.shift, acoustic=1e4 * output.acoustic + self.shift)
+
+
+def test_rounding_is_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(HEADS, "unbalanced", Unbalanced)
+    (result,) = train_together(examples(60), replicas([recipe("unbalanced")], 60), classes=3)
+    assert not result.note
