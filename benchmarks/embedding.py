@@ -15,7 +15,7 @@ from torchvision.models import get_model, get_model_weights
 
 from benchmarks.figures import Figure, ratio
 from benchmarks.steps import sample
-from pipeline.embeddings.backbones import PRESET, BackboneConfig
+from pipeline.embeddings.backbones import BackboneConfig
 from pipeline.embeddings.engines import embed, release_models
 from pipeline.embeddings.int8 import prepare_weights
 from pipeline.embeddings.tokens import SOURCES, embed_clip, to_batch, token_width
@@ -29,6 +29,7 @@ from pipeline.store.columns import compute_columns, to_columns
 from pipeline.store.reader import Reader
 from pipeline.store.schemas import EMBEDDINGS, FACES
 from pipeline.store.writer import open_writer
+from pipeline.weights import published
 
 SOURCE = SOURCES["faces"]
 TORCH = BackboneConfig(weights="random")
@@ -131,7 +132,7 @@ def _plain_network(batches: list[torch.Tensor], features: torch.nn.Module) -> No
 @torch.inference_mode()
 def _plain_stage(reader: Reader[ClipFaces], name: str, features: torch.nn.Module) -> None:
     """Decode, transform and embed the crops of every clip, as a first draft would."""
-    transform = get_model_weights(name)[PRESET].transforms()
+    transform = get_model_weights(name)[published.PRESET].transforms()
     tokens = []
     for clip_id in reader:
         images = [torch.from_numpy(decode_jpeg(file)).permute(2, 0, 1) for file in reader[clip_id].crops]

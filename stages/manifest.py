@@ -15,6 +15,7 @@ from data_manifest.manifest.clips import (
 )
 from data_manifest.manifest.lengths import cut_short_reason, incomplete_note, read_lengths
 from data_manifest.manifest.roots import corpus_roots
+from data_manifest.manifest.weights import fetch_weights
 from pipeline.base.params import read_section
 from pipeline.base.selection import count_noun
 from stages import run_stage
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Write `data/manifest.csv` and `data/exclusions.csv`."""
+    """Write `data/manifest.csv` and `data/exclusions.csv`, and fetch the weights that the next stages need."""
     folders = {name: Path("data/corpora") / name for name in sorted(corpus_roots())}
     clips = [clip for folder in folders.values() for clip in read_rows(folder / "clips.csv", Clip)]
     exclusions = [row for folder in folders.values() for row in read_rows(folder / "exclusions.csv", Exclusion)]
@@ -37,6 +38,7 @@ def main() -> None:
     if note := incomplete_note(kept, lengths):
         log.warning("%s", note)
     log.info("%s in %s, %d left out in %s", count_noun(len(kept), "clip"), MANIFEST, len(left_out), EXCLUSIONS)
+    fetch_weights(kept)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,21 +19,19 @@ from pipeline.ablation.table import override
 from pipeline.alignments.table import ALIGNMENTS
 from pipeline.base.errors import ParameterError, PipelineError
 from pipeline.base.files import cache_folder
-from pipeline.base.params import read_params, read_section
+from pipeline.base.params import Config, read_params, read_section
 from pipeline.base.plugins import find_origin
 from pipeline.base.provenance import RANDOM_WEIGHTS, library_versions
 from pipeline.base.registry import Table, lookup
 from pipeline.base.selection import count_noun
 from pipeline.cli.sections import MODELS
-from pipeline.cli.survey import survey_corpus
-from pipeline.embeddings.backbones import BACKBONES, BackboneConfig, published_weights
-from pipeline.faces import landmarks, networks
-from pipeline.faces.crops import FacesConfig
+from pipeline.cli.survey import Survey, survey_corpus
+from pipeline.embeddings.backbones import BACKBONES
 from pipeline.faces.detectors import DETECTORS
 from pipeline.heads.table import HEADS
 from pipeline.spectrograms.kinds import SPECTROGRAMS
 from pipeline.training.runs import read_recipe
-from pipeline.weights.files import WeightFile
+from pipeline.weights.published import RANDOM, section_weights
 
 BUILDERS: tuple[tuple[str, str, Table, str], ...] = (  # section, key, the short names, what is built
     ("faces", "detector", DETECTORS, "detector"),
@@ -66,11 +64,21 @@ class BuilderName(NamedTuple):
 
 def run_checks() -> Iterator[Check]:
     """Yield the results of all checks; the others go on if one raises a `PipelineError`."""
-    for part in (_environment, _cache, _parameters, _plugins, _detector, _backbone, _corpora, _protocols):
+    surveys: dict[str, Survey] = {}
+    parts: dict[str, Callable[[], Iterator[Check]]] = {
+        "environment": _environment,
+        "cache": _cache,
+        "parameters": _parameters,
+        "plugins": _plugins,
+        "corpora": partial(_corpora, surveys),
+        "weights": partial(_weights, surveys),
+        "protocols": _protocols,
+    }
+    for name, part in parts.items():
         try:
             yield from part()
         except PipelineError as error:
-            yield Check("fault", part.__name__.strip("_"), str(error))
+            yield Check("fault", name, str(error))
 
 
 def _environment() -> Iterator[Check]:
@@ -153,37 +161,8 @@ def _fault(call: Callable[[], object]) -> list[str]:
     return []
 
 
-def _detector() -> Iterator[Check]:
-    faces = read_section("faces", FacesConfig)
-    yield from _weights("faces.weights", faces.weights, networks.WEIGHT_FILES.get(faces.detector, ()))
-    if faces.align == "fan":
-        yield from _weights("faces.landmark_weights", faces.landmark_weights, landmarks.WEIGHT_FILES["fan"])
-
-
-def _weights(subject: str, path: str, published: Sequence[WeightFile]) -> Iterator[Check]:
-    """Check the file that the parameters name; if they name none, check the published files."""
-    if path:
-        exists = os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises for a long name
-        yield Check("ok" if exists else "fault", subject, f"{path} {'exists' if exists else 'does not exist'}")
-        return
-    for file in published:
-        missing = file.missing_message()
-        yield Check("note" if missing else "ok", subject, missing or f"{file.path} exists")
-
-
-def _backbone() -> Iterator[Check]:
-    for section in ("embed_faces", "embed_mels"):
-        config = read_section(section, BackboneConfig)
-        subject = f"{section}.weights"
-        if config.weights == "random":
-            yield Check("note", subject, RANDOM_WEIGHTS)
-            continue
-        published = published_weights().get(config.backbone)
-        path = "" if config.weights == "imagenet" else config.weights
-        yield from _weights(subject, path, (published,) if published else ())
-
-
-def _corpora() -> Iterator[Check]:
+def _corpora(surveys: dict[str, Survey]) -> Iterator[Check]:
+    """Survey each corpus, and add the result to `surveys`."""
     manifest = read_section("manifest", ManifestConfig)
     rendered = read_section("render", dict[str, SampleConfig])
     for name, config in read_section("corpora", dict[str, CorpusConfig]).items():
@@ -192,7 +171,7 @@ def _corpora() -> Iterator[Check]:
             yield Check("note", subject, "will be rendered by the first dvc repro")
             continue
         try:
-            survey = survey_corpus(name, config, manifest)
+            survey = surveys[name] = survey_corpus(name, config, manifest)
         except PipelineError as error:
             yield Check("fault", subject, str(error).removeprefix(f"{subject}."))
             continue
@@ -203,6 +182,31 @@ def _corpora() -> Iterator[Check]:
         )
         for note in survey.notes:
             yield Check("note", subject, note)
+
+
+def _weights(surveys: Mapping[str, Survey]) -> Iterator[Check]:
+    """Check the weights of all sections that the corpora need; a corpus without a survey may have videos."""
+    has_videos = any(name not in surveys or surveys[name].has_videos for name in read_params()["corpora"])
+    for section in ("faces", "embed_faces", "embed_mels") if has_videos else ("embed_mels",):
+        with suppress(ParameterError):  # `_parameters` has reported it
+            config = read_section(section, MODELS[section])
+            if section != "faces" and config.weights == RANDOM:
+                yield Check("note", f"{section}.weights", RANDOM_WEIGHTS)
+            yield from _section_weights(section, config)
+
+
+def _section_weights(section: str, config: Config) -> Iterator[Check]:
+    """Check the weights of a section; what keeps the stage `manifest` from fetching them is a fault."""
+    for weights in section_weights(section, config.model_dump()):
+        try:
+            missing = weights.check()
+        except PipelineError as error:
+            yield Check("fault", weights.key, str(error).removeprefix(f"{weights.key}: "))
+            continue
+        for file in missing:
+            yield Check("note", weights.key, file.missing_message())
+        for path in weights.paths if not missing else ():
+            yield Check("ok", weights.key, f"{path} exists")
 
 
 def _protocols() -> Iterator[Check]:

@@ -40,6 +40,11 @@ class Survey:
     clips: int
     notes: list[str]  # warnings, one line each
 
+    @property
+    def has_videos(self) -> bool:
+        """Whether any clip has a video file."""
+        return any(name.startswith("video") for name in self.counts["modalities"])
+
 
 def survey_corpus(name: str, config: CorpusConfig, manifest: ManifestConfig) -> Survey:
     """Survey a corpus without decoding any media; raise `CorpusError` if it has no usable clip."""

@@ -25,19 +25,18 @@ from pipeline.base.errors import ParameterError, WeightsError
 from pipeline.base.params import Config, Seed
 from pipeline.base.registry import check_name
 from pipeline.parallel.devices import find_device
-from pipeline.weights.files import WeightFile, fetch_weights
+from pipeline.weights import published
 from pipeline.weights.loading import load_state
 
-PRESET = "IMAGENET1K_V1"
 Builder = Callable[["BackboneConfig"], nn.Module]
 
 
 class BackboneConfig(Config):
     """The sections `embed_faces` and `embed_mels`."""
 
-    backbone: str = "resnet34"
+    backbone: str = published.DEFAULT_BACKBONE
     """The frozen network: any torchvision classification network with ImageNet weights."""
-    weights: str = "imagenet"
+    weights: str = published.IMAGENET
     """`imagenet`, `random`, or the path of a state dict."""
     seed: Seed = 0
     """Seed of random weights."""
@@ -170,12 +169,12 @@ def from_torchvision(name: str, config: BackboneConfig) -> nn.Module:
     """Return a classification network of torchvision as a backbone."""
     from torchvision.models import get_model, get_model_weights
 
-    preset = get_model_weights(name)[PRESET].transforms()
+    preset = get_model_weights(name)[published.PRESET].transforms()
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # about a future initialisation of two networks
         torch.manual_seed(config.seed)
         network = get_model(name, weights=None).eval()
-    if config.weights != "random":
+    if config.weights != published.RANDOM:
         load_state(network, weights_file(config), fault=f"does not fit {name}")
     backbone = ImageTokens(
         cut_at_last_map(network, size_px=preset.crop_size[0]), config, mean=preset.mean, std=preset.std
@@ -189,26 +188,12 @@ def from_torchvision(name: str, config: BackboneConfig) -> nn.Module:
     return backbone
 
 
-@cache
-def published_weights() -> dict[str, WeightFile]:
-    """Return the weight file of each classification network of torchvision that has weights of ImageNet.
-
-    The name of such a file ends with the first digits of its sha256.
-    """
-    import torchvision
-    from torchvision.models import get_model_weights, list_models
-
-    presets = {name: get_model_weights(name).__members__.get(PRESET) for name in list_models(module=torchvision.models)}
-    urls = {name: preset.url for name, preset in presets.items() if preset}
-    return {name: WeightFile(url, Path(url).stem.rpartition("-")[2]) for name, url in urls.items()}
-
-
 class _Backbones(Mapping[str, Builder]):
-    """All networks of `published_weights`; torchvision is imported at the first access."""
+    """All networks of `backbone_files`; torchvision is imported at the first access."""
 
     @cached_property
     def _all(self) -> Mapping[str, Builder]:
-        return {name: partial(from_torchvision, name) for name in published_weights()}
+        return {name: partial(from_torchvision, name) for name in published.backbone_files()}
 
     def __getitem__(self, name: str) -> Builder:
         return self._all[name]
@@ -226,15 +211,10 @@ BACKBONES = _Backbones()
 
 def weights_file(config: BackboneConfig) -> Path:
     """Return the file of the weights; the published one is fetched if necessary."""
-    if config.weights == "imagenet":
-        published = published_weights()
-        if config.backbone not in published:
-            raise WeightsError(f"no published weights are known for {config.backbone!r}; give a file or random")
-        return fetch_weights(published[config.backbone])
-    path = Path(config.weights)
-    if not path.is_file():
-        raise WeightsError(f"weights {config.weights!r}: no such file; give a state dict, imagenet or random")
-    return path
+    files = published.backbone_weights(config.backbone, config.weights).fetch()
+    if not files:
+        raise WeightsError(f"no published weights are known for {config.backbone!r}; give a file or random")
+    return files[0]
 
 
 @cache

@@ -13,13 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.base.errors import WeightsError
-from pipeline.weights.files import WeightFile, fetch_weights
 from pipeline.weights.loading import load_state
+from pipeline.weights.published import landmark_weights
 
-WEIGHT_FILES = {
-    "fan": (WeightFile("https://www.adrianbulat.com/downloads/python-fan/2DFAN4-11f355bf06.pth.tar", "11f355bf06"),)
-}
 STACKS = 4  # hourglasses of the published network
 FACES_AT_ONCE = 4  # more take memory and save no time
 LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)  # of the 68 landmarks; left and right in the image
@@ -29,11 +25,8 @@ TIGHT_SCALE = 165  # face-alignment divides the sides of tight boxes by this
 
 def weight_file(given: str) -> Path:
     """Return the given file, or the published one, which is fetched if necessary."""
-    if not given:
-        return fetch_weights(*WEIGHT_FILES["fan"])
-    if not Path(given).is_file():
-        raise WeightsError(f"faces.landmark_weights: {given} does not exist; leave it empty to use the published ones")
-    return Path(given)
+    (path,) = landmark_weights(given).fetch()
+    return path
 
 
 class Placement(NamedTuple):

@@ -13,53 +13,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.base.errors import WeightsError
 from pipeline.faces.contract import Boxes, Detector, DetectorConfig, Frames, as_boxes
-from pipeline.weights.files import WeightFile, fetch_weights
 from pipeline.weights.loading import report_misfit, require_finite, require_one_onnx_file
+from pipeline.weights.published import detector_weights
 
 FRAMES_AT_ONCE = 2  # more frames do not fit into the processor's cache: slower, and more memory
 OVERLAP = {"sfd": 0.3, "retinaface": 0.4}  # boxes with a larger overlap (IoU) are one face, as in face-alignment
 ONNX = ("scrfd", "yunet")
 MEAN_COLOUR = (104.0, 117.0, 123.0)
-BLAZEFACE = "https://github.com/hollance/BlazeFace-PyTorch/raw/master"
-ANCHORS = "a10bb2fb93ab54ca426d6c750bfc3aad685028a16dcf231357d03694f261fd95"
-FACE_ALIGNMENT = "https://www.adrianbulat.com/downloads/python-fan"
-WEIGHT_FILES = {
-    "sfd": (WeightFile(f"{FACE_ALIGNMENT}/s3fd-619a316812.pth", "619a316812"),),
-    "blazeface": (
-        WeightFile(f"{BLAZEFACE}/blazeface.pth", "54ecff653feaaaf1f7d44b6aff28fd2fc50e483a4e847563b6dd261369c43ba4"),
-        WeightFile(f"{BLAZEFACE}/anchors.npy", ANCHORS),
-    ),
-    "blazeface_back": (
-        WeightFile(
-            f"{BLAZEFACE}/blazefaceback.pth", "e2c03bb3ae45e769eaaa0a7cc7d4f61f54a5e3fbae6367d870166702e7022b11"
-        ),
-        WeightFile(f"{BLAZEFACE}/anchorsback.npy", ANCHORS),
-    ),
-    "yunet": (
-        WeightFile(
-            "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/face_detection_yunet_2023mar.onnx",
-            "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
-        ),
-    ),
-    # The authors of these two publish no checksum.
-    "retinaface": (WeightFile(f"{FACE_ALIGNMENT}/retinaface_mobilenet0.25.pth", ""),),
-    "scrfd": (WeightFile("https://github.com/yakhyo/facial-analysis/releases/download/v0.0.1/det_2.5g.onnx", ""),),
-}
 
 
 def weight_files(config: DetectorConfig) -> list[Path]:
     """Return the files that the detector reads: none, one, or a network and its anchors in the same folder."""
-    published = WEIGHT_FILES.get(config.detector, ())
-    if not config.weights:
-        return [fetch_weights(file) for file in published]
-    given = Path(config.weights)
-    files = [given, *(given.with_name(file.name) for file in published[1:])]
-    for file in files:
-        if not file.is_file():
-            raise WeightsError(f"faces.weights: {file} does not exist; leave it empty to use the published ones")
-    return files
+    return detector_weights(config.detector, config.weights).fetch()
 
 
 def blazeface(config: DetectorConfig, *, back: bool = False) -> Detector:

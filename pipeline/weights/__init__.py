@@ -1,3 +1,3 @@
 """Published model weights: fetched once, verified by checksum, and kept in the cache folder."""
 
-__all__ = ["files", "loading"]
+__all__ = ["files", "loading", "published"]

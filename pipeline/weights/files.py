@@ -2,14 +2,18 @@
 
 import logging
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import IO
 
 from pipeline.base.errors import WeightsError
 from pipeline.base.files import atomic_write, cache_folder, file_sha256
 
 TIMEOUT_S = 30
+CHECK_TIMEOUT_S = 10  # whoever asks for a check is waiting for the answer
 SHA256_DIGITS = 64
 log = logging.getLogger(__name__)
 
@@ -58,9 +62,23 @@ def fetch_weights(weights: WeightFile) -> Path:
     """Return the path of the verified file, after downloading it if it is missing; raise `WeightsError` on failure."""
     if not weights.path.exists():
         _download(weights)
-    elif mismatch := weights.mismatch():
-        raise WeightsError(f"{weights.path} is not the published {weights.name}: {mismatch}; delete it")
+    else:
+        _require_published(weights)
     return weights.path
+
+
+def check_weights(weights: WeightFile) -> None:
+    """Raise the `WeightsError` that `fetch_weights` would raise; nothing is downloaded but the start of the answer."""
+    if weights.path.exists():
+        _require_published(weights)
+        return
+    with _report_failure(weights), urllib.request.urlopen(weights.url, timeout=CHECK_TIMEOUT_S):
+        pass
+
+
+def _require_published(weights: WeightFile) -> None:
+    if mismatch := weights.mismatch():
+        raise WeightsError(f"{weights.path} is not the published {weights.name}: {mismatch}; delete it")
 
 
 def _mismatch(weights: WeightFile, path: Path) -> str:
@@ -68,16 +86,21 @@ def _mismatch(weights: WeightFile, path: Path) -> str:
     return "" if actual.startswith(weights.sha256) else f"its sha256 is {actual}, not {weights.sha256}…"
 
 
+@contextmanager
+def _report_failure(weights: WeightFile) -> Iterator[None]:
+    """Turn an error of the network into a `WeightsError` that says how to get the file without one."""
+    try:
+        yield
+    except (OSError, HTTPException) as error:
+        raise WeightsError(
+            f"{weights.name} is missing and cannot be downloaded ({error}); {weights.instructions}"
+        ) from error
+
+
 def _download(weights: WeightFile) -> None:
     with atomic_write(weights.path) as temporary:
-        try:
-            with urllib.request.urlopen(weights.url, timeout=TIMEOUT_S) as response, temporary.open("wb") as file:
-                while block := response.read(1 << 20):
-                    file.write(block)
-        except (OSError, HTTPException) as error:
-            raise WeightsError(
-                f"{weights.name} is missing and cannot be downloaded ({error}); {weights.instructions}"
-            ) from error
+        with _report_failure(weights), temporary.open("wb") as file:
+            _copy(weights.url, file)
         # Verify before the rename: an incomplete download must not take the place of the next one.
         if mismatch := _mismatch(weights, temporary):
             raise WeightsError(
@@ -89,3 +112,9 @@ def _download(weights: WeightFile) -> None:
                 weights.name,
                 file_sha256(temporary),
             )
+
+
+def _copy(url: str, file: IO[bytes]) -> None:
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
+        while block := response.read(1 << 20):
+            file.write(block)

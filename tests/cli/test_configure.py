@@ -22,8 +22,6 @@ from pipeline.base.provenance import ROOT
 from pipeline.cli.main import app
 from pipeline.cli.sections import MODELS
 from pipeline.cli.survey import Survey, describe_protocol, protocols_for
-from pipeline.embeddings.backbones import published_weights
-from pipeline.faces import landmarks
 from pipeline.parallel.pool import ExecutionConfig
 
 
@@ -269,7 +267,7 @@ def test_doctor_reports_all_faults_at_once() -> None:
     result = fdan("doctor")
     assert result.exit_code == 1
     faults = [line for line in result.output.splitlines() if line.startswith("FAULT")]
-    assert len(faults) == 6  # embed_mels shares the weights of embed_faces, and the section faces fails in two checks
+    assert len(faults) == 5  # embed_mels shares the weights of embed_faces
     for words in ("faces.detectr: unknown key", "train.epochs = 0", "no folder 'nowhere'", "mine.pth does not exist"):
         assert any(words in line for line in faults), words
 
@@ -313,32 +311,6 @@ def test_doctor_says_where_each_plugin_comes_from(monkeypatch: pytest.MonkeyPatc
         "DVC does not track; move it into plugins/ or install it as a package",
     ):
         assert line in output.splitlines()
-
-
-def test_doctor_says_where_to_put_missing_weights() -> None:
-    changed = params()
-    changed["embed_faces"]["weights"] = "imagenet"
-    with Path("params.yaml").open("w") as file:
-        YAML(typ="safe").dump(changed, file)
-    published = published_weights()["resnet34"]
-    output = fdan("doctor").output
-    assert all(words in output for words in (published.url, published.sha256, str(published.path)))
-    published.path.parent.mkdir(parents=True)
-    published.path.touch()
-    assert f"ok    embed_faces.weights: {published.path} exists" in fdan("doctor").output
-
-
-def test_doctor_checks_the_landmark_weights() -> None:
-    changed = params()
-    changed["faces"]["align"] = "fan"
-    with Path("params.yaml").open("w") as file:
-        YAML(typ="safe").dump(changed, file)
-    (published,) = landmarks.WEIGHT_FILES["fan"]
-    assert f"note  faces.landmark_weights: {published.missing_message()}" in fdan("doctor").output
-    changed["faces"]["landmark_weights"] = "nowhere.pth"
-    with Path("params.yaml").open("w") as file:
-        YAML(typ="safe").dump(changed, file)
-    assert "FAULT faces.landmark_weights: nowhere.pth does not exist" in fdan("doctor").output
 
 
 def test_doctor_checks_the_protocols_against_the_manifest() -> None:

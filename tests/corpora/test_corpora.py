@@ -23,7 +23,7 @@ from data_manifest.corpora.contract import MEDIA_SUFFIXES, Candidate, media_file
 from data_manifest.corpora.probing import probe_corpus, unreadable_reason, write_media_table
 from data_manifest.manifest.clips import Clip, Exclusion, read_rows, write_rows
 from data_manifest.manifest.paths import LINK_REFUSED
-from pipeline.base.errors import CorpusError, ParameterError, PipelineError
+from pipeline.base.errors import CorpusError, ParameterError, PipelineError, WeightsError
 from pipeline.base.params import check
 from pipeline.memo.extraction import ClipJob
 from pipeline.parallel.pool import ExecutionConfig
@@ -572,9 +572,14 @@ def test_several_corpora_make_one_manifest(media: Path, tmp_path: Path, monkeypa
     copy_media(media, tmp_path, {"one/fear/a_1.mp4": "one.mp4", "two/anger/a_1.mp4": "two.mp4", "two/b.mp4": "one.mp4"})
     monkeypatch.chdir(tmp_path)
     entries = {name: {"adapter": "folder", "root": name} for name in ("one", "two")}
-    Path("params.yaml").write_text(
-        json.dumps({"corpora": entries, "manifest": {}, "run": {"scheduler": "synchronous"}})
-    )
+
+    def write_sections(**changes: dict[str, str]) -> None:
+        empty: dict[str, dict[str, str]] = {"manifest": {}, "faces": {}, "spectrograms": {}}
+        embeddings = {name: {"weights": "random"} for name in ("embed_faces", "embed_mels")}
+        sections = empty | embeddings | {"run": {"scheduler": "synchronous"}} | changes
+        Path("params.yaml").write_text(json.dumps({"corpora": entries} | sections))
+
+    write_sections()
     for name in entries:
         monkeypatch.setattr(sys, "argv", ["corpus", name])
         stages.corpus.main()
@@ -586,6 +591,9 @@ def test_several_corpora_make_one_manifest(media: Path, tmp_path: Path, monkeypa
     ]
     left_out = read_rows(Path("data/exclusions.csv"), Exclusion)
     assert [(row.clip_id, row.stage) for row in left_out] == [("two/b.mp4", "corpus")]
+    write_sections(embed_faces={"weights": "no.pth"})
+    with pytest.raises(WeightsError, match=r"^embed_faces\.weights: no\.pth does not exist; give a state dict"):
+        stages.manifest.main()  # before any extraction
 
 
 def test_a_file_that_is_too_large_to_be_a_clip_is_not_read(tmp_path: Path) -> None:

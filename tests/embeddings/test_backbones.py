@@ -19,13 +19,14 @@ from pipeline.base.builders import build
 from pipeline.base.errors import ParameterError, WeightsError
 from pipeline.base.files import file_sha256
 from pipeline.base.params import check
-from pipeline.embeddings.backbones import BACKBONES, BackboneConfig, describe_weights, load_backbone, published_weights
+from pipeline.embeddings.backbones import BACKBONES, BackboneConfig, describe_weights, load_backbone
 from pipeline.embeddings.engines import embed, release_models
 from pipeline.embeddings.tokens import SOURCES, embed_clip
 from pipeline.media.frames import encode_jpeg
 from pipeline.store.clips import ClipFaces, ClipWindows
 from pipeline.store.columns import Ragged, to_columns
 from pipeline.weights.files import WeightFile
+from pipeline.weights.published import backbone_files
 
 pytestmark = pytest.mark.slow
 
@@ -95,7 +96,7 @@ LAST_LAYER = {
 
 def test_every_network_of_torchvision_with_imagenet_weights_has_a_checksum() -> None:
     assert len(BACKBONES) > 70
-    assert {re.sub(r"[0-9a-f]{8,10}", "", file.sha256) for file in published_weights().values()} == {""}
+    assert {re.sub(r"[0-9a-f]{8,10}", "", file.sha256) for file in backbone_files().values()} == {""}
 
 
 @pytest.mark.parametrize("name", ["resnet34", *FAMILIES])
@@ -178,10 +179,10 @@ def test_published_weights_are_fetched_and_verified(
         address = f"http://127.0.0.1:{server.server_port}/{state_file.name}"
         right = file_sha256(state_file)
         config = BackboneConfig(weights="imagenet", size_px=64, seed=77)
-        monkeypatch.setitem(published_weights(), "resnet34", WeightFile(url=address, sha256="0" * 8))
+        monkeypatch.setitem(backbone_files(), "resnet34", WeightFile(url=address, sha256="0" * 8))
         with pytest.raises(WeightsError, match=rf"resnet34-test.pth.*{right}"):
             load_backbone(config, "cpu")
-        monkeypatch.setitem(published_weights(), "resnet34", WeightFile(url=address, sha256=right[:8]))
+        monkeypatch.setitem(backbone_files(), "resnet34", WeightFile(url=address, sha256=right[:8]))
         tokens = embed(images, config)
         server.shutdown()
     torch.testing.assert_close(tokens, embed(images, BackboneConfig(weights=str(state_file), size_px=64)))
@@ -192,7 +193,7 @@ def test_unreadable_weights_are_named(tmp_path: Path) -> None:
     path.write_bytes(b"not weights")
     with pytest.raises(WeightsError, match=r"weights.pth is not a readable state dict"):
         load_backbone(BackboneConfig(weights=str(path)), "cpu")
-    with pytest.raises(WeightsError, match="no such file; give a state dict, imagenet or random"):
+    with pytest.raises(WeightsError, match=r"absent\.pth does not exist; give a state dict, imagenet or random"):
         load_backbone(BackboneConfig(weights=str(tmp_path / "absent.pth")), "cpu")
     torch.save({"fc.weight": torch.zeros(2, 2)}, path)
     with pytest.raises(WeightsError, match=r"weights.pth does not fit resnet34"):

@@ -20,8 +20,8 @@ from pipeline.base.params import check
 from pipeline.faces.contract import BoxSource, DetectorConfig
 from pipeline.faces.crops import FacesConfig, detect
 from pipeline.faces.detectors import DETECTORS, cascade, load_detector, slow_cascade, weights_digest
-from pipeline.faces.networks import WEIGHT_FILES
 from pipeline.faces.tracks import overlap
+from pipeline.weights.published import DETECTOR_FILES
 
 # The astronaut's face in the image of 512 x 512, measured by hand: eyes and mouth, with a margin.
 FACE = (180, 70, 270, 180)
@@ -190,8 +190,8 @@ def test_checksums_of_published_weights_are_right() -> None:
         path = SHARED / "weights" / local
         if name in ("retinaface", "scrfd") or not path.exists():  # no checksum of these is published
             continue
-        for file in WEIGHT_FILES[name]:
-            assert file_sha256(path if file is WEIGHT_FILES[name][0] else path.with_name(file.name)) == file.sha256
+        for file in DETECTOR_FILES[name]:
+            assert file_sha256(path if file is DETECTOR_FILES[name][0] else path.with_name(file.name)) == file.sha256
 
 
 def test_a_mistyped_detector_lists_the_names() -> None:

@@ -101,8 +101,8 @@ def test_concurrent_builds_share_one_memo_and_two_workers_give_the_same_lock(bui
     [
         ({"head": {"dropout": 0.2}}, LEARNING),
         ({"train": {"epochs": 4}}, LEARNING),
-        ({"spectrograms": {"bands": 64}}, {"spectrograms", "report"}),
-        ({"faces": {"margin": 0.1}}, {"faces", "report"}),
+        ({"spectrograms": {"bands": 64}}, {"manifest", "spectrograms", "report"}),
+        ({"faces": {"margin": 0.1}}, {"manifest", "faces", "report"}),
         ({"run": {"workers": 1, "max_failures": 0.5}}, set()),
     ],
 )

@@ -19,11 +19,10 @@ Models = Annotated[
 
 def _published(models: list[str] | None) -> "dict[str, tuple[WeightFile, ...]]":
     """Return the files of the named models; by default, not those of all torchvision networks (many gigabytes)."""
-    from pipeline.embeddings import backbones
-    from pipeline.faces import landmarks, networks
+    from pipeline.weights import published
 
-    face_models = networks.WEIGHT_FILES | landmarks.WEIGHT_FILES
-    files = face_models | {name: (file,) for name, file in backbones.published_weights().items()}
+    face_models = published.DETECTOR_FILES | published.LANDMARK_FILES
+    files = face_models | {name: (file,) for name, file in published.backbone_files().items()}
     for name in models or ():
         if name not in files:
             raise ParameterError(f"no weights are published for {name!r}; {suggest(name, files)}")
