@@ -10,6 +10,7 @@ __all__ = [
     "folder",
     "meld",
     "probing",
+    "published",
     "ravdess",
     "savee",
 ]

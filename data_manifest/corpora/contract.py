@@ -56,6 +56,12 @@ class Findings:
     left_out: dict[str, str] = field(default_factory=dict)  # path to reason
     notes: list[str] = field(default_factory=list)  # warnings, one line each
     expected_names: str = ""  # how the corpus's files are named; shown if the root contains none
+    checksums: Path | None = None  # a table `path, bytes, sha256` (.csv or .csv.xz) of the files as published, if any
+
+    @property
+    def files(self) -> set[str]:
+        """The paths of all media files, also of those that are left out."""
+        return {path for it in self.candidates for path in (*it.files, *it.fallbacks)} | self.left_out.keys()
 
 
 _links_are_followed = ContextVar("links_are_followed", default=False)

@@ -32,6 +32,7 @@ SENTENCES = ("IEO", "TIE", "IOM", "IWW", "TAI", "MTI", "IWL", "ITH", "DFA", "ITS
 NEVER_RECORDED = {"1002_TIE_NEU_XX", "1076_ITS_NEU_XX"} | {
     f"{take}_{emotion}_XX" for take in ("1008_WSI", "1009_MTI", "1019_ITH") for emotion in ACTED
 }
+CHECKSUMS = Path(__file__).with_name("crema_d_checksums.csv.xz")  # of all FLV, WAV and MP3 files: 128 bits of each
 KNOWN_BAD = {
     "1076_MTI_NEU_XX": "a fraction of a second",
     "1076_MTI_SAD_XX": "an error picture and silence",
@@ -54,7 +55,7 @@ class CremaOptions(Config):
 def find(root: Path, options: Mapping[str, Any]) -> Findings:
     """Return CREMA-D's clips, labelled as `options` ask."""
     config = check(dict(options), CremaOptions, where="options")
-    findings = Findings(expected_names="1001_DFA_ANG_XX.flv, .wav or .mp3")
+    findings = Findings(expected_names="1001_DFA_ANG_XX.flv, .wav or .mp3", checksums=CHECKSUMS)
     performances: dict[str, list[str]] = defaultdict(list)
     for path in media_files(root):
         if NAME.fullmatch(stem := PurePosixPath(path).stem):
