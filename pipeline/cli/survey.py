@@ -22,6 +22,7 @@ from pipeline.base.files import atomic_write
 from pipeline.base.params import PARAMS_FILE, read_params, read_section
 from pipeline.base.selection import count_noun, shorten
 from pipeline.evaluation.randomisation import minimum_p_value
+from pipeline.media.truncation import is_cut_short
 
 PUBLISHED = {"ravdess": "ravdess_6"}  # groups of speakers that publications use
 MOST_SPEAKERS = 12  # for which each speaker is a fold
@@ -54,6 +55,7 @@ def survey_corpus(name: str, config: CorpusConfig, manifest: ManifestConfig) -> 
     candidates = [use_fallback_files(it, reason_of) for it in findings.candidates]
     candidate_files = {path for it in (*findings.candidates, *candidates) for path in it.files}
     unreadable = {path: reason for path in sorted(candidate_files) if (reason := reason_of(path))}
+    readable = sorted({path for it in candidates for path in it.files} - unreadable.keys())
     clips = [it for it in candidates if set(it.files) - unreadable.keys()]
     if not clips:
         reasons = shorten(_count_reasons(unreadable))
@@ -89,8 +91,15 @@ def survey_corpus(name: str, config: CorpusConfig, manifest: ManifestConfig) -> 
         speakers=sorted({it.speaker for it in clips}),
         sentences=len({it.sentence for it in clips} - {""}),
         clips=len(clips),
-        notes=[*findings.notes, *label_notes, *_count_reasons(unused_files)],
+        notes=[*findings.notes, *label_notes, *_count_reasons(unused_files), *_cut_short_notes(root, readable)],
     )
+
+
+def _cut_short_notes(root: Path, paths: Sequence[str]) -> list[str]:
+    """Return a line about the files that are cut short by their own headers, or none."""
+    cut_short = [path for path in paths if is_cut_short(root / path)]
+    verb = "is" if len(cut_short) == 1 else "are"
+    return [f"{count_noun(len(cut_short), 'file')} {verb} cut short: {shorten(cut_short)}"] if cut_short else []
 
 
 def _count_reasons(reasons: Mapping[str, str]) -> list[str]:

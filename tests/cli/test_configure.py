@@ -361,3 +361,14 @@ def test_links_out_of_the_corpus_are_noted_and_can_be_followed() -> None:
     assert "1 file left out: a link that leads out of the corpus's root" in str(fdan(*arguments).output)
     assert fdan(*arguments, "--follow-links").exit_code == 0
     assert params()["corpora"]["mine"]["follow_links"] is True
+
+
+def test_files_that_are_cut_short_are_counted() -> None:
+    paths = [write_short_media(Path(f"media/{emotion}/s_1.wav")) for emotion in ("anger", "fear", "joy")]
+    arguments = ("configure", "mine", "--adapter", "folder", "--root", "media", "--dry-run")
+    assert "cut short" not in fdan(*arguments).output
+    for path, count in zip(paths, ("1 file is", "2 files are"), strict=False):
+        path.write_bytes(path.read_bytes()[:-1000])
+        assert f"{count} cut short: anger/s_1.wav" in fdan(*arguments).output
+    fdan(*arguments[:-1])
+    assert "note  corpora.mine: 2 files are cut short: anger/s_1.wav, fear/s_1.wav" in fdan("doctor").output
