@@ -13,7 +13,7 @@ from data_manifest.manifest.clips import (
     read_rows,
     write_rows,
 )
-from data_manifest.manifest.lengths import cut_short_reason, incomplete_note, read_lengths
+from data_manifest.manifest.media_table import Silence, cut_short_reason, media_notes, read_media_table
 from data_manifest.manifest.roots import corpus_roots
 from data_manifest.manifest.weights import fetch_weights
 from pipeline.base.params import read_section
@@ -28,14 +28,14 @@ def main() -> None:
     folders = {name: Path("data/corpora") / name for name in sorted(corpus_roots())}
     clips = [clip for folder in folders.values() for clip in read_rows(folder / "clips.csv", Clip)]
     exclusions = [row for folder in folders.values() for row in read_rows(folder / "exclusions.csv", Exclusion)]
-    lengths = {name: read_lengths(folder / "media.csv") for name, folder in folders.items()}
+    media = {name: read_media_table(folder / "media.csv") for name, folder in folders.items()}
     config = read_section("manifest", ManifestConfig)
     kept, left_out = build_manifest(
-        clips, exclusions, config, lambda it: cut_short_reason(it, lengths[it.corpus], min_complete=config.min_complete)
+        clips, exclusions, config, lambda it: cut_short_reason(it, media[it.corpus], min_complete=config.min_complete)
     )
     write_rows(MANIFEST, kept, Clip)
     write_rows(EXCLUSIONS, left_out, Exclusion)
-    if note := incomplete_note(kept, lengths):
+    for note in media_notes(kept, media, silence_dbfs=read_section("spectrograms", Silence).silence_dbfs):
         log.warning("%s", note)
     log.info("%s in %s, %d left out in %s", count_noun(len(kept), "clip"), MANIFEST, len(left_out), EXCLUSIONS)
     fetch_weights(kept)

@@ -21,6 +21,7 @@ from pipeline.memo.extraction import ClipJob, ExtractionSummary, Step, extract
 from pipeline.parallel.pool import ExecutionConfig, Pool
 
 STAGE = "corpus"
+LIBRARIES = ("av", "numpy", "opencv-python")  # that probing a file uses
 POINTER = b"version https://git-lfs"
 LARGEST_GIB = 16  # ten minutes of video at 200 Mbit/s; to hash a larger file takes minutes
 POINTER_BYTES = 1024  # a pointer is never larger
@@ -142,7 +143,7 @@ def probe_files(
     summary = ExtractionSummary(title, len(jobs))
     with Pool(run) as pool:
         compute = partial(probe_arrays, limits=Limits.of(run))
-        step = Step("probe", compute, probe, params={}, libraries=("av",), hardware=pool.hardware)
+        step = Step("probe", compute, probe, params={}, libraries=LIBRARIES, hardware=pool.hardware)
         media = {
             path: MediaInfo.from_arrays(arrays) for path, arrays in extract(jobs, step, summary, pool=pool, quiet=quiet)
         }

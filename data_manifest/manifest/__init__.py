@@ -1,3 +1,3 @@
-"""The manifest: clips and exclusions, the roots and lengths of their media, clips as jobs; the stage `manifest`."""
+"""The manifest: clips and exclusions, the roots and properties of their media, clips as jobs; the stage `manifest`."""
 
-__all__ = ["checksums", "clips", "jobs", "lengths", "paths", "roots", "speakers", "weights"]
+__all__ = ["checksums", "clips", "jobs", "media_table", "paths", "roots", "speakers", "weights"]

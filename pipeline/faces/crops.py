@@ -24,7 +24,7 @@ from pipeline.faces.tracks import (
     importance,
     link_faces,
 )
-from pipeline.media.frames import Frame, SampledFrames, encode_jpeg, shrink_image
+from pipeline.media.frames import Frame, SampledFrames, encode_jpeg, is_one_colour, shrink_image
 from pipeline.media.limits import DEFAULT_LIMITS, Limits
 from pipeline.store.clips import ClipFaces
 from pipeline.store.columns import Ragged
@@ -43,7 +43,6 @@ LIBRARIES = (
 SMALLEST_SIDE_PX = 16
 LONGEST_SIDE_PX = 2**15 - 2  # OpenCV counts the pixels of a side with 16 bits
 MOST_PIXELS = 256_000_000  # of the copies of one clip on which faces are detected; the default settings need 7 million
-ONE_COLOUR = 8  # levels of 256 between which a picture of one colour varies: codecs add noise
 LARGEST_BOX = 1.5  # times the longer side of the frame
 T = TypeVar("T")
 
@@ -150,7 +149,7 @@ def _detect_in(frames: SampledFrames, path: Path, config: FacesConfig) -> Detect
         small[index] = shrink_for_detection(frame, config)
     indices = np.asarray(sorted(small))
     images = np.stack([small[index] for index in indices.tolist()])
-    if (np.ptp(images, axis=(1, 2)) <= ONE_COLOUR).all():
+    if is_one_colour(images):
         raise AbsentModalityError("its picture is one colour throughout")
     detector = load_detector(_detector_config(config))
     if isinstance(detector, BoxSource):

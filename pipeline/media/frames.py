@@ -18,6 +18,7 @@ from pipeline.media.limits import DEFAULT_LIMITS, Limits
 
 JPEG_QUALITY = 95
 CROP_PIXELS = 2048**2  # the largest that `faces.size_px` allows
+ONE_COLOUR = 8  # levels of 256 between which a picture of one colour varies: codecs add noise
 KEPT_BYTES = 128 * 2**20  # enough for 16 frames of 1920 x 1080
 UNLIMITED = Limits(max_pixels=maxsize, max_decoded_s=maxsize)
 """For a file that has been read within limits before."""
@@ -120,6 +121,11 @@ def shrink_image(image: Frame, *, max_side_px: int) -> Frame:
         return image
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def is_one_colour(images: NDArray[np.uint8]) -> bool:
+    """Return whether each of the images (n, height, width, 3) is one colour, but for a little noise."""
+    return bool((np.ptp(images, axis=(1, 2)) <= ONE_COLOUR).all())
 
 
 def encode_jpeg(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 STEP_S = 0.1
 END_S = 0.01  # at both ends of a sound, in which a resampler rings
+AUDIBLE_DBFS: float = -80  # a sound whose loudest second is quieter counts as no sound, unless parameters say otherwise
 SILENCE_DBFS = -200.0  # of a sound without any change; less than 24 bits can hold
 
 
@@ -21,4 +22,9 @@ def loudest_second_dbfs(samples: NDArray[np.float32], rate_hz: int) -> float:
     length = min(rate_hz, len(samples))
     starts = np.unique([*range(0, len(samples) - length, round(STEP_S * rate_hz)), len(samples) - length])
     loudest = (energy[starts + length] - energy[starts]).max() / length
-    return max(SILENCE_DBFS, float(10 * np.log10(loudest))) if loudest > 0 else SILENCE_DBFS
+    return decibels(float(loudest))
+
+
+def decibels(power: float) -> float:
+    """Return a power, relative to an amplitude of 1, in decibels: `SILENCE_DBFS` or more, or NaN if the power is."""
+    return SILENCE_DBFS if power <= 0 else max(float(10 * np.log10(power)), SILENCE_DBFS)

@@ -13,9 +13,19 @@ from pipeline.base.errors import ClipError
 from pipeline.media._decoding import decode
 from pipeline.media._opening import first_stream, open_media
 from pipeline.media._promises import promised_seconds
+from pipeline.media._signals import ColourMeter, LoudnessMeter
 from pipeline.media.limits import DEFAULT_LIMITS, Limits
+from pipeline.media.loudness import SILENCE_DBFS
 
-COUNTS = ("frames", "width_px", "height_px", "samples", "rate_hz", "channels")  # the fields that are whole numbers
+COUNTS = (
+    "frames",
+    "width_px",
+    "height_px",
+    "samples",
+    "rate_hz",
+    "channels",
+    "one_colour",
+)  # the fields that are whole numbers
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,8 @@ class MediaInfo:
     rate_hz: int
     channels: int
     promised_s: float = 0.0  # the length that the header announces; 0 if it announces none
+    loudest_dbfs: float = SILENCE_DBFS  # the level of the loudest second, to a decibel; NaN if samples are not finite
+    one_colour: int = 0  # 1 if every frame is one colour
 
     def as_arrays(self) -> dict[str, NDArray[np.float64]]:
         """Return all fields as one array, the format of the memo."""
@@ -62,6 +74,7 @@ def probe(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> MediaInfo:
     frames = width = height = samples = rate = channels = 0
     end_s = 0.0
     times_s: list[float] = []
+    loudness, colour = LoudnessMeter(), ColourMeter()
     with open_media(path, limits) as container:
         video = first_stream(container.streams.video, "video", limits)
         audio = first_stream(container.streams.audio, "audio", limits)
@@ -74,10 +87,12 @@ def probe(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> MediaInfo:
             if isinstance(frame, av.VideoFrame):
                 frames, width, height = frames + 1, frame.width, frame.height
                 times_s.append((frame.time or 0.0) - start_s)
+                colour.add(frame)
             else:
                 samples += frame.samples
                 rate, channels = frame.sample_rate, frame.layout.nb_channels
                 end_s = max(end_s, (frame.time or 0.0) - start_s + frame.samples / rate)
+                loudness.add(frame)
     if not frames and not samples:
         raise ClipError("cannot be decoded: it gives neither frames nor audio samples")
     times_s.sort()
@@ -85,7 +100,8 @@ def probe(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> MediaInfo:
     # A video ends when its last frame has been shown for one frame period.
     end_s = max([end_s, *(time_s + (1 / fps if fps else 0) for time_s in times_s[-1:])])
     sizes = (width, height, samples, rate, channels)
-    return MediaInfo(round(end_s, 6), frames, round(fps, 3), *sizes, round(promised_s, 6))
+    signals = round(loudness.level_dbfs, 1), int(colour.is_one_colour)
+    return MediaInfo(round(end_s, 6), frames, round(fps, 3), *sizes, round(promised_s, 6), *signals)
 
 
 def probe_arrays(path: Path, *, limits: Limits) -> dict[str, NDArray[np.float64]]:

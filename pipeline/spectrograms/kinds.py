@@ -17,6 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.base.params import Config
 from pipeline.base.registry import check_name
 from pipeline.media.audio import Channels
+from pipeline.media.loudness import AUDIBLE_DBFS
 
 Audio = NDArray[np.float32]
 """Mono audio (samples,) float32 in -1..1."""
@@ -50,7 +51,7 @@ class SpectrogramsConfig(Config):
     """Length of a window; null: one image per clip."""
     overlap: float = Field(0.5, ge=0, le=0.99)
     """Share of a window that the next window repeats."""
-    silence_dbfs: float = Field(-80, ge=-199, le=0)
+    silence_dbfs: float = Field(AUDIBLE_DBFS, ge=-199, le=0)
     """A sound whose loudest second is quieter (its RMS, in decibels below full scale) counts as no sound."""
     black: float | None = Field(None, ge=-1_000_000, le=1_000_000)
     """The value (for `log_mel` in dB) that becomes 0 in the image; null: the default of the kind."""

@@ -17,7 +17,7 @@ from data_manifest.manifest.clips import (
     read_rows,
     write_rows,
 )
-from data_manifest.manifest.lengths import Length, cut_short_reason, incomplete_note, read_lengths
+from data_manifest.manifest.media_table import MediaRow, cut_short_reason, media_notes, read_media_table
 from data_manifest.manifest.paths import is_below
 from pipeline.base.errors import CorpusError, PipelineError, StoreError
 from pipeline.base.params import check
@@ -257,22 +257,41 @@ def test_every_clip_is_either_kept_or_left_out(
 
 
 def test_clips_that_were_cut_short_are_left_out_with_both_lengths(tmp_path: Path) -> None:
-    table = ["path,duration_s,promised_s", "a.mp4,5,5.05", "b.mp4,3,5", "c.mp4,4.6,5", "d.mp4,3,0", "e.wav,0.05,0.14"]
-    (tmp_path / "media.csv").write_text("\n".join(table))
-    lengths = {"test": read_lengths(tmp_path / "media.csv")}
+    lengths = {"a.mp4": (5, 5.05), "b.mp4": (3, 5), "c.mp4": (4.6, 5), "d.mp4": (3, 0), "e.wav": (0.05, 0.14)}
+    rows = [f"{path},{decoded},{promised},-20,0" for path, (decoded, promised) in lengths.items()]
+    (tmp_path / "media.csv").write_text("\n".join(["path,duration_s,promised_s,loudest_dbfs,one_colour", *rows]))
+    media = {"test": read_media_table(tmp_path / "media.csv")}
     clips = [*map(make_clip, "abcd"), make_clip("e", audio_path="e.wav")]
     kept, left_out = build_manifest(
-        clips, [], ManifestConfig(), lambda it: cut_short_reason(it, lengths[it.corpus], min_complete=0.9)
+        clips, [], ManifestConfig(), lambda it: cut_short_reason(it, media[it.corpus], min_complete=0.9)
     )
     assert [it.clip_id for it in kept] == ["a", "c", "d", "e"]
     reason = "b.mp4 is cut short: 3.00 of 5.00 s can be decoded, less than manifest.min_complete = 0.9 allows"
     assert [(it.clip_id, it.stage, it.reason) for it in left_out] == [("b", "manifest", reason)]
-    lengths["test"]["e.mp4"] = Length(1, 1)
-    assert incomplete_note(kept, lengths) == "files announce more than they hold in 1 clip: c (92%)"
-    assert incomplete_note(kept[:1], lengths) == ""
+    media["test"]["e.mp4"] = MediaRow(1, 1)
+    assert media_notes(kept, media, silence_dbfs=-80) == ["files announce more than they hold in 1 clip: c (92%)"]
+    assert media_notes(kept[:1], media, silence_dbfs=-80) == []
 
 
-def test_a_table_of_lengths_that_is_damaged_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "media.csv").write_text("path,duration_s\na.mp4,5")
-    with pytest.raises(StoreError, match=r"media\.csv holds no lengths .*run: dvc repro --force"):
-        read_lengths(tmp_path / "media.csv")
+def test_clips_without_anything_to_hear_or_see_are_named(tmp_path: Path) -> None:
+    rows = ["a.mp4,1,1,-200,1", "b.mp4,1,1,-79.9,0", "b.wav,1,1,-80.1,0", "c.wav,1,1,-90,0", "d.mp4,1,1,nan,0"]
+    (tmp_path / "media.csv").write_text("\n".join(["path,duration_s,promised_s,loudest_dbfs,one_colour", *rows]))
+    media = {"test": read_media_table(tmp_path / "media.csv")}
+    clips = [
+        make_clip("a", modalities="visual"),  # its sound is not used
+        make_clip("b", audio_path="b.wav"),
+        make_clip("c", path="c.wav", modalities="acoustic"),
+        make_clip("d"),
+    ]
+    assert media_notes(clips, media, silence_dbfs=-80) == [
+        "the sound will count as absent, below spectrograms.silence_dbfs = -80, in 2 clips: b (-80 dBFS), c (-90 dBFS)",
+        "the picture will count as absent, one colour throughout, in 1 clip: a",
+    ]
+    assert len(media_notes(clips, media, silence_dbfs=-100)) == 1
+
+
+@pytest.mark.parametrize("table", ["path,duration_s\na.mp4,5", "path,duration_s,promised_s\na.mp4,5,5"])
+def test_a_media_table_that_is_damaged_is_one_line(table: str, tmp_path: Path) -> None:
+    (tmp_path / "media.csv").write_text(table)
+    with pytest.raises(StoreError, match=r"media\.csv lacks a number .*run: dvc repro --force"):
+        read_media_table(tmp_path / "media.csv")
