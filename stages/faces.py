@@ -25,8 +25,8 @@ def main() -> None:
     sheet = Path("results/figures/faces/faces.png")
     sheet.parent.mkdir(parents=True, exist_ok=True)
     if jobs:
-        media = {job.clip_id: job.load() for job in jobs}
-        draw_faces(Reader(TARGET, schema=FACES), media, sheet, frames_per_clip=config.frames_per_clip)
+        videos = {job.clip_id: job.load().video for job in jobs}
+        draw_faces(Reader(TARGET, schema=FACES), videos, sheet, frames_per_clip=config.frames_per_clip)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ from data_manifest.manifest.paths import LINK_REFUSED, outside_check
 from data_manifest.manifest.roots import CorpusRoot, corpus_roots
 from pipeline.base.digests import file_state
 from pipeline.base.errors import CorpusError
+from pipeline.media.files import ClipFiles
 from pipeline.memo.extraction import ClipJob
 
 
 def clip_jobs(modality: Literal["visual", "acoustic"]) -> list[ClipJob]:
-    """Return a job for every clip that has the modality; it loads the path of the video or of the audio."""
+    """Return a job for every clip that has the modality; it loads the clip's `ClipFiles`, or the path of its audio."""
     corpora = corpus_roots()
     roots = {name: corpus.root.absolute() for name, corpus in corpora.items()}  # workers may run in another folder
     clips = [clip for clip in read_rows(MANIFEST, Clip) if modality in clip.modalities]
@@ -29,11 +30,19 @@ def clip_jobs(modality: Literal["visual", "acoustic"]) -> list[ClipJob]:
         ClipJob(
             clip.clip_id,
             clip.sha256,
-            partial(Path, roots[clip.corpus], clip.path if modality == "visual" else clip.audio_source),
+            partial(_video_and_audio if modality == "visual" else _audio, clip, roots[clip.corpus]),
             partial(_is_unchanged, {path: states[path] for path in _media_paths(clip, roots)}),
         )
         for clip in clips
     ]
+
+
+def _video_and_audio(clip: Clip, root: Path) -> ClipFiles:
+    return ClipFiles(root / clip.path, root / clip.audio_source)
+
+
+def _audio(clip: Clip, root: Path) -> Path:
+    return root / clip.audio_source
 
 
 def _refuse_links(clips: Sequence[Clip], corpora: Mapping[str, CorpusRoot]) -> None:

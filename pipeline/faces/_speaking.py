@@ -27,20 +27,22 @@ PATCH_PX = (32, 16)  # width and height to which both are scaled
 
 
 def speech_scores(
-    path: Path, tracks: Sequence[FaceBoxes], times: NDArray[np.float32], limits: Limits
+    path: Path, tracks: Sequence[FaceBoxes], times: NDArray[np.float32], limits: Limits, *, audio: Path
 ) -> NDArray[np.float64]:
     """Return for each track, from a frame's index in `times` to its box, how well its mouth goes with the sound.
 
-    The score is the highest correlation of motion and loudness within a lag of 0.3 s. It is NaN for a track that is
-    too short, and for all tracks of a video without sound.
+    `audio` is the file with the sound, which starts with the video. The score is the highest correlation of motion and
+    loudness within a lag of 0.3 s. It is NaN for a track that is too short, and for all tracks if there is no sound.
     """
     try:
-        audio = read_audio(path, rate_hz=RATE_HZ, limits=limits)
+        sound = read_audio(audio, rate_hz=RATE_HZ, limits=limits)
     except ClipError:
+        if audio != path:  # the manifest lists a separate file only if it holds sound
+            raise
         return np.full(len(tracks), np.nan)
     frames = SampledFrames(path, count=MOST_FRAMES, limits=limits)
     motions = _mouth_motions(frames, tracks, times)
-    loudness = _loudness(audio, frames.times)
+    loudness = _loudness(sound, frames.times)
     step_s = float(np.median(np.diff(frames.times))) if len(frames.times) > 1 else 1.0
     lag = round(LONGEST_LAG_S / step_s)
     return np.asarray([_best_correlation(motion, loudness, lag) for motion in motions])

@@ -24,6 +24,7 @@ from pipeline.faces.tracks import (
     importance,
     link_faces,
 )
+from pipeline.media.files import ClipFiles
 from pipeline.media.frames import Frame, SampledFrames, encode_jpeg, is_one_colour, shrink_image
 from pipeline.media.limits import DEFAULT_LIMITS, Limits
 from pipeline.store.clips import ClipFaces
@@ -58,7 +59,7 @@ class FacesConfig(DetectorConfig):
     """Gaps of up to this many frames without the face, between two frames with it, are filled; not across a cut."""
     person: Literal["largest", "longest", "moving_mouth"] = "largest"
     """Whose face is taken of several: the largest and most central one, the one that is seen longest, or the one whose
-    mouth moves with the sound of the same file."""
+    mouth moves with the clip's sound."""
     no_face: Literal["drop_visual", "exclude", "whole_frame"] = "drop_visual"
     """What happens to a clip without any face: keep its audio, leave it out, or use whole frames."""
     align: Literal["none", "eyes", "fan"] = "none"
@@ -99,8 +100,17 @@ class Detections(NamedTuple):
     height_px: int
 
 
-def extract_faces(path: Path, config: FacesConfig, *, limits: Limits = DEFAULT_LIMITS) -> ClipFaces:
+def extract_clip_faces(files: ClipFiles, config: FacesConfig, *, limits: Limits) -> ClipFaces:
+    """Return the faces of a clip whose sound may be in a separate file."""
+    return extract_faces(files.video, config, audio=files.audio, limits=limits)
+
+
+def extract_faces(
+    path: Path, config: FacesConfig, *, audio: Path | None = None, limits: Limits = DEFAULT_LIMITS
+) -> ClipFaces:
     """Return the frames of a media file that show the person whom the clip is about.
+
+    `audio` is the file with the sound that `moving_mouth` listens to; by default, the video's own.
 
     Frames are decoded, shrunk for detection and cropped one at a time. Raise ClipError if the media cannot be used,
     AbsentModalityError if it shows no face, ExcludedClipError if the configuration excludes such clips.
@@ -115,7 +125,7 @@ def extract_faces(path: Path, config: FacesConfig, *, limits: Limits = DEFAULT_L
         if config.person == "longest":
             scores = np.asarray([len(face) for face in faces], np.float64)
         elif config.person == "moving_mouth" and len(faces) > 1:
-            scores = speech_scores(path, faces, frames.times[found.indices], limits)
+            scores = speech_scores(path, faces, frames.times[found.indices], limits, audio=audio or path)
         number, lead = choose_face(scores, important)
         track = follow_face(faces[number], found.cuts)
     else:

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.base.registry import lookup
-from pipeline.faces.crops import LIBRARIES, FacesConfig, extract_faces, weights_digest
+from pipeline.faces.crops import LIBRARIES, FacesConfig, extract_clip_faces, weights_digest
 from pipeline.faces.detectors import DETECTORS
 from pipeline.media.limits import Limits
 from pipeline.memo.extraction import ClipJob, ExtractionSummary, Step, extract_to_file
@@ -18,12 +18,12 @@ from pipeline.store.schemas import FACES
 def write_faces(
     target: Path, jobs: Sequence[ClipJob], config: FacesConfig, *, run: ExecutionConfig, quiet: bool = False
 ) -> ExtractionSummary:
-    """Write the face crops of clips to an HDF5 file; a job loads the path of a video."""
+    """Write the face crops of clips to an HDF5 file; a job loads the `ClipFiles` of a clip."""
     with Pool(run) as pool:
         step = Step(
             name="faces",
-            compute=partial(compute_columns, partial(extract_faces, config=config, limits=Limits.of(run))),
-            code=extract_faces,
+            compute=partial(compute_columns, partial(extract_clip_faces, config=config, limits=Limits.of(run))),
+            code=extract_clip_faces,
             plugin=lookup(DETECTORS, config.detector, "detector"),
             params=config.model_dump(),
             libraries=LIBRARIES,

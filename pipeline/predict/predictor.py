@@ -4,7 +4,8 @@ import logging
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from pipeline.faces.crops import FacesConfig
 from pipeline.faces.step import write_faces
 from pipeline.heads.contract import Head
 from pipeline.heads.examples import Examples
+from pipeline.media.files import ClipFiles
 from pipeline.media.probe import MediaInfo
 from pipeline.memo.extraction import ClipJob
 from pipeline.parallel.pool import ExecutionConfig
@@ -208,7 +210,7 @@ class Predictor:
     ) -> dict[str, FeatureStore]:
         """Write faces, spectrograms and tokens into the folder; add failures to the notes."""
         jobs = {path: ClipJob(str(path), sha256[str(path)], path.absolute) for path in media}
-        videos = [job for path, job in jobs.items() if media[path].has_video]
+        videos = [replace(job, load=partial(_own_files, path)) for path, job in jobs.items() if media[path].has_video]
         audio_jobs = [job for path, job in jobs.items() if media[path].has_audio]
         for modality, unused in (("visual", videos), ("acoustic", audio_jobs)):
             if modality not in self.card.trained.modalities:
@@ -290,6 +292,11 @@ def _normalise_as_one_speaker(examples: Examples, card: Card, notes: Sequence[li
     for row in with_tokens.nonzero()[:, 0].tolist():
         notes[row].append(f"its tokens are standardised by the {count} clips of this call, as those of one speaker")
     return normalise_speakers(examples, card.train)
+
+
+def _own_files(path: Path) -> ClipFiles:
+    """Return the files of a clip that is one file."""
+    return ClipFiles(path.absolute(), path.absolute())
 
 
 def _missing_modalities(media: MediaInfo | None, examples: Examples, row: int, *, is_explained: bool) -> list[str]:

@@ -16,6 +16,7 @@ from pipeline.base.errors import AbsentModalityError, ClipError, ExcludedClipErr
 from pipeline.faces.crops import FacesConfig, crop, detect, extract_faces
 from pipeline.faces.step import write_faces
 from pipeline.media import frames as media_frames
+from pipeline.media.files import ClipFiles
 from pipeline.media.frames import decode_jpeg, encode_jpeg
 from pipeline.memo.extraction import ClipJob
 from pipeline.parallel.pool import ExecutionConfig
@@ -231,7 +232,7 @@ def test_the_step_keeps_the_limits_of_the_run(tmp_path: Path, portrait: NDArray[
     reasons = {}
     for limit in ({"max_pixels": 65535}, {"max_decoded_s": 0.5}, {}):
         run = ExecutionConfig.model_validate({"scheduler": "synchronous", "max_failures": 1, **limit})
-        jobs = [ClipJob("a", "0", lambda: path)]
+        jobs = [ClipJob("a", "0", lambda: ClipFiles(path, path))]
         reasons[str(limit)] = write_faces(tmp_path / "a.h5", jobs, FacesConfig(), run=run, quiet=True).failures
     assert list(reasons.values()) == [
         {"a": "its picture of 256 x 256 pixels is larger than run.max_pixels = 65535 allows"},

@@ -1,5 +1,6 @@
 """Whose mouth moves with the sound: scenes of two people of whom one speaks."""
 
+from operator import itemgetter
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,14 @@ from numpy.typing import NDArray
 from skimage.data import astronaut
 
 from pipeline.faces.crops import FacesConfig, extract_faces
+from pipeline.faces.step import write_faces
+from pipeline.media.audio import read_audio
+from pipeline.media.files import ClipFiles
+from pipeline.media.frames import SampledFrames
+from pipeline.memo.extraction import ClipJob
+from pipeline.parallel.pool import ExecutionConfig
+from pipeline.store.reader import Reader
+from pipeline.store.schemas import FACES
 
 FPS, RATE_HZ, SECONDS = 25, 16000, 3
 FACE = np.asarray(astronaut()[0:200, 124:324], np.uint8)  # her mouth is at (99, 128)
@@ -54,6 +63,26 @@ def test_the_face_of_the_one_who_speaks_is_taken(speaker: int, lag_s: float, see
     assert (faces.face_counts == 2).mean() > 0.5
     assert is_right == bool(speaker)
     assert (faces.leads > 0.2).all()
+
+
+@pytest.mark.parametrize("is_mute", [True, False])
+def test_a_separate_sound_is_the_one_that_counts(is_mute: bool, tmp_path: Path) -> None:
+    """A muted video with its sound in a WAV file, or a video whose own sound goes with the other, larger face."""
+    sound = read_audio(write_scene(tmp_path / "sound.mp4", speaker=0), rate_hz=RATE_HZ)
+    audio = write_media(tmp_path / "a.wav", sound=sound, rate_hz=RATE_HZ)
+    video = mute = write_scene(tmp_path / "mute.mp4", speaker=0, with_sound=False)
+    if not is_mute:
+        other = read_audio(write_scene(tmp_path / "other.mp4", speaker=1, seed=5), rate_hz=RATE_HZ)
+        _, frames = zip(*sorted(SampledFrames(mute, count=SECONDS * FPS), key=itemgetter(0)), strict=True)
+        video = write_media(tmp_path / "a.mp4", frames=np.stack(frames), sound=other, fps=FPS, rate_hz=RATE_HZ)
+    config = FacesConfig(person="moving_mouth", size_px=32)
+    jobs = [ClipJob("a", "0", lambda: ClipFiles(video, audio)), ClipJob("b", "1", lambda: ClipFiles(video, tmp_path))]
+    run = ExecutionConfig(scheduler="synchronous", max_failures=1)
+    summary = write_faces(tmp_path / "a.h5", jobs, config, run=run, quiet=True)
+    faces = Reader(tmp_path / "a.h5", schema=FACES)["a"]
+    assert faces.boxes[:, [0, 2]].mean() < 180
+    assert (faces.leads > 0.2).all()
+    assert summary.failures == {"b": "cannot be decoded: it is not a regular file"}  # not the largest face, quietly
 
 
 def test_without_sound_or_without_another_face_the_largest_is_taken(tmp_path: Path) -> None:

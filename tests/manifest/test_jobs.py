@@ -11,6 +11,7 @@ from conftest import make_clip
 from data_manifest.manifest.clips import MANIFEST, Clip, read_rows, write_rows
 from data_manifest.manifest.jobs import clip_jobs
 from pipeline.base.errors import CorpusError
+from pipeline.media.files import ClipFiles
 
 
 @pytest.fixture
@@ -31,7 +32,10 @@ def media(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_job_opens_the_video_or_the_audio(media: Path) -> None:
-    assert [job.load() for job in clip_jobs("visual")] == [media / "a.mp4", media / "b.mp4"]
+    assert [job.load() for job in clip_jobs("visual")] == [
+        ClipFiles(media / "a.mp4", media / "a.mp4"),
+        ClipFiles(media / "b.mp4", media / "b.wav"),
+    ]
     assert [job.load() for job in clip_jobs("acoustic")] == [media / "a.mp4", media / "b.wav"]
     assert len({job.sha256 for job in clip_jobs("visual")}) == 2
 

@@ -19,7 +19,7 @@ from pipeline.embeddings.engines import libraries
 from pipeline.embeddings.tokens import SOURCES, embed_clip
 from pipeline.faces import step as faces
 from pipeline.faces.crops import LIBRARIES as FACES
-from pipeline.faces.crops import FacesConfig, extract_faces
+from pipeline.faces.crops import FacesConfig, extract_clip_faces
 from pipeline.media.probe import probe
 from pipeline.memo.extraction import Step
 from pipeline.parallel import devices
@@ -47,7 +47,7 @@ NEUTRAL = {
     ("compute", "listed"),
     [
         (probe, ("av", "opencv-python", "numpy")),  # the last two are imported but not used
-        (extract_faces, FACES),
+        (extract_clip_faces, FACES),
         (extract_windows, (*SPECTROGRAMS, "opencv-python")),  # opencv only decodes images
         (embed_clip, (*libraries(BackboneConfig(engine="openvino")), *libraries(BackboneConfig()), "av")),  # av: videos
         (train_ensembles, ("numpy", "scikit-learn", "torch")),
