@@ -7,6 +7,7 @@ import pytest
 from conftest import write_media, write_wav
 from numpy.typing import NDArray
 
+from pipeline.media import _signals
 from pipeline.media.audio import read_audio
 from pipeline.media.loudness import loudest_second_dbfs
 from pipeline.media.probe import MediaInfo, probe
@@ -68,6 +69,18 @@ def test_samples_that_are_no_sound_do_not_end_the_probe(value: float, tmp_path: 
     assert info.samples == 2 * RATE_HZ
     assert np.isnan(info.loudest_dbfs) or info.loudest_dbfs > 0
     assert MediaInfo.from_arrays(info.as_arrays()).samples == info.samples
+
+
+def test_frames_that_cannot_be_converted_do_not_end_the_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("Conversion to numpy array with this format is not supported")
+
+    path = write_media(tmp_path / "a.mkv", frames=picture("even"), sound=TONE)
+    monkeypatch.setattr(_signals, "is_one_colour", fail)
+    monkeypatch.setattr(_signals.LoudnessMeter, "_read", fail)
+    info = probe(path)
+    assert (info.has_video, info.has_audio, info.one_colour) == (True, True, 0)
+    assert np.isnan(info.loudest_dbfs)
 
 
 def picture(kind: str) -> NDArray[np.uint8]:
