@@ -117,7 +117,9 @@ def field_docstrings(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
 
 
 def names_of(model: type[BaseModel], key: str) -> str:
-    """Return the names that a table offers for a key; nothing where the key is no name."""
+    """Return the names that a table offers for a key, and nothing for other keys; options are any mapping."""
+    if key == "options":
+        return "mapping"
     names = NAMES.get((model.__name__, key), {})
     return ", ".join(f"`{name}`" for name in names)
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from pipeline.alignments.contract import Alignment, AlignmentConfig
     from pipeline.alignments.lmmd import lmmd
     from pipeline.alignments.table import ALIGNMENTS
-    from pipeline.base.errors import ClipError, CorpusError, ParameterError, PipelineError
+    from pipeline.base.errors import ClipError, ContractError, CorpusError, ParameterError, PipelineError
+    from pipeline.base.options import takes_options
+    from pipeline.base.params import Config
     from pipeline.embeddings.backbones import BACKBONES, BackboneConfig
     from pipeline.evaluation.schemas import Evaluation
     from pipeline.faces.contract import Boxes, BoxSource, Detector, DetectorConfig, Frames
@@ -51,6 +53,8 @@ __all__ = [
     "ClipError",
     "ClipPrediction",
     "ClipTokens",
+    "Config",
+    "ContractError",
     "CorpusError",
     "Detector",
     "DetectorConfig",
@@ -80,6 +84,7 @@ __all__ = [
     "masked_mean",
     "media_files",
     "read_rows",
+    "takes_options",
 ]
 
 _MODULES = {  # name: where it is defined, as in the imports above
@@ -98,6 +103,8 @@ _MODULES = {  # name: where it is defined, as in the imports above
     "ClipError": "pipeline.base.errors",
     "ClipPrediction": "pipeline.predict.predictor",
     "ClipTokens": "pipeline.store.clips",
+    "Config": "pipeline.base.params",
+    "ContractError": "pipeline.base.errors",
     "CorpusError": "pipeline.base.errors",
     "DETECTORS": "pipeline.faces.detectors",
     "Detector": "pipeline.faces.contract",
@@ -130,6 +137,7 @@ _MODULES = {  # name: where it is defined, as in the imports above
     "masked_mean": "pipeline.heads.layers",
     "media_files": "data_manifest.corpora.contract",
     "read_rows": "data_manifest.manifest.clips",
+    "takes_options": "pipeline.base.options",
 }
 
 

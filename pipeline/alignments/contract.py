@@ -7,10 +7,10 @@ scalar, which training minimises. It ignores rows whose class weights are all 0:
 from collections.abc import Callable
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from torch import Tensor
 
-from pipeline.base.params import Config
+from pipeline.base.options import NO_OPTIONS, FrozenMapping, Options, OptionsConfig, check_options
 from pipeline.base.registry import check_name
 
 Alignment = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -20,7 +20,7 @@ Weight = Annotated[float, Field(ge=-1_000_000, le=1_000_000)]
 MAX_BANDWIDTHS = 1e15  # between the kernel in the middle and the widest: float32 holds no more beyond 1e38
 
 
-class AlignmentConfig(Config):
+class AlignmentConfig(OptionsConfig):
     """The section `alignment`."""
 
     name: str = "lmmd"
@@ -44,6 +44,8 @@ class AlignmentConfig(Config):
     """The same for the acoustic features."""
     layer_weights: tuple[Weight, ...] = Field((), max_length=100)
     """One weight per aligned layer; empty: each layer counts 1."""
+    options: Options = NO_OPTIONS
+    """Parameters of an alignment of your own; see [Options](swap.md#options)."""
 
     @field_validator("name")
     @classmethod
@@ -51,6 +53,13 @@ class AlignmentConfig(Config):
         from pipeline.alignments.table import ALIGNMENTS  # each entry imports this module
 
         return check_name(ALIGNMENTS, value, "alignment")
+
+    @field_validator("options")
+    @classmethod
+    def _check_options(cls, value: FrozenMapping, info: ValidationInfo) -> FrozenMapping:
+        from pipeline.alignments.table import ALIGNMENTS
+
+        return check_options(value, ALIGNMENTS, info.data.get("name"), "alignment")
 
     @model_validator(mode="after")
     def _check_bandwidths(self) -> "AlignmentConfig":

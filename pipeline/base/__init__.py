@@ -7,6 +7,7 @@ __all__ = [
     "errors",
     "files",
     "memory",
+    "options",
     "params",
     "plugins",
     "processes",

@@ -19,6 +19,10 @@ class ParameterError(PipelineError, ValueError):
     """An unknown parameter or an invalid value; a ValueError, so that pydantic adds the key to the message."""
 
 
+class ContractError(PipelineError):
+    """A part, mostly a plugin, that gave something else than its contract says; the run stops."""
+
+
 class CorpusError(PipelineError):
     """A corpus that is missing, or that does not match its parameters."""
 
@@ -63,6 +67,11 @@ def describe(error: BaseException) -> str:
     if not isinstance(error, PipelineError | UnsendableError):
         text = f"{type(error).__name__}: {text}".removesuffix(": ")
     return one_line(re.sub(r"\b0x[0-9a-f]{6,}", "0x…", text))
+
+
+def broken_contract(part: str, *, gave: str, wanted: str, guess: str = "") -> ContractError:
+    """Return the error of a part that breaks its contract, such as "detector 'my:build'"; `guess` is at the mistake."""
+    return ContractError(f"{part} gave {gave}; it should give {wanted}" + (f": {guess}" if guess else ""))
 
 
 def is_full_disk(error: Exception) -> bool:

@@ -123,9 +123,14 @@ def check(values: Any, model: type[T], *, where: str, allow: Collection[str] | N
     DVC must track the plugins that the values name. With `allow`, the values come from a file that others may have
     made, and may name these plugins only.
     """
+    with refuse_loose_files() if allow is None else allow_only(allow):
+        return check_nested(values, model, where=where)
+
+
+def check_nested(values: Any, model: type[T], *, where: str) -> T:
+    """Return `values` as `model` like `check`, inside one: the rule for plugins that it has set stays."""
     try:
-        with refuse_loose_files() if allow is None else allow_only(allow):
-            return TypeAdapter(model).validate_python(values)
+        return TypeAdapter(model).validate_python(values)
     except ValidationError as error:
         details = error.errors()
         problems = [_explain(detail, model, where) for detail in details[:PROBLEMS_SHOWN]]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.fx.experimental.optimization import fuse
@@ -22,7 +22,8 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from pipeline.base.builders import build
 from pipeline.base.errors import ParameterError, WeightsError
-from pipeline.base.params import Config, Seed
+from pipeline.base.options import NO_OPTIONS, FrozenMapping, Options, OptionsConfig, check_options
+from pipeline.base.params import Seed
 from pipeline.base.registry import check_name
 from pipeline.parallel.devices import find_device
 from pipeline.weights import published
@@ -31,7 +32,7 @@ from pipeline.weights.loading import load_state
 Builder = Callable[["BackboneConfig"], nn.Module]
 
 
-class BackboneConfig(Config):
+class BackboneConfig(OptionsConfig):
     """The sections `embed_faces` and `embed_mels`."""
 
     backbone: str = published.DEFAULT_BACKBONE
@@ -54,11 +55,18 @@ class BackboneConfig(Config):
     """`fp32` or `bf16` with torch, `fp32` or `int8` with OpenVINO; `int8` must pass an accuracy check."""
     convolution: Literal["winograd", "direct"] = "winograd"
     """With torch in `fp32` on a CPU, `winograd` is about twice as fast; everywhere else, convolutions are `direct`."""
+    options: Options = NO_OPTIONS
+    """Parameters of a backbone of your own; see [Options](swap.md#options)."""
 
     @field_validator("backbone")
     @classmethod
     def _check_name(cls, value: str) -> str:
         return check_name(BACKBONES, value, "backbone")
+
+    @field_validator("options")
+    @classmethod
+    def _check_options(cls, value: FrozenMapping, info: ValidationInfo) -> FrozenMapping:
+        return check_options(value, BACKBONES, info.data.get("backbone"), "backbone")
 
     @model_validator(mode="after")
     def _check_precision(self) -> "BackboneConfig":

@@ -11,9 +11,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from pipeline.base.params import Config
+from pipeline.base.options import NO_OPTIONS, FrozenMapping, Options, OptionsConfig, check_options
 from pipeline.base.registry import check_name
 
 Frames = NDArray[np.uint8]
@@ -32,7 +32,7 @@ class BoxSource(Protocol):
         """Return the boxes of each frame, in pixels of the full-size frame."""
 
 
-class DetectorConfig(Config):
+class DetectorConfig(OptionsConfig):
     """The part of the section `faces` that concerns the detector."""
 
     detector: str = "cascade"
@@ -43,6 +43,8 @@ class DetectorConfig(Config):
     """For `precomputed`: a folder with one OpenFace or py-feat table per clip, or one table for all clips."""
     min_score: float = Field(0.5, ge=0, le=1)
     """Boxes with a lower score are dropped."""
+    options: Options = NO_OPTIONS
+    """Parameters of a detector of your own; see [Options](swap.md#options)."""
 
     @field_validator("detector")
     @classmethod
@@ -50,6 +52,13 @@ class DetectorConfig(Config):
         from pipeline.faces.detectors import DETECTORS  # imported late: detectors import this module
 
         return check_name(DETECTORS, value, "detector")
+
+    @field_validator("options")
+    @classmethod
+    def _check_options(cls, value: FrozenMapping, info: ValidationInfo) -> FrozenMapping:
+        from pipeline.faces.detectors import DETECTORS
+
+        return check_options(value, DETECTORS, info.data.get("detector"), "detector")
 
     @model_validator(mode="after")
     def _check_boxes(self) -> "DetectorConfig":

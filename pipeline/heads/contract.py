@@ -2,17 +2,17 @@
 
 from typing import Any, Literal, NamedTuple
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from torch import Tensor, nn
 
-from pipeline.base.params import Config
+from pipeline.base.options import NO_OPTIONS, FrozenMapping, Options, OptionsConfig, check_options
 from pipeline.base.registry import check_name
 from pipeline.heads.examples import Examples
 from pipeline.heads.layers import attention_as_in_training
 from pipeline.store.tokens import Tokens
 
 
-class HeadConfig(Config):
+class HeadConfig(OptionsConfig):
     """The section `head`."""
 
     name: str = "fdan"
@@ -35,6 +35,8 @@ class HeadConfig(Config):
     """Whether the head `official` standardises tokens, as its authors' code does not. All other heads do."""
     fusion: Literal["mean", "learned"] = "mean"
     """How the log-probabilities of the two modalities are averaged: equally, or with learned weights."""
+    options: Options = NO_OPTIONS
+    """Parameters of a head of your own; see [Options](swap.md#options)."""
 
     @field_validator("name")
     @classmethod
@@ -42,6 +44,13 @@ class HeadConfig(Config):
         from pipeline.heads.table import HEADS
 
         return check_name(HEADS, value, "head")
+
+    @field_validator("options")
+    @classmethod
+    def _check_options(cls, value: FrozenMapping, info: ValidationInfo) -> FrozenMapping:
+        from pipeline.heads.table import HEADS
+
+        return check_options(value, HEADS, info.data.get("name"), "head")
 
     @model_validator(mode="after")
     def _check_width(self) -> "HeadConfig":

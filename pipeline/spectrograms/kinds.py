@@ -12,9 +12,9 @@ from typing import Any
 import librosa
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from pipeline.base.params import Config
+from pipeline.base.options import NO_OPTIONS, FrozenMapping, Options, OptionsConfig, check_options
 from pipeline.base.registry import check_name
 from pipeline.media.audio import Channels
 from pipeline.media.loudness import AUDIBLE_DBFS
@@ -28,7 +28,7 @@ LARGEST_BYTES_PER_S = 16e6  # of transform and windows together; the default set
 SILENCE = 1e-10  # the power below which a cell counts as silent, -100 dB: keeps the logarithm finite
 
 
-class SpectrogramsConfig(Config):
+class SpectrogramsConfig(OptionsConfig):
     """The section `spectrograms`."""
 
     kind: str = "log_mel"
@@ -57,11 +57,18 @@ class SpectrogramsConfig(Config):
     """The value (for `log_mel` in dB) that becomes 0 in the image; null: the default of the kind."""
     white: float | None = Field(None, ge=-1_000_000, le=1_000_000)
     """The value that becomes 1 in the image; null: the default of the kind."""
+    options: Options = NO_OPTIONS
+    """Parameters of a spectrogram of your own; see [Options](swap.md#options)."""
 
     @field_validator("kind")
     @classmethod
     def _check_name(cls, value: str) -> str:
         return check_name(SPECTROGRAMS, value, "spectrogram")
+
+    @field_validator("options")
+    @classmethod
+    def _check_options(cls, value: FrozenMapping, info: ValidationInfo) -> FrozenMapping:
+        return check_options(value, SPECTROGRAMS, info.data.get("kind"), "spectrogram")
 
     @model_validator(mode="after")
     def _check_bounds(self) -> "SpectrogramsConfig":

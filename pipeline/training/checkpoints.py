@@ -21,6 +21,7 @@ from torch import Tensor
 from pipeline.alignments.contract import AlignmentConfig
 from pipeline.base.errors import ParameterError, StoreError
 from pipeline.base.files import atomic_write
+from pipeline.base.options import with_options_model
 from pipeline.base.params import Config, Seed, check
 from pipeline.base.registry import allow_only, lookup
 from pipeline.base.text import one_line
@@ -181,7 +182,8 @@ def _report_damage(path: Path) -> Iterator[None]:
 def _build(card: Card, allow: Collection[str]) -> Head:
     with allow_only(allow):
         build = lookup(HEADS, card.head.name, "head")
-    return as_one_head([build(card.head, card.shapes) for _ in range(card.members)])
+    config = with_options_model(card.head, build, part=f"head {card.head.name!r}")
+    return as_one_head([build(config, card.shapes) for _ in range(card.members)])
 
 
 def _shapes(head: Head) -> dict[str, list[int]]:
