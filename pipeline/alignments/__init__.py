@@ -1,3 +1,3 @@
 """Alignments: distances between the modalities' features that training minimises, one per file, and their weight."""
 
-__all__ = ["contract", "coral", "lmmd", "mmd", "schedule", "table"]
+__all__ = ["checks", "contract", "coral", "lmmd", "mmd", "schedule", "table"]

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pipeline.base.errors import ClipError, ParameterError
+from pipeline.base.errors import ParameterError
 from pipeline.base.memory import return_memory
 from pipeline.base.text import one_line
 from pipeline.embeddings.backbones import BACKBONES, BackboneConfig, load_backbone
+from pipeline.embeddings.checks import check_repeatable, check_same_shape, check_tokens
 
 if TYPE_CHECKING:
     from pipeline.embeddings._winograd import Accelerated
@@ -30,32 +31,51 @@ log = logging.getLogger(__name__)
 def embed(images: Tensor, config: BackboneConfig, *, device: str = "cpu", model: str = "") -> Tensor:
     """Return the tokens (B, k, D) float32 of images (B, 3 or 1, size, size) in 0..1.
 
-    `model` is the file of the quantised model, for int8. Raise ClipError if tokens are not finite.
+    `model` is the file of the quantised model, for int8. Raise ContractError if the backbone gives anything else.
     """
     if images.shape[1] == 1 and config.backbone not in BACKBONES:
         images = images.expand(-1, 3, -1, -1)  # a user's backbone need not support grey images
     compute = load_engine(config, images.shape[1], device, model)
-    tokens = torch.cat([compute(batch) for batch in images.split(BATCH)])
-    if not torch.isfinite(tokens).all():
-        raise ClipError("the backbone returned tokens that are not finite")
-    return tokens
+    return torch.cat([compute(batch) for batch in images.split(BATCH)])
+
+
+class CheckedEngine:
+    """An engine whose tokens are checked: each time, and at the first images also whether they are repeatable."""
+
+    def __init__(self, compute: Engine, config: BackboneConfig) -> None:
+        """Wrap an engine of the backbone."""
+        self._compute, self._config = compute, config
+        self._shape: tuple[int, int] | None = None
+        self._is_repeatable = False
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, k, D)."""
+        name = self._config.backbone
+        tokens = self._compute(images)
+        check_tokens(tokens, images, name=name)
+        self._shape = self._shape or (tokens.shape[1], tokens.shape[2])
+        check_same_shape(tokens, self._shape, name=name)
+        if not self._is_repeatable and images.any():  # a black image, which only asks for the width, shows too little
+            check_repeatable(self._compute, images, tokens, name=name, precision=self._config.precision)
+            self._is_repeatable = True
+        return tokens
 
 
 @cache
 def load_engine(config: BackboneConfig, channels: int, device: str, model: str) -> Engine:
     """Return the function from images to tokens, built once per process."""
     if config.engine == "openvino":
-        return compile_model(model or convert_to_openvino(config, channels))
+        return CheckedEngine(compile_model(model or convert_to_openvino(config, channels)), config)
     backbone = load_winograd(config).backbone if _uses_winograd(config, device) else load_backbone(config, device)
     kind = device.partition(":")[0]
     half = config.precision == "bf16"
 
     def compute(images: Tensor) -> Tensor:
         with torch.autocast(kind, torch.bfloat16, enabled=half):
-            tokens: Tensor = backbone(images.to(device))
-        return tokens.float().cpu()
+            tokens = backbone(images.to(device))
+        return tokens.float().cpu() if isinstance(tokens, Tensor) and tokens.is_floating_point() else tokens
 
-    return compute
+    return CheckedEngine(compute, config)
 
 
 def choose_convolution(config: BackboneConfig, *, device: str) -> BackboneConfig:

@@ -13,6 +13,7 @@ from pipeline.base.errors import AbsentModalityError, ClipError, ExcludedClipErr
 from pipeline.base.files import file_sha256
 from pipeline.faces import detectors, landmarks
 from pipeline.faces._speaking import speech_scores
+from pipeline.faces.checks import check_boxes
 from pipeline.faces.contract import Boxes, BoxSource, DetectorConfig, Frames
 from pipeline.faces.detectors import load_detector
 from pipeline.faces.tracks import (
@@ -188,7 +189,7 @@ def detect(frames: Frames, config: FacesConfig, *, size_px: tuple[int, int] | No
     """Return the boxes (n, 5) or (n, 9) of each frame.
 
     If the frames are copies by `shrink_for_detection`, `size_px` is the width and height of the originals, whose pixels
-    the boxes are in.
+    the boxes are in. Raise ContractError if the detector returns anything but boxes in the pixels of the frames.
     """
     height, width = frames.shape[1:3]
     detector = load_detector(_detector_config(config))
@@ -197,7 +198,9 @@ def detect(frames: Frames, config: FacesConfig, *, size_px: tuple[int, int] | No
     full_width, full_height = size_px or (width, height)
     x, y = full_width / width, full_height / height
     scales = np.asarray((x, y, x, y, 1, x, y, x, y), np.float32)
-    return [boxes * scales[: boxes.shape[1]] for boxes in detector(frames)]
+    detected = detector(frames)
+    check_boxes(detected, frames, name=config.detector)
+    return [boxes * scales[: boxes.shape[1]] for boxes in detected]
 
 
 def _check_boxes(detected: Sequence[Boxes], size_px: tuple[int, int]) -> None:

@@ -2,6 +2,7 @@
 
 __all__ = [
     "baseline",
+    "checks",
     "concat",
     "contract",
     "ensemble",

@@ -1,6 +1,6 @@
 """The contract of heads: their configuration, the shapes they are built for, and their output."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from torch import Tensor, nn
@@ -95,6 +95,9 @@ class Head(nn.Module):
 
     vectorise: bool | None = None
     """None: train replicas together if it is possible. False: one by one. True: together, or raise ParameterError."""
+
+    uses_batch: ClassVar[bool] = False
+    """Whether, in training, a clip's logits depend on the other clips of the batch. In evaluation they never may."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call `forward`; layers of torch compute the same in training and in prediction."""

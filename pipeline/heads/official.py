@@ -73,6 +73,8 @@ class Shuffle(ReplicaRandom):
 class OfficialHead(Head):
     """Bottleneck, attention over the batch, classifier. The width is the authors'; `head.width` has no effect."""
 
+    uses_batch = True
+
     def __init__(self, config: HeadConfig, shapes: Shapes) -> None:
         """Build for the data's shapes; one bottleneck serves both modalities."""
         super().__init__()

@@ -1,3 +1,3 @@
 """Spectrograms of audio: kinds of them, cut into windows; the stage `spectrograms`."""
 
-__all__ = ["kinds", "sheet", "step", "windows"]
+__all__ = ["checks", "kinds", "sheet", "step", "windows"]

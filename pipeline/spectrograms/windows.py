@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.base.builders import build
-from pipeline.base.errors import AbsentModalityError, ParameterError
+from pipeline.base.errors import AbsentModalityError
 from pipeline.media.audio import read_audio
 from pipeline.media.limits import DEFAULT_LIMITS, Limits
 from pipeline.media.loudness import loudest_second_dbfs
+from pipeline.spectrograms.checks import check_spectrogram
 from pipeline.spectrograms.kinds import SPECTROGRAMS, SpectrogramsConfig
 from pipeline.store.clips import ClipWindows
 from pipeline.store.columns import Ragged
@@ -20,8 +21,8 @@ LIBRARIES = ("av", "librosa", "numba", "numpy", "scipy", "soxr")
 def extract_windows(path: Path, config: SpectrogramsConfig, *, limits: Limits = DEFAULT_LIMITS) -> ClipWindows:
     """Return the spectrogram windows of a media file.
 
-    Raise ParameterError if the spectrogram returns an array of another shape than (bands, frames), ClipError if the
-    media cannot be used, and AbsentModalityError if nothing is to be heard.
+    Raise ContractError if the spectrogram returns anything but finite (bands, frames), ClipError if the media cannot
+    be used, and AbsentModalityError if nothing is to be heard.
     """
     audio = read_audio(path, rate_hz=config.rate_hz, channels=config.channels, limits=limits)
     if (level := loudest_second_dbfs(audio, config.rate_hz)) < config.silence_dbfs:
@@ -30,10 +31,7 @@ def extract_windows(path: Path, config: SpectrogramsConfig, *, limits: Limits = 
     audio = np.pad(audio, (0, max(0, config.fft_samples - len(audio))))
     spectrogram = build(SPECTROGRAMS, config.kind, "spectrogram", config, expected=Callable)
     values = spectrogram(audio, config.rate_hz)
-    if values.ndim != 2 or len(values) != config.bands:
-        raise ParameterError(
-            f"spectrogram {config.kind!r} returned the shape {values.shape}, not (bands = {config.bands}, frames)"
-        )
+    check_spectrogram(values, config, samples=len(audio))
     black, white = config.range
     image = np.clip((values - black) / (white - black), 0, 1).T
     # A clip shorter than a window is padded with black, so that a second is equally wide in every image.

@@ -13,11 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.alignments.checks import check_alignment
 from pipeline.alignments.contract import Alignment
 from pipeline.alignments.schedule import alignment_weights
 from pipeline.alignments.table import ALIGNMENTS
 from pipeline.base.builders import build
 from pipeline.base.errors import ParameterError, TrainingError
+from pipeline.heads.checks import CLIPS, check_head
 from pipeline.heads.contract import Head
 from pipeline.heads.examples import Examples
 from pipeline.parallel.devices import find_device
@@ -65,7 +67,8 @@ def train_together(
 ) -> list[TrainedReplica]:
     """Train replicas of one architecture for all their epochs. Examples and returned heads are on the CPU.
 
-    The validation part only adds its UAR to the curve: it chooses nothing.
+    The validation part only adds its UAR to the curve: it chooses nothing. Raise ContractError if the head or the
+    alignment breaks its contract.
     """
     torch_device = find_device(device)
     torch.set_num_threads(1)  # the same bits for any number of cores; processes use the other cores
@@ -75,6 +78,9 @@ def train_together(
         heads.append(build_head(replica.recipe.head, examples, classes))
         heads[-1].fit(examples.take(replica.training))
         states.append(torch.get_rng_state())
+    clips = replicas[0].training
+    few = examples.batch(clips[torch.arange(CLIPS) % len(clips)])
+    check_head(heads[0], few, classes=classes, name=replicas[0].recipe.head.name)
     if not any(parameter.requires_grad for parameter in heads[0].parameters()):
         return [TrainedReplica(head, []) for head in heads]  # `fit` trains them completely
     note = _why_one_by_one(examples, replicas, heads, classes=classes, device=torch_device)
@@ -106,7 +112,7 @@ def _why_one_by_one(
     key = architecture(recipe), type(heads[0]), repr(heads[0]), heads[0].vectorise, widths, classes, device.type
     if key not in _notes:
         first, last = (replicas[it].training for it in (0, -1))
-        losses = partial(batch_losses, align=_build_alignment(recipe), config=recipe.alignment)
+        losses = partial(batch_losses, align=_build_alignment(recipe, classes), config=recipe.alignment)
 
         def trial() -> str | None:
             batch = trial_batch(examples.to(device), first, last, classes)
@@ -119,8 +125,10 @@ def _why_one_by_one(
     return _notes[key]
 
 
-def _build_alignment(recipe: Recipe) -> Alignment:
-    align: Alignment = build(ALIGNMENTS, recipe.alignment.name, "alignment", recipe.alignment, expected=Callable)
+def _build_alignment(recipe: Recipe, classes: int) -> Alignment:
+    name = recipe.alignment.name
+    align: Alignment = build(ALIGNMENTS, name, "alignment", recipe.alignment, expected=Callable)
+    check_alignment(align, classes=classes, name=name)
     return align
 
 
@@ -153,7 +161,7 @@ class ReplicaBatch:
         self.replicas, self.heads, self.device = replicas, heads, device
         self.examples, self.labels = examples.to(device), examples.labels
         self.size = recipe.train.batch_size
-        self._losses = partial(batch_losses, align=_build_alignment(recipe), config=recipe.alignment)
+        self._losses = partial(batch_losses, align=_build_alignment(recipe, classes), config=recipe.alignment)
         self.generators = [torch.Generator().manual_seed(it.seed) for it in replicas]
         self.stacked = stack(heads, device)
         layers = self.stacked.dry_run(self.examples.batch(replicas[0].training[:1].expand(self.size).to(device)))
