@@ -2,6 +2,7 @@
 
 __all__ = [
     "adapters",
+    "checks",
     "contract",
     "crema_d",
     "csv_table",

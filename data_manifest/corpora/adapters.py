@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from data_manifest.corpora import crema_d, csv_table, emodb, enterface, folder, meld, ravdess, savee
+from data_manifest.corpora.checks import check_findings
 from data_manifest.corpora.contract import Candidate, Findings, follow_links, unusable_paths
 from data_manifest.manifest.speakers import similar_names
 from pipeline.base.builders import build
@@ -68,7 +69,11 @@ def speaker_namespace(corpus: str, adapter: str) -> str:
 
 
 def scan(name: str, config: CorpusConfig) -> Findings:
-    """Return the adapter's findings; raise if the root is missing or contains no clip of the corpus."""
+    """Return the adapter's findings; raise if the root is missing or contains no clip of the corpus.
+
+    Raise ContractError if a user's adapter breaks its contract. Those of the table list what a user's table says, and a
+    row that names a file elsewhere is that row's fault.
+    """
     if not re.fullmatch(r"[\w-]+", name):
         raise ParameterError(f"corpora.{name}: use only letters, digits, _ and - in a corpus's name")
     root = Path(config.root)
@@ -84,6 +89,8 @@ def scan(name: str, config: CorpusConfig) -> Findings:
         raise ParameterError(f"corpora.{name}.{error}") from error
     if not findings.candidates:
         raise CorpusError(f"corpora.{name}.root: {_describe_contents(root, config.adapter, findings)}")
+    if config.adapter not in CORPORA:
+        check_findings(findings, root, name=config.adapter)
     _merge_speakers(name, config.speakers, findings)
     _refuse_duplicate_ids(name, findings.candidates)
     return findings

@@ -52,7 +52,7 @@ def _check_values(rows: NDArray[np.floating], size: tuple[int, int], part: str) 
     """Check all boxes (n, 5) or (n, 9) of frames of the size (width, height)."""
     if not np.isfinite(rows).all():
         row = rows[~np.isfinite(rows).all(1)][0]
-        raise broken_contract(part, gave=f"the box {_text(row)}", wanted="finite numbers", guess="leave out such boxes")
+        raise broken_contract(part, gave=f"the row {_text(row)}", wanted="finite numbers", guess="leave out such boxes")
     if (np.abs(rows[:, :4]) <= NORMALISED).all():
         guess = "multiply them by width and height"
         raise broken_contract(part, gave="boxes that all lie within 0..1", wanted="pixels", guess=guess)
@@ -61,15 +61,15 @@ def _check_values(rows: NDArray[np.floating], size: tuple[int, int], part: str) 
         row = rows[empty][0]
         cause = "x2 <= x1" if row[2] <= row[0] else "y2 <= y1"
         guess = f"{cause}: give corners, not widths" if (row[2:4] > 0).all() else f"{cause}: are corners swapped?"
-        raise broken_contract(part, gave=f"the box {_text(row)}", wanted=WANTED, guess=guess)
+        raise broken_contract(part, gave=f"the box {_text(row[:4])}", wanted=WANTED, guess=guess)
     outside = (rows[:, :2] >= size).any(1) | (rows[:, 2:4] <= 0).any(1)
     if outside.any():
         row = rows[outside][0]
         is_swapped = (row[1::-1] < size).all() and (row[2:4] > 0).all()
         guess = "are x and y swapped?" if is_swapped else "give pixels of the frames that the detector gets"
-        gave = f"the box {_text(row)} outside of its frame of {size[0]} x {size[1]} pixels"
+        gave = f"the box {_text(row[:4])} outside of its frame of {size[0]} x {size[1]} pixels"
         raise broken_contract(part, gave=gave, wanted=WANTED, guess=guess)
 
 
 def _text(row: NDArray[np.floating]) -> str:
-    return f"({', '.join(f'{value:.4g}' for value in row[:4])})"
+    return f"({', '.join(f'{value:.4g}' for value in row)})"

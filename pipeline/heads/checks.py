@@ -41,7 +41,8 @@ def _check_mode(head: Head, visual: Tokens, acoustic: Tokens, classes: int, part
     when = "in training" if head.training else "in evaluation"
     with torch.no_grad():
         output = head(visual, acoustic)
-        check_output(output, clips=CLIPS, classes=classes, part=part)
+        _check_shapes(output, classes, part)
+        _check_logits(output, visual, acoustic, part)
         answers = _tensors(output)
         if not _are_close(_tensors(head(visual, acoustic)), answers):
             guess = "take random numbers from fdan.Dropout" if head.training else "draw no random numbers"
@@ -60,11 +61,7 @@ def _check_mode(head: Head, visual: Tokens, acoustic: Tokens, classes: int, part
             raise broken_contract(part, gave=gave, wanted="the same for a clip in any batch", guess=guess)
 
 
-def check_output(output: object, *, clips: int, classes: int, part: str) -> None:
-    """Check the shapes of a head's output for B clips, and that its logits make probabilities.
-
-    A logit of minus infinity is valid: a class that never occurs.
-    """
+def _check_shapes(output: object, classes: int, part: str) -> None:
     if not isinstance(output, HeadOutput):
         raise broken_contract(part, gave=type(output).__name__, wanted="a HeadOutput")
     logits = {name: getattr(output, name) for name in ("visual", "acoustic", "fused")}
@@ -73,17 +70,28 @@ def check_output(output: object, *, clips: int, classes: int, part: str) -> None
     for name, values in logits.items():
         if values is None:
             continue
-        shape, wanted = _shape(values), f"float logits (B = {clips}, C = {classes})"
-        if shape != (clips, classes) or not values.is_floating_point():
+        shape, wanted = _shape(values), f"float logits (B = {CLIPS}, C = {classes})"
+        if shape != (CLIPS, classes) or not values.is_floating_point():
             guess = "one row per clip, one column per class" if len(shape) == 2 else ""
             raise broken_contract(part, gave=f"`{name}` {shape}", wanted=wanted, guess=guess)
-        if not torch.isfinite(values.softmax(-1)).all():
+    shapes = [[_shape(layer) for layer in layers] for layers in (output.visual_layers, output.acoustic_layers)]
+    if shapes[0] != shapes[1] or any(len(it) != 2 or it[0] != CLIPS for it in shapes[0]):
+        wanted = f"as many layers (B = {CLIPS}, width) of both modalities, equally wide"
+        raise broken_contract(part, gave=f"aligned layers {shapes[0]} and {shapes[1]}", wanted=wanted)
+
+
+def _check_logits(output: HeadOutput, visual: Tokens, acoustic: Tokens, part: str) -> None:
+    """Check that the logits make probabilities; minus infinity is a class that never occurs.
+
+    Those of a modality that no clip has are not used.
+    """
+    has_any = visual.present | acoustic.present
+    rows = {"visual": visual.present.any(), "acoustic": acoustic.present.any(), "fused": has_any}
+    for name, used in rows.items():
+        logits = getattr(output, name)
+        if logits is not None and not (torch.isfinite(logits.softmax(-1)).all(1) | ~used).all():
             guess = "does it divide by the number of tokens of a clip that lacks the modality?"
             raise broken_contract(part, gave=f"`{name}` with NaN or infinity", wanted="finite logits", guess=guess)
-    shapes = [[_shape(layer) for layer in layers] for layers in (output.visual_layers, output.acoustic_layers)]
-    if shapes[0] != shapes[1] or any(len(it) != 2 or it[0] != clips for it in shapes[0]):
-        wanted = f"as many layers (B = {clips}, width) of both modalities, equally wide"
-        raise broken_contract(part, gave=f"aligned layers {shapes[0]} and {shapes[1]}", wanted=wanted)
 
 
 def _check_gradients(head: Head, visual: Tokens, acoustic: Tokens, part: str) -> None:
@@ -147,7 +155,7 @@ def _tensors(output: HeadOutput) -> list[Tensor]:
 
 def _are_close(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
     return len(first) == len(second) and all(
-        one.shape == other.shape and torch.allclose(one, other, rtol=CLOSE, atol=CLOSE * _scale(other))
+        one.shape == other.shape and torch.allclose(one, other, rtol=CLOSE, atol=CLOSE * _scale(other), equal_nan=True)
         for one, other in zip(first, second, strict=True)
     )
 

@@ -151,16 +151,6 @@ def test_impossible_parameters_are_refused(change: dict[str, object], words: str
         check(change, SpectrogramsConfig, where="spectrograms")
 
 
-def test_a_spectrogram_with_another_number_of_bands_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "own_spectrogram.py").write_text(
-        "import numpy as np\ndef build(config):\n    return lambda sound, rate: np.zeros((7, 9), np.float32)\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    path = write_media(tmp_path / "a.wav", sound=tone(440, 1))
-    with pytest.raises(ParameterError, match=r"shape \(7, 9\)"):
-        extract_windows(path, SpectrogramsConfig(kind="own_spectrogram:build"))
-
-
 def test_the_step_keeps_the_limits_of_the_run(tmp_path: Path) -> None:
     path = write_media(tmp_path / "a.wav", sound=tone(440, 1))
     run = ExecutionConfig(scheduler="synchronous", max_decoded_s=0.5)
