@@ -1,6 +1,7 @@
 """The detectors' contract is checked in the stage: each mistake stops the run with one line that names it."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from pipeline.faces.crops import FacesConfig
 from pipeline.faces.step import write_faces
 from pipeline.memo.extraction import ClipJob
 from pipeline.parallel.pool import ExecutionConfig
+from pipeline.store.clips import ClipFaces
 from pipeline.store.reader import Reader
 from pipeline.store.schemas import FACES
 
@@ -60,10 +62,10 @@ def _plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-def write(tmp_path: Path, given: str, *, clips: int = 1, run: ExecutionConfig = SYNCHRONOUS) -> Reader[object]:
+def write(tmp_path: Path, given: str, *, clips: int = 1, run: ExecutionConfig = SYNCHRONOUS) -> Reader[ClipFaces]:
     """Write crops of videos of 32 x 32 pixels with a plugin that gives these boxes."""
     paths = [write_short_media(tmp_path / f"{number}.mp4", sound=False) for number in range(clips)]
-    jobs = [ClipJob(path.stem, path.stem, lambda path=path: path) for path in paths]
+    jobs = [ClipJob(path.stem, path.stem, partial(Path, path)) for path in paths]
     config = FacesConfig(detector="given_boxes:build", options={"given": given}, frames_per_clip=3, size_px=16)
     write_faces(tmp_path / "faces.h5", jobs, config, run=run, quiet=True)
     return Reader(tmp_path / "faces.h5", schema=FACES)

@@ -13,6 +13,7 @@ from pipeline.parallel.pool import ExecutionConfig
 from pipeline.spectrograms.checks import check_spectrogram
 from pipeline.spectrograms.kinds import SPECTROGRAMS, SpectrogramsConfig
 from pipeline.spectrograms.step import write_windows
+from pipeline.store.clips import ClipWindows
 from pipeline.store.reader import Reader
 from pipeline.store.schemas import WINDOWS
 
@@ -56,7 +57,7 @@ def _plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-def write(tmp_path: Path, given: str, *, seconds: float = 3) -> Reader[object]:
+def write(tmp_path: Path, given: str, *, seconds: float = 3) -> Reader[ClipWindows]:
     """Write windows of a tone with a plugin that gives these values."""
     samples = np.sin(np.arange(round(seconds * 16000)) / 10).astype(np.float32)
     path = write_media(tmp_path / "a.wav", sound=samples)

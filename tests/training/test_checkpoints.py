@@ -277,3 +277,27 @@ def test_head_file_holds_the_card_and_the_expected_scores(tmp_path: Path) -> Non
     loaded = HeadFile.read(tmp_path / "head.json")
     assert loaded.expected == expected
     assert (loaded.recipe, loaded.shapes) == (card().recipe, card().shapes)
+
+
+def test_a_head_is_loaded_with_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "optional_head.py").write_text(
+        "from fdan import Config, takes_options\n"
+        "from pipeline.heads.linear import LinearHead\n"
+        "class Options(Config):\n"
+        "    temperature: float = 1.0\n"
+        "@takes_options(Options)\n"
+        "class Own(LinearHead):\n"
+        "    def __init__(self, config, shapes):\n"
+        "        super().__init__(config, shapes)\n"
+        "        self.temperature = config.options.temperature\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path, name = tmp_path / "h.safetensors", "optional_head:Own"
+    for options, temperature in (({"temperature": 2}, 2.0), ({}, 1.0)):
+        described = card().model_copy(update={"head": HeadConfig(name=name, width=8, options=options)})
+        save_head(untrained("linear"), described, path)
+        head, loaded = load_head(path, allow=[name])
+        assert head.temperature == temperature
+        assert loaded.head == described.head
+    with safe_open(path, framework="pt") as file:
+        assert "options" not in json.loads(file.metadata()["card"])["head"]
