@@ -12,6 +12,7 @@ import pytest
 from conftest import SHARED, make_clip, write_short_media
 
 from data_manifest.corpora.adapters import CORPORA, CorpusConfig, scan
+from data_manifest.corpora.checks import check_findings
 from data_manifest.corpora.contract import Findings
 from data_manifest.corpora.probing import probe_corpus
 from data_manifest.manifest.clips import Clip, ManifestConfig, build_manifest
@@ -26,6 +27,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4665a5ea423c2
 
 def probe(root: Path, adapter: str, **options: Any) -> tuple[dict[str, Clip], dict[str, str], list[str]]:
     """Return clips by id, reasons by path, and notes."""
+    check_findings(scan_root(root, adapter, **options), root, name=adapter)
     corpus = probe_corpus(adapter, CorpusConfig(adapter=adapter, root=str(root), options=options), RUN)
     for clip in corpus.clips:
         assert 0.15 < clip.duration_s < 5

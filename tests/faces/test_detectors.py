@@ -17,6 +17,7 @@ from benchmarks.detectors import WEIGHTS, boxes_of, face_alignment
 from pipeline.base.errors import ParameterError, WeightsError
 from pipeline.base.files import file_sha256
 from pipeline.base.params import check
+from pipeline.faces.checks import check_boxes
 from pipeline.faces.contract import BoxSource, DetectorConfig
 from pipeline.faces.crops import FacesConfig, detect
 from pipeline.faces.detectors import DETECTORS, cascade, load_detector, slow_cascade, weights_digest
@@ -68,7 +69,9 @@ def test_every_detector_finds_the_face_and_keeps_the_contract(
     config = DetectorConfig(detector=name, weights=weights_of(name, tmp_path))
     detector = load_detector(config)
     assert not isinstance(detector, BoxSource)
-    detections = detector(np.stack([portrait, blank, portrait, blank, portrait]))
+    frames = np.stack([portrait, blank, portrait, blank, portrait])
+    detections = detector(frames)
+    check_boxes(detections, frames, name=name)
     assert [len(boxes) > 0 for boxes in detections] == [True, False, True, False, True]
     assert {boxes.dtype for boxes in detections} == {np.dtype(np.float32)}
     assert {boxes.shape[1] for boxes in detections} == {9 if name in EYES else 5}
