@@ -108,15 +108,11 @@ MISTAKES: dict[str, tuple[type[Mean], str]] = {
     ),
     "batch": (
         with_features(lambda head, it: masked(head, it) - masked(head, it).mean(0)),
-        "logits that depend on the other clips of the batch in evaluation; .*replace batch norm by layer norm$",
+        r"logits that depend on the other clips of the batch in evaluation; .*attends over the batch\?$",
     ),
     "batch in training": (
         with_features(in_training),
-        "on the other clips of the batch in training; .*or set uses_batch = True$",
-    ),
-    "dropout": (
-        with_features(lambda head, it: nn.functional.dropout(masked(head, it), 0.5, head.training)),
-        "logits that change from call to call in training; .*take random numbers from fdan.Dropout",
+        "on the other clips of the batch in training; .*If it is meant: uses_batch = True$",
     ),
     "noise": (
         with_features(lambda head, it: masked(head, it) + torch.randn(())),

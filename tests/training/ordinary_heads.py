@@ -127,8 +127,8 @@ class Item(Ordinary):
     """A number taken out of a tensor."""
 
     def encode(self, values: Tensor, mask: Tensor) -> Tensor:
-        """Scale by the largest value."""
-        return masked_mean(values, mask) / (1 + values.detach().abs().max().item())
+        """Scale by the largest weight."""
+        return masked_mean(values, mask) / (1 + self.classify.weight.detach().abs().max().item())
 
 
 class MovingAverage(Ordinary):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from ordinary_heads import HEADS_ONE_BY_ONE, BatchNorm, Ordinary
+from ordinary_heads import HEADS_ONE_BY_ONE, BatchNorm, Ordinary, Transformer
 from test_checkpoints import card
 from test_replicas import RECIPE, assert_same_result, examples, replicas, variants
 from torch import nn
@@ -150,7 +150,7 @@ def test_layers_that_stand_in_the_way(layer: nn.Module, is_obstacle: bool) -> No
     assert (_vectorising.layer_obstacle(head) or "").startswith("its layer `inner.1`") == is_obstacle
 
 
-class Attentive(Ordinary):
+class Attentive(Transformer):
     """Self-attention without dropout, which can be vectorised."""
 
     vectorise = True
