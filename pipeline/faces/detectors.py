@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.base.builders import build
 from pipeline.base.files import file_sha256
 from pipeline.base.text import one_line
@@ -32,7 +34,18 @@ def load_detector(config: DetectorConfig) -> Detector | BoxSource:
     detector: Detector | BoxSource = build(
         DETECTORS, config.detector, "detector", config, expected=(Callable, BoxSource)
     )
+    if config.detector in DETECTORS and not isinstance(detector, BoxSource):
+        return partial(_detect_in_frame, detector)
     return detector
+
+
+def _detect_in_frame(detector: Detector, frames: Frames) -> list[Boxes]:
+    """Return the boxes that overlap the frame: a network's regression may put others beside odd frames."""
+    size = (frames.shape[2], frames.shape[1])
+    return [
+        boxes[(boxes[:, :2] < np.minimum(boxes[:, 2:4], size)).all(1) & (boxes[:, 2:4] > 0).all(1)]
+        for boxes in detector(frames)
+    ]
 
 
 def cascade(config: DetectorConfig) -> Detector:

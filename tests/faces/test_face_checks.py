@@ -10,7 +10,9 @@ from conftest import assert_one_line, write_short_media
 
 from pipeline.base.errors import ContractError
 from pipeline.faces.checks import check_boxes
+from pipeline.faces.contract import DetectorConfig
 from pipeline.faces.crops import FacesConfig
+from pipeline.faces.detectors import DETECTORS, load_detector
 from pipeline.faces.step import write_faces
 from pipeline.memo.extraction import ClipJob
 from pipeline.parallel.pool import ExecutionConfig
@@ -114,3 +116,17 @@ def test_x_and_y_in_the_wrong_order_are_guessed() -> None:
     boxes = [np.asarray([[10, 200, 60, 260, 1]], np.float32)]
     with pytest.raises(ContractError, match="are x and y swapped"):
         check_boxes(boxes, np.zeros((1, 100, 300, 3), np.uint8), name="a:b")
+
+
+def test_stray_boxes_of_a_built_in_network_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One odd frame must not end a run: the fault is no plugin's."""
+    inside, partly = [10, 20, 60, 80, 1], [-5, -5, 30, 30, 1]
+    stray = [[310, 10, 330, 40, 1], [-40, 10, -2, 40, 1], [20, 10, 20, 40, 1], [20, 40, 60, 30, 1]]
+    boxes = np.asarray([inside, *stray, partly], np.float32)
+    monkeypatch.setitem(DETECTORS, "network", lambda config: lambda frames: [boxes for _ in frames])
+    load_detector.cache_clear()
+    detector = load_detector(DetectorConfig(detector="network"))
+    assert callable(detector)
+    (detected,) = detector(np.zeros((1, 100, 300, 3), np.uint8))
+    assert detected.tolist() == [inside, partly]
+    load_detector.cache_clear()
