@@ -6,12 +6,9 @@ from pathlib import Path
 from pipeline.base.params import read_argument, read_section
 from pipeline.base.provenance import RANDOM_WEIGHTS
 from pipeline.embeddings.backbones import BackboneConfig
-from pipeline.embeddings.engines import choose_convolution
-from pipeline.embeddings.int8 import prepare_weights
-from pipeline.embeddings.step import write_tokens
+from pipeline.embeddings.step import embed_file
 from pipeline.embeddings.tokens import SOURCES
 from pipeline.parallel.pool import ExecutionConfig
-from pipeline.store.reader import Reader
 from stages import run_stage
 
 log = logging.getLogger(__name__)
@@ -23,12 +20,8 @@ def main() -> None:
     config = read_section(source.stage, BackboneConfig)
     if config.weights == "random":
         log.warning(RANDOM_WEIGHTS)
-    run_config = read_section("run", ExecutionConfig)
-    config = choose_convolution(config, device=run_config.device)
-    reader = Reader(source.path, schema=source.schema)
-    weights, model = prepare_weights(reader, source, config)
     target = Path("data/embeddings") / f"{source.modality}.h5"
-    write_tokens(target, reader, source=source, config=config, weights=weights, model=model, run=run_config)
+    embed_file(target, source.path, source=source, config=config, run=read_section("run", ExecutionConfig))
 
 
 if __name__ == "__main__":

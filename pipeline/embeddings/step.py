@@ -7,8 +7,8 @@ from typing import Any
 
 from pipeline.base.registry import lookup
 from pipeline.embeddings.backbones import BACKBONES, BackboneConfig
-from pipeline.embeddings.engines import describe_convolution, libraries, release_models
-from pipeline.embeddings.int8 import weights_digest
+from pipeline.embeddings.engines import choose_convolution, describe_convolution, libraries, release_models
+from pipeline.embeddings.int8 import prepare_weights, weights_digest
 from pipeline.embeddings.tokens import Source, embed_clip, token_width
 from pipeline.memo.extraction import ClipJob, ExtractionSummary, Step, extract_to_file
 from pipeline.parallel.pool import ExecutionConfig, Pool
@@ -16,6 +16,16 @@ from pipeline.store.clips import ClipTokens
 from pipeline.store.columns import compute_columns, to_columns
 from pipeline.store.reader import Reader
 from pipeline.store.schemas import EMBEDDINGS
+
+
+def embed_file(
+    target: Path, images: Path, *, source: Source, config: BackboneConfig, run: ExecutionConfig
+) -> ExtractionSummary:
+    """Write the tokens of all clips in a file of faces or spectrograms, `images`, to another HDF5 file."""
+    config = choose_convolution(config, device=run.device)
+    reader = Reader(images, schema=source.schema)
+    weights, model = prepare_weights(reader, source, config)
+    return write_tokens(target, reader, source=source, config=config, weights=weights, model=model, run=run)
 
 
 def write_tokens(
@@ -43,19 +53,7 @@ def write_tokens(
         "upstream": {name: reader.attributes[name] for name in ("config", "fingerprint")} | {"version": reader.version},
     }
     with Pool(run, device=run.device) as pool:
-        step = Step(
-            name=source.stage,
-            compute=partial(
-                compute_columns, partial(embed_clip, source=source, config=config, device=run.device, model=model)
-            ),
-            code=embed_clip,
-            plugin=lookup(BACKBONES, config.backbone, "backbone"),
-            params=config.model_dump(),
-            libraries=libraries(config),
-            weights=partial(weights_digest, config, model),
-            upstream=reader.attributes["fingerprint"],
-            hardware=pool.hardware,
-        )
+        step = tokens_step(source, config, pool, model=model, upstream=reader.attributes["fingerprint"])
         empty = ClipTokens.empty(token_width(source, config), views=config.views - 1)
         if run.scheduler != "synchronous":
             release_models()  # from now on, only the workers need a network
@@ -69,3 +67,19 @@ def write_tokens(
             upstream_attributes=reader.attributes,
             quiet=quiet,
         )
+
+
+def tokens_step(source: Source, config: BackboneConfig, pool: Pool, *, model: str, upstream: str) -> Step:
+    """Return the step from a clip's images to its tokens; `upstream` is the fingerprint of the images' step."""
+    device = pool.run.device
+    return Step(
+        name=source.stage,
+        compute=partial(compute_columns, partial(embed_clip, source=source, config=config, device=device, model=model)),
+        code=embed_clip,
+        plugin=lookup(BACKBONES, config.backbone, "backbone"),
+        params=config.model_dump(),
+        libraries=libraries(config),
+        weights=partial(weights_digest, config, model),
+        upstream=upstream,
+        hardware=pool.hardware,
+    )

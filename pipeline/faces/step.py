@@ -20,22 +20,26 @@ def write_faces(
 ) -> ExtractionSummary:
     """Write the face crops of clips to an HDF5 file; a job loads the `ClipFiles` of a clip."""
     with Pool(run) as pool:
-        step = Step(
-            name="faces",
-            compute=partial(compute_columns, partial(extract_clip_faces, config=config, limits=Limits.of(run))),
-            code=extract_clip_faces,
-            plugin=lookup(DETECTORS, config.detector, "detector"),
-            params=config.model_dump(),
-            libraries=LIBRARIES,
-            weights=partial(weights_digest, config),
-            hardware=pool.hardware,
-        )
         return extract_to_file(
             target,
             jobs,
-            step,
+            faces_step(config, pool),
             like=to_columns(ClipFaces.empty()),
             attributes={"schema": FACES.name},
             pool=pool,
             quiet=quiet,
         )
+
+
+def faces_step(config: FacesConfig, pool: Pool) -> Step:
+    """Return the step from the `ClipFiles` of a clip to face crops."""
+    return Step(
+        name="faces",
+        compute=partial(compute_columns, partial(extract_clip_faces, config=config, limits=Limits.of(pool.run))),
+        code=extract_clip_faces,
+        plugin=lookup(DETECTORS, config.detector, "detector"),
+        params=config.model_dump(),
+        libraries=LIBRARIES,
+        weights=partial(weights_digest, config),
+        hardware=pool.hardware,
+    )

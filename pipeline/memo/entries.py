@@ -8,7 +8,9 @@ replaces it.
 import hashlib
 import logging
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +23,8 @@ from pipeline.store.columns import Arrays
 
 CHECKSUM_BYTES = 32
 DAY_S = 86400
+LAST_RESULTS = 200  # of a step, whose times say how fast it is
+PAUSE_S = 60
 log = logging.getLogger(__name__)
 
 
@@ -56,6 +60,10 @@ class Memo:
             log.warning("the memo entry %s cannot be read; its result is computed again", path)
             return None
         return arrays
+
+    def holds(self, step: str, key: str) -> bool:
+        """Return whether there is an entry, which may be damaged."""
+        return self.path(step, key).is_file()
 
     def write(self, step: str, key: str, arrays: Arrays) -> None:
         """Store a result atomically."""
@@ -93,6 +101,17 @@ class Memo:
                 entry.path.unlink(missing_ok=True)
         except OSError as error:
             raise PipelineError(f"cannot prune the memo {self.folder}: {error.strerror}") from error
+
+
+def seconds_per_result(entries: Sequence["Entry"], step: str) -> float | None:
+    """Return how long a result of a step took when it was last computed, on all workers together; None: unknown.
+
+    `entries` must be sorted, the oldest first. The times between results are measured; longer ones than `PAUSE_S`
+    separate two runs.
+    """
+    written_s = [entry.written_s for entry in entries if entry.step == step and not entry.is_temporary][-LAST_RESULTS:]
+    gaps_s = [gap for earlier, later in pairwise(written_s) if (gap := later - earlier) < PAUSE_S]
+    return fmean(gaps_s) if gaps_s else None
 
 
 class Entry(NamedTuple):

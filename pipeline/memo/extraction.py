@@ -1,6 +1,6 @@
 """Mapping a step over clips: results come from the memo or are computed, and failures are recorded."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -156,6 +156,12 @@ def extract(
             bar.update(task, advance=1, summary=summary.text)
     if not quiet:
         _report(summary, pool.run.max_failures)
+
+
+def count_in_memo(sha256s: Iterable[str], step: Step) -> int:
+    """Return of how many clips the memo holds the step's result; each clip is given by its sha256."""
+    memo, version = Memo(), step.version
+    return sum(memo.holds(step.name, digest([sha256, version])) for sha256 in sha256s)
 
 
 def _raise(error: Exception) -> Arrays:

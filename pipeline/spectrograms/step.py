@@ -20,21 +20,25 @@ def write_windows(
 ) -> ExtractionSummary:
     """Write the spectrogram windows of clips to an HDF5 file; a job loads the path of a media file with audio."""
     with Pool(run) as pool:
-        step = Step(
-            name="spectrograms",
-            compute=partial(compute_columns, partial(extract_windows, config=config, limits=Limits.of(run))),
-            code=extract_windows,
-            plugin=lookup(SPECTROGRAMS, config.kind, "spectrogram"),
-            params=config.model_dump(),
-            libraries=LIBRARIES,
-            hardware=pool.hardware,
-        )
         return extract_to_file(
             target,
             jobs,
-            step,
+            windows_step(config, pool),
             like=to_columns(ClipWindows.empty(config.bands)),
             attributes={"schema": WINDOWS.name},
             pool=pool,
             quiet=quiet,
         )
+
+
+def windows_step(config: SpectrogramsConfig, pool: Pool) -> Step:
+    """Return the step from the path of a media file with audio to spectrogram windows."""
+    return Step(
+        name="spectrograms",
+        compute=partial(compute_columns, partial(extract_windows, config=config, limits=Limits.of(pool.run))),
+        code=extract_windows,
+        plugin=lookup(SPECTROGRAMS, config.kind, "spectrogram"),
+        params=config.model_dump(),
+        libraries=LIBRARIES,
+        hardware=pool.hardware,
+    )
