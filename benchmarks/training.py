@@ -20,9 +20,8 @@ from torchvision.models import resnet34
 from benchmarks.figures import Figure, ratio, single, times
 from data_manifest.manifest.clips import EXCLUSIONS, MANIFEST, Clip, Exclusion, write_rows
 from data_manifest.splits.protocols import SpeakerFolds
-from pipeline.ablation.table import override, run_table
+from pipeline.ablation.table import open_rows, run_table
 from pipeline.alignments.table import ALIGNMENTS
-from pipeline.base.params import read_section
 from pipeline.heads.examples import Examples
 from pipeline.heads.layers import Dropout, TokenDropout
 from pipeline.parallel.pool import ExecutionConfig, Pool
@@ -30,11 +29,12 @@ from pipeline.store.schemas import EMBEDDINGS
 from pipeline.store.tokens import Tokens
 from pipeline.store.writer import open_writer
 from pipeline.training.answers import fused_probabilities, uar
-from pipeline.training.corpus import ACOUSTIC, VISUAL, open_corpus
+from pipeline.training.corpus import ACOUSTIC, STANDARD, VISUAL, open_corpus
 from pipeline.training.losses import alignment_losses, classification_loss
 from pipeline.training.recipe import Recipe, build_head
 from pipeline.training.replicas import Replica, train_together
 from pipeline.training.runs import GROUP_SIZE, plan_runs, read_recipe
+from pipeline.variants.rows import EXTRACTION, REFERENCE, read_ablations, select_sections
 
 # A corpus of SAVEE's size: 4 speakers, 16 faces and 4 spectrogram windows per clip, embedded by a ResNet-34.
 CLIPS, SPEAKERS, CLASSES, FACES, WINDOWS, WIDTH = 480, 4, 7, 16, 4, 512
@@ -115,18 +115,17 @@ def _accelerated(pool: Pool, recipe: Recipe, cores: int) -> list[Figure]:
 
 
 def _table() -> Figure:
-    """Time all rows of the default ablation table as `fdan ablate` trains them, with an empty memo."""
+    """Time the rows of the default table that change the training, as `fdan ablate` trains them, with an empty memo."""
     recipe = read_recipe()
     longer = replace(recipe, train=recipe.train.model_copy(update={"epochs": EPOCHS}))
-    rows = read_section("ablations", dict[str, dict[str, dict[str, Any]]])
-    recipes = {row: override(longer, overrides, row=row) for row, overrides in rows.items()}
+    table = {row: it for row, it in read_ablations().items() if not select_sections(it, EXTRACTION)}
     protocols = {"speakers": SpeakerFolds(kind="speaker_folds", groups="each_speaker")}
     with tempfile.TemporaryDirectory() as empty, patch.dict(os.environ, {"FDAN_CACHE": empty}):
         _write_corpus(Path(empty))
         start = time.perf_counter()
-        corpus = open_corpus(Path(empty))
-        runs = plan_runs(corpus.clips, protocols, range(SEEDS))
-        trained = len(list(run_table(corpus, recipes, runs, ExecutionConfig())))
+        rows = open_rows(table, longer, dict.fromkeys(table, STANDARD), Path(empty))
+        runs = plan_runs(rows[REFERENCE].corpus.clips, protocols, range(SEEDS))
+        trained = len(list(run_table(rows, runs, ExecutionConfig())))
         seconds = time.perf_counter() - start
     name = f"the table of ablations: {len(rows)} rows x {SPEAKERS} folds x {SEEDS} seeds x {EPOCHS} epochs"
     return single(name, seconds, "s", against=f"{trained} trainings", target="")

@@ -111,6 +111,9 @@ def ablation(row: str = "less", **changes: Any) -> Ablation:
     """Return what the stage ablate writes: a row that is worse, significantly so before correction only."""
     full = AblationRow(
         name="full",
+        section="reference",
+        lost_clips=0,
+        lost_modality=0,
         runs=2,
         uar=0.74,
         uar_interval=(0.6, 0.85),
@@ -124,6 +127,9 @@ def ablation(row: str = "less", **changes: Any) -> Ablation:
     )
     less = AblationRow(
         name=row,
+        section="faces",
+        lost_clips=3,
+        lost_modality=12,
         runs=1,
         uar=0.49,
         uar_interval=(0.3, 0.6),

@@ -15,8 +15,7 @@ from pipeline.evaluation.schemas import DataSummary
 from pipeline.evaluation.scores import standard_deviation
 from pipeline.training.held_out import training_set
 from pipeline.training.runs import FoldRun
-
-REFERENCE = "full"
+from pipeline.variants.rows import REFERENCE
 
 
 def compare(rows: Mapping[str, RowScores]) -> list[AblationRow]:
@@ -30,6 +29,9 @@ def compare(rows: Mapping[str, RowScores]) -> list[AblationRow]:
     return [
         AblationRow(
             name=name,
+            section=row.section,
+            lost_clips=row.losses.clips,
+            lost_modality=row.losses.modality,
             runs=len(row.runs),
             uar=float(uar(*row.counts.totals)),
             uar_interval=score_interval(row.counts, uar),

@@ -1,19 +1,16 @@
 """The ablation table: rows that change a recipe, their runs, and the score of every run."""
 
 import logging
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby, product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from data_manifest.manifest.clips import Clip
 from pipeline.alignments.contract import AlignmentConfig
 from pipeline.base.errors import ParameterError
-from pipeline.base.params import check
-from pipeline.base.registry import suggest
 from pipeline.base.selection import shorten
 from pipeline.base.tables import write_table
 from pipeline.evaluation.clusters import Cluster, ClusterCounts, choose_cluster, count_answers
@@ -21,91 +18,140 @@ from pipeline.evaluation.predictions import ANSWERS, Prediction, protocol_label
 from pipeline.evaluation.schemas import Scores
 from pipeline.evaluation.scores import score_predictions
 from pipeline.parallel.pool import ExecutionConfig
-from pipeline.training.corpus import Corpus
-from pipeline.training.held_out import HeldOut, train_and_predict
+from pipeline.store.embedding_files import EmbeddingFiles
+from pipeline.training.answers import modalities_in
+from pipeline.training.corpus import Corpus, open_corpus
+from pipeline.training.held_out import CorpusJobs, HeldOut, train_and_predict
 from pipeline.training.recipe import Recipe
 from pipeline.training.runs import FoldRun
+from pipeline.variants.rows import TRAINING, Overrides, override_section, section_label, select_sections
 
 log = logging.getLogger(__name__)
 # The keys of `head` that have no effect on clips of one modality.
 BETWEEN_MODALITIES = {"attention_depth": 0, "attention_heads": 1, "shared_classifier": True, "fusion": "mean"}
-Overrides = Mapping[str, Mapping[str, Any]]
 
 
 def override(recipe: Recipe, overrides: Overrides, *, row: str) -> Recipe:
-    """Return the recipe with some keys of its sections changed; an unknown key raises and lists the valid ones."""
-    sections = {name: getattr(recipe, name) for name in ("head", "alignment", "train")}
-    for section, changes in overrides.items():
-        if section not in sections:
-            raise ParameterError(f"ablations.{row}: unknown section {section!r}; {suggest(section, sections)}")
-        values = sections[section].model_dump() | dict(changes)
-        sections[section] = check(values, type(sections[section]), where=f"ablations.{row}.{section}")
-    return Recipe(**sections)
+    """Return the recipe with what a row changes in its sections; an unknown key raises and lists the valid ones."""
+    changes = {
+        section: override_section(getattr(recipe, section), values, where=f"ablations.{row}.{section}")
+        for section, values in select_sections(overrides, TRAINING).items()
+    }
+    return replace(recipe, **changes)
 
 
-def expand_grid(grid: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return the rows of a grid such as head.width=128,256: every combination, named by the keys that it changes."""
-    axes = []
-    for text in grid:
-        match = re.fullmatch(r"(\w+)\.(\w+)=(.+)", text)
-        if not match:
-            raise ParameterError(f"--grid {text}: write it as section.key=value,value, as in head.width=128,256")
-        section, key, values = match.groups()
-        axes.append([(section, key, value.strip()) for value in values.split(",")])
-    rows: dict[str, dict[str, dict[str, Any]]] = {}
-    for chosen in product(*axes):
-        overrides: dict[str, dict[str, Any]] = {}
-        for section, key, value in chosen:
-            overrides.setdefault(section, {})[key] = value
-        rows[", ".join(f"{section}.{key}={value}" for section, key, value in chosen)] = overrides
-    return rows
+@dataclass(frozen=True)
+class Row:
+    """What is trained for one row. The corpora of all rows have the same clips in the same order."""
+
+    section: str  # what it changes, as text
+    recipe: Recipe
+    corpus: Corpus
 
 
-def keep_rows_with_effect(recipes: Mapping[str, Recipe], modalities: Collection[str]) -> dict[str, Recipe]:
-    """Return the rows that differ from the first on clips of these modalities, and log the others.
+def open_rows(
+    table: Mapping[str, Overrides], recipe: Recipe, files: Mapping[str, EmbeddingFiles], folder: Path = Path()
+) -> dict[str, Row]:
+    """Return the rows of a table whose embeddings are in these files, each file read once; log rows without effect.
+
+    The clips are those with a token in any row.
+    """
+    recipes = {row: override(recipe, overrides, row=row) for row, overrides in table.items()}
+    distinct = tuple(dict.fromkeys(files[row] for row in table))
+    compared = distinct if len(distinct) > 1 else ()
+    corpora = {it: open_corpus(folder, embeddings=it, compared=compared) for it in distinct}
+    return keep_rows_with_effect(
+        {row: Row(section_label(table[row]), recipes[row], corpora[files[row]]) for row in table}
+    )
+
+
+def keep_rows_with_effect(rows: Mapping[str, Row]) -> dict[str, Row]:
+    """Return the rows that differ from the first on the clips of its corpus, and log the others.
 
     Clips of one modality have nothing to align or to attend to, and no head of the other modality learns from them.
     """
+    modalities = {name for row in rows.values() for name in modalities_in(row.corpus.examples)}
     if len(modalities) == 2:
-        return dict(recipes)
-    first, *_ = map(_without_second_modality, recipes.values())
+        return dict(rows)
+    (modality,) = modalities
+    first, *_ = (_effect(row, modality) for row in rows.values())
     kept = {
-        name: recipe
-        for number, (name, recipe) in enumerate(recipes.items())
+        name: row
+        for number, (name, row) in enumerate(rows.items())
         if not number
-        or (
-            _without_second_modality(recipe) != first and recipe.head.name not in {"visual", "acoustic"} - {*modalities}
-        )
+        or (_effect(row, modality) != first and row.recipe.head.name not in {"visual", "acoustic"} - modalities)
     }
-    if left_out := [name for name in recipes if name not in kept]:
+    if left_out := [name for name in rows if name not in kept]:
         log.warning("ablations: all clips have one modality, so these rows change nothing: %s", shorten(left_out))
     return kept
 
 
-def _without_second_modality(recipe: Recipe) -> Recipe:
-    """Return the recipe with fixed values for all that needs both modalities."""
+def _effect(row: Row, modality: str) -> tuple[Recipe, str]:
+    """Return what shapes a row's answers for clips of one modality, with fixed values for what needs both."""
+    recipe = row.recipe
     head = recipe.head.model_copy(update=BETWEEN_MODALITIES)
     train = recipe.train.model_copy(update={"modality_dropout": 0.0})
-    return Recipe(head, AlignmentConfig(), train)
+    version: str = row.corpus.provenance[modality]["version"]
+    return Recipe(head, AlignmentConfig(), train), version
 
 
 TestedRun = tuple[str, FoldRun, HeldOut]
 
 
-def run_table(
-    corpus: Corpus, recipes: Mapping[str, Recipe], runs: Sequence[FoldRun], config: ExecutionConfig
-) -> Iterator[TestedRun]:
+def run_table(rows: Mapping[str, Row], runs: Sequence[FoldRun], config: ExecutionConfig) -> Iterator[TestedRun]:
     """Train every row's recipe on every run, and yield row, run and the predictions for its held-out parts."""
-    jobs = [(row, recipe, run) for row, recipe in recipes.items() for run in runs]
-    tested = train_and_predict(corpus, [(recipe, run) for _, recipe, run in jobs], config)
-    for (row, _, run), held_out in zip(jobs, tested, strict=True):
-        yield row, run, held_out
+    for name, row in rows.items():
+        _require_tokens(name, row, runs)
+    tested = train_and_predict(corpus_jobs(rows, runs), config)
+    for (name, run), held_out in zip(product(rows, runs), tested, strict=True):
+        yield name, run, held_out
+
+
+def corpus_jobs(rows: Mapping[str, Row], runs: Sequence[FoldRun]) -> list[CorpusJobs]:
+    """Return the jobs of all rows in their order; neighbours with one corpus are together."""
+    return [
+        (neighbours[0].corpus, [(row.recipe, run) for row in neighbours for run in runs])
+        for _, group in groupby(rows.values(), lambda row: id(row.corpus))
+        if (neighbours := list(group))
+    ]
+
+
+def _require_tokens(name: str, row: Row, runs: Sequence[FoldRun]) -> None:
+    present = count_modalities(row.corpus)
+    for run in runs:
+        if not any(present[clip.clip_id] for clip in run.split.train):
+            raise ParameterError(
+                f"ablations.{name}: with these settings, no clip of the training part of {run.name} has a token"
+            )
+
+
+def count_modalities(corpus: Corpus) -> dict[str, int]:
+    """Return of how many modalities each clip has a token, by clip id."""
+    visual, acoustic = (it.tolist() for it in corpus.modalities.values())
+    return {clip.clip_id: one + other for clip, one, other in zip(corpus.clips, visual, acoustic, strict=True)}
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The clips that a row's settings lose."""
+
+    clips: int  # without any token; their answers count as wrong
+    modality: int  # answered from one modality, of which the reference has both
+
+
+def count_losses(reference: Row, row: Row, clips: Iterable[Clip]) -> Losses:
+    """Count what a row lacks of some clips; a clip that occurs twice counts once."""
+    before, after = count_modalities(reference.corpus), count_modalities(row.corpus)
+    clip_ids = {clip.clip_id for clip in clips}
+    return Losses(sum(not after[it] for it in clip_ids), sum((before[it], after[it]) == (2, 1) for it in clip_ids))
 
 
 @dataclass(frozen=True)
 class RowScores:
     """One row's fused answers: the UAR of every run on both held-out parts, and the counts of the test parts."""
 
+    section: str  # what the row changes, as text
+    losses: Losses  # of the clips of all test parts
     runs: list[float]
     validation: list[tuple[int, float]]  # for each run its fold, and the UAR on its validation part
     cluster: Cluster
@@ -121,27 +167,41 @@ class RowScores:
         return float(np.mean([value for it, value in self.validation if it == fold]))
 
 
-def write_runs(path: Path, runs: Iterable[TestedRun], classes: Sequence[str]) -> dict[str, RowScores]:
+COLUMNS = ("section", "row", "protocol", "fold", "seed", "modality", "clips", "lost_clips", "lost_modality")
+
+
+def write_runs(path: Path, runs: Iterable[TestedRun], rows: Mapping[str, Row]) -> dict[str, RowScores]:
     """Write one line for each row, run and answer; return the scores of the fused answer by row."""
-    columns = ["row", "protocol", "fold", "seed", "modality", "clips", "war", "uar", "validation_uar"]
+    reference = next(iter(rows.values()))
     lines: list[list[object]] = []
-    rows: dict[str, RowScores] = {}
-    for row, group in groupby(runs, lambda it: it[0]):
-        fused, validation, row_predictions = [], [], []
-        for _, run, held_out in group:
-            protocol = protocol_label(run.split.protocol, speakers_shared=run.split.speakers_shared)
-            tested, validated = (_scores(part, classes) for part in (held_out.test, held_out.validation))
-            for modality, scores in tested.items():
-                line = [row, protocol, run.split.fold, run.seed, modality, sum(map(sum, scores.confusion))]
-                line += [f"{scores.war:.6f}", f"{scores.uar:.6f}"]
-                lines.append([*line, f"{validated[modality].uar:.6f}" if modality in validated else ""])
-            fused.append(tested["fused"].uar)
+    scores: dict[str, RowScores] = {}
+    for name, group in groupby(runs, lambda it: it[0]):
+        row, tested = rows[name], [(run, held_out) for _, run, held_out in group]
+        fused, validation = [], []
+        for run, held_out in tested:
+            test, validated = (_scores(part, row.corpus.classes) for part in (held_out.test, held_out.validation))
+            lines += _lines(name, row, run, count_losses(reference, row, run.split.test), test, validated)
+            fused.append(test["fused"].uar)
             validation.append((run.split.fold, validated["fused"].uar))
-            row_predictions += held_out.test
-        cluster = choose_cluster(row_predictions)
-        rows[row] = RowScores(fused, validation, cluster, count_answers(row_predictions, "fused", cluster))
-    write_table(path, columns, lines)
-    return rows
+        predictions = [it for _, held_out in tested for it in held_out.test]
+        losses = count_losses(reference, row, [clip for run, _ in tested for clip in run.split.test])
+        cluster = choose_cluster(predictions)
+        counts = count_answers(predictions, "fused", cluster)
+        scores[name] = RowScores(row.section, losses, fused, validation, cluster, counts)
+    write_table(path, [*COLUMNS, "war", "uar", "validation_uar"], lines)
+    return scores
+
+
+def _lines(
+    name: str, row: Row, run: FoldRun, losses: Losses, test: Mapping[str, Scores], validated: Mapping[str, Scores]
+) -> Iterator[list[object]]:
+    """Yield the line of every answer of a run."""
+    protocol = protocol_label(run.split.protocol, speakers_shared=run.split.speakers_shared)
+    for modality, scores in test.items():
+        clips = sum(map(sum, scores.confusion))
+        line = [row.section, name, protocol, run.split.fold, run.seed, modality, clips, losses.clips, losses.modality]
+        uar = f"{validated[modality].uar:.6f}" if modality in validated else ""
+        yield [*line, f"{scores.war:.6f}", f"{scores.uar:.6f}", uar]
 
 
 def _scores(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[str, Scores]:

@@ -13,6 +13,9 @@ class AblationRow(Result):
     """One row of the ablation table: UAR of the fusion, and the difference to the first row."""
 
     name: str
+    section: str  # what it changes, such as `faces` or `head + alignment`; rows of one section follow each other
+    lost_clips: int  # test clips without any token in this row; their answers count as wrong
+    lost_modality: int  # test clips answered from one modality, of which the first row has both
     runs: int
     uar: float  # of all test clips, seeds averaged
     uar_interval: Interval
@@ -41,7 +44,7 @@ class Ablation(DataSummary, ResultFile):
     """`results/ablation.json`: the rows of the ablation table, compared in pairs with the first."""
 
     stage = "ablate"
-    schema_id: Literal["fdan.ablation/2"] = Field("fdan.ablation/2", alias="schema")
+    schema_id: Literal["fdan.ablation/3"] = Field("fdan.ablation/3", alias="schema")
     protocol: str  # with a note where speakers are shared
     metric: Literal["uar"] = "uar"
     cluster: Cluster  # what varies as a whole: intervals and tests count it

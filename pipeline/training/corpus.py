@@ -2,18 +2,20 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from data_manifest.manifest.clips import EXCLUSIONS, MANIFEST, Clip, Exclusion, read_rows
 from pipeline.base.errors import StoreError
 from pipeline.base.memory import available_bytes
 from pipeline.base.provenance import digest
 from pipeline.heads.examples import Examples
+from pipeline.store.embedding_files import EmbeddingFiles
 from pipeline.store.features import FeatureStore
 from pipeline.training.recipe import TrainConfig
 from pipeline.training.speakers import normalise_speakers
@@ -27,10 +29,14 @@ def load_examples(
     visual: FeatureStore,
     acoustic: FeatureStore,
     *,
+    lost: Collection[str] = (),
     memory_bytes: float = math.inf,
 ) -> Examples:
-    """Return the clips in the given order as examples; tokens stay in their files if they need more memory."""
-    clip_ids = [clip.clip_id for clip in clips]
+    """Return the clips in the given order as examples; tokens stay in their files if they need more memory.
+
+    The clips whose ids are in `lost` have no tokens, whatever the files hold.
+    """
+    clip_ids = [NO_CLIP if clip.clip_id in lost else clip.clip_id for clip in clips]
     labels = torch.tensor([classes.index(clip.emotion) for clip in clips])
     names = sorted({clip.speaker for clip in clips})
     speakers = torch.tensor([names.index(clip.speaker) for clip in clips])
@@ -71,20 +77,40 @@ def lost_clips(store: FeatureStore) -> dict[str, str]:
     return dict(store.attributes["failures"]) | dict(store.attributes["absent"])
 
 
-VISUAL = Path("data/embeddings/visual.h5")
-ACOUSTIC = Path("data/embeddings/acoustic.h5")
+STANDARD = EmbeddingFiles()
+VISUAL, ACOUSTIC = STANDARD
+NO_CLIP = ""  # the id of no clip
+
+
+@dataclass(frozen=True)
+class CorpusFiles:
+    """The files of a corpus. Paths of embeddings are relative to the folder, or absolute.
+
+    If its embeddings are compared with others, the clips are those that have a token in any of these.
+    """
+
+    folder: Path
+    embeddings: EmbeddingFiles = STANDARD
+    compared: tuple[EmbeddingFiles, ...] = ()
+
+    def stores(self, files: EmbeddingFiles) -> tuple[FeatureStore, FeatureStore]:
+        """Return the embeddings in these files."""
+        return FeatureStore(self.folder / files.visual), FeatureStore(self.folder / files.acoustic)
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The clips that have tokens, with these, in the order of the manifest."""
+    """The clips that have tokens, with these, in the order of the manifest.
+
+    Of embeddings that are compared with others, a clip may have no token: it is lost.
+    """
 
     clips: list[Clip]
     classes: list[str]
     examples: Examples
     left_out: list[Exclusion]  # by this stage and those before
     provenance: dict[str, Any]  # by modality: settings, weights and code that made the embeddings
-    folder: Path | None = None  # of its files, if it was read from files
+    files: CorpusFiles | None = None  # if it was read from files
 
     @property
     def version(self) -> str:
@@ -92,34 +118,53 @@ class Corpus:
         data = {modality: origin["version"] for modality, origin in self.provenance.items()}
         return digest([data, [[clip.clip_id, clip.emotion] for clip in self.clips]])
 
+    @property
+    def modalities(self) -> dict[str, Tensor]:
+        """Whether each clip has any token of each modality, (clips,) by modality."""
+        return {"visual": self.examples.visual.present, "acoustic": self.examples.acoustic.present}
+
     def part(self, clips: Sequence[Clip], config: TrainConfig) -> Examples:
         """Return the examples of the given clips as a head with this configuration takes them."""
         position = {clip.clip_id: index for index, clip in enumerate(self.clips)}
         return normalise_speakers(self.examples, config).take(torch.tensor([position[clip.clip_id] for clip in clips]))
 
 
-def open_corpus(folder: Path = Path(), *, processes: int = 1) -> Corpus:
-    """Read the manifest and both stores of a repository.
+def open_corpus(
+    folder: Path = Path(),
+    *,
+    embeddings: EmbeddingFiles = STANDARD,
+    compared: tuple[EmbeddingFiles, ...] = (),
+    processes: int = 1,
+) -> Corpus:
+    """Read the manifest and both stores of a repository; see `CorpusFiles` for `compared`.
 
     Embeddings are kept in memory if they fit into half of what is available; the machine runs so many `processes` that
     keep their own.
     """
-    memory_bytes = available_bytes() / (2 * processes)
-    stores = {"visual": FeatureStore(folder / VISUAL), "acoustic": FeatureStore(folder / ACOUSTIC)}
-    clips, left_out = select_usable(read_rows(folder / MANIFEST, Clip), stores["visual"], stores["acoustic"])
-    left_out = [*read_rows(folder / EXCLUSIONS, Exclusion), *left_out]
+    memory_bytes = available_bytes() / (2 * processes * max(1, len(compared)))
+    files = CorpusFiles(folder.resolve(), embeddings, compared)
+    visual, acoustic = files.stores(embeddings)
+    listed = read_rows(folder / MANIFEST, Clip)
+    usable, left_out = select_usable(listed, visual, acoustic)
+    kept = {clip.clip_id for clip in usable}
+    lost: set[str] = set()
+    for other in compared:
+        lost |= {clip.clip_id for clip in select_usable(listed, *files.stores(other))[0]} - kept
+    kept |= lost
+    clips = [clip for clip in listed if clip.clip_id in kept]
+    left_out = [it for it in left_out if it.clip_id not in lost]
     classes = sorted({clip.emotion for clip in clips})
     names = ("config", "weights", "upstream", "fingerprint")
     provenance = {
         modality: {name: store.attributes[name] for name in names}
         | {"failures": lost_clips(store), "version": store.reader.version}
-        for modality, store in stores.items()
+        for modality, store in (("visual", visual), ("acoustic", acoustic))
     }
     return Corpus(
         clips,
         classes,
-        load_examples(clips, classes, stores["visual"], stores["acoustic"], memory_bytes=memory_bytes),
-        left_out,
+        load_examples(clips, classes, visual, acoustic, lost=lost, memory_bytes=memory_bytes),
+        [*read_rows(folder / EXCLUSIONS, Exclusion), *left_out],
         provenance,
-        folder.resolve(),
+        files,
     )

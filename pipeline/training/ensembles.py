@@ -34,11 +34,13 @@ def train_ensembles(
     """Train the heads of runs of one architecture. The examples are those of the whole corpus.
 
     A head learns from the training and the validation part. To answer for validation clips that it has not learned
-    from, the same number of members is trained on the training part alone.
+    from, the same number of members is trained on the training part alone. It learns nothing from clips without
+    tokens, but they count in the validation part, as wrong.
     """
     examples = normalise_speakers(examples, runs[0].recipe.train)
     count = members(runs[0].recipe, examples, classes)
-    replicas = [it for run in runs for it in _replicas(run, count)]
+    present = examples.visual.present | examples.acoustic.present
+    replicas = [it for run in runs for it in _replicas(run, count, present)]
     trained = iter(train_together(examples, replicas, classes=classes, device=device))
     results = []
     for run in runs:
@@ -65,12 +67,16 @@ def member_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
-def _replicas(run: EnsembleRun, count: int) -> list[Replica]:
-    everything = run.training if run.validation is None else torch.cat([run.training, run.validation])
+def _replicas(run: EnsembleRun, count: int, present: Tensor) -> list[Replica]:
+    """Return the replicas of a run, of the clips that are `present` (clips,): first the final ones."""
+    training = run.training[present[run.training]]
+    validation = None if run.validation is None else run.validation[present[run.validation]]
+    everything = training if validation is None else torch.cat([training, validation])
     final = [Replica(run.recipe, everything, None, member_seed(run.seed, number)) for number in range(count)]
-    if run.validation is None:
+    if validation is None:
         return final
-    return final + [replace(it, training=run.training, validation=run.validation) for it in final]
+    selected = validation if len(validation) else None
+    return final + [replace(it, training=training, validation=selected) for it in final]
 
 
 def _join(trained: Sequence[TrainedReplica]) -> Head:

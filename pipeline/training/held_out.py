@@ -34,31 +34,62 @@ class HeldOut:
     test: list[Prediction]
 
 
-def train_and_predict(corpus: Corpus, jobs: Sequence[Job], run: ExecutionConfig) -> Iterator[HeldOut]:
-    """Train every job and yield the predictions for its held-out parts; those in the memo are not computed again."""
+CorpusJobs = tuple[Corpus, Sequence[Job]]
+
+
+def train_and_predict(parts: Sequence[CorpusJobs], run: ExecutionConfig) -> Iterator[HeldOut]:
+    """Train the jobs of every corpus and yield the predictions for their held-out parts, in order.
+
+    Those in the memo are not computed again.
+    """
     memo = Memo()
     from_memo = 0
     with Pool(run, device=run.device) as pool, progress_bar() as bar:
-        task = bar.add_task("ablate", total=len(jobs), summary="")
-        data = [pool.hardware, corpus.classes, corpus.version, PARTS]
+        task = bar.add_task("ablate", total=sum(len(jobs) for _, jobs in parts), summary="")
 
-        def start(group: list[Job]) -> list[Arrays] | Callable[[], list[Trained]]:
-            entries = [memo.read("ablate", _key(data, *job)) for job in group]
+        def start(group: _Group) -> list[Arrays] | Callable[[], list[Trained]]:
+            entries = [memo.read("ablate", key) for key in group.keys]
             cached = [arrays for arrays in entries if arrays is not None]
-            return cached if len(cached) == len(group) else train_group(corpus, pool, as_ensemble_runs(corpus, group))
+            if len(cached) == len(entries):
+                return cached
+            return train_group(group.corpus, pool, as_ensemble_runs(group.corpus, group.jobs))
 
-        for group, started in bounded_map(group_jobs(jobs), start, workers=lambda: pool.workers):
+        for group, started in bounded_map(_groups(parts, pool), start, workers=lambda: pool.workers):
             if callable(started):
-                for job, trained in zip(group, started(), strict=True):
-                    arrays = _answers(corpus, trained, *job)
-                    memo.write("ablate", _key(data, *job), arrays)
+                for job, key, trained in zip(group.jobs, group.keys, started(), strict=True):
+                    arrays = _answers(group.corpus, trained, *job)
+                    memo.write("ablate", key, arrays)
                     bar.update(task, advance=1)
-                    yield _held_out(corpus, job[1], arrays)
+                    yield _held_out(group.corpus, job[1], arrays)
             else:
-                from_memo += len(group)
-                bar.update(task, advance=len(group), summary=f"{from_memo} from the memo")
-                for job, arrays in zip(group, started, strict=True):
-                    yield _held_out(corpus, job[1], arrays)
+                from_memo += len(group.jobs)
+                bar.update(task, advance=len(group.jobs), summary=f"{from_memo} from the memo")
+                for job, arrays in zip(group.jobs, started, strict=True):
+                    yield _held_out(group.corpus, job[1], arrays)
+
+
+def count_runs_in_memo(parts: Sequence[CorpusJobs], run: ExecutionConfig) -> int:
+    """Return how many of the jobs `train_and_predict` would take from the memo."""
+    memo = Memo()
+    with Pool(run, device=run.device) as pool:
+        groups = list(_groups(parts, pool))
+    return sum(len(it.jobs) for it in groups if all(memo.holds("ablate", key) for key in it.keys))
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Jobs of one corpus that are trained together, and their keys in the memo."""
+
+    corpus: Corpus
+    jobs: Sequence[Job]
+    keys: Sequence[str]
+
+
+def _groups(parts: Sequence[CorpusJobs], pool: Pool) -> Iterator[_Group]:
+    for corpus, jobs in parts:
+        data = [pool.hardware, corpus.classes, corpus.version, PARTS]
+        for group in group_jobs(jobs):
+            yield _Group(corpus, group, [_key(data, *job) for job in group])
 
 
 def _answers(corpus: Corpus, trained: Trained, recipe: Recipe, run: FoldRun) -> Arrays:

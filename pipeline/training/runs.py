@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import groupby, islice
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,7 +27,7 @@ from pipeline.parallel.pool import Pool, bounded_map
 from pipeline.parallel.progress import progress_bar
 from pipeline.training._vectorising import log_once
 from pipeline.training.checkpoints import MEDIA_DIGITS, Card, TrainedPart
-from pipeline.training.corpus import Corpus, open_corpus
+from pipeline.training.corpus import Corpus, CorpusFiles, open_corpus
 from pipeline.training.ensembles import EnsembleRun, train_ensembles
 from pipeline.training.recipe import Recipe, TrainConfig, Trained
 from pipeline.training.replicas import architecture
@@ -132,28 +131,28 @@ def train_group(corpus: Corpus, pool: Pool, runs: Sequence[EnsembleRun]) -> Call
 
 def _start_group(corpus: Corpus, pool: Pool, runs: Sequence[EnsembleRun]) -> Callable[[], list[Trained]]:
     settings: dict[str, Any] = {"classes": len(corpus.classes), "device": pool.run.device}
-    if pool.run.scheduler == "synchronous" or corpus.folder is None:
+    if pool.run.scheduler == "synchronous" or corpus.files is None:
         return pool.submit(partial(train_ensembles, corpus.examples, **settings), runs)
     recipe = runs[0].recipe
     find_version = partial(training_code, recipe.head.name, recipe.alignment.name)
     workers = pool.run.workers if pool.run.scheduler == "processes" else None  # a cluster's: one per core at most
-    call = partial(_train_in_worker, corpus.folder, corpus.version, workers, settings)
+    call = partial(_train_in_worker, corpus.files, corpus.version, workers, settings)
     return pool.submit(call, runs, version=find_version(), worker_version=find_version)
 
 
 def _train_in_worker(
-    folder: Path, version: str, workers: int | None, settings: dict[str, Any], runs: Sequence[EnsembleRun]
+    files: CorpusFiles, version: str, workers: int | None, settings: dict[str, Any], runs: Sequence[EnsembleRun]
 ) -> list[Trained]:
-    return train_ensembles(_read_once(folder, version, workers or os.cpu_count() or 1), runs, **settings)
+    return train_ensembles(_read_once(files, version, workers or os.cpu_count() or 1), runs, **settings)
 
 
 @cache
-def _read_once(folder: Path, version: str, workers: int) -> Examples:
+def _read_once(files: CorpusFiles, version: str, workers: int) -> Examples:
     """Return the examples: a worker, of so many on this machine, reads the stores once; groups need not carry them."""
-    corpus = open_corpus(folder, processes=workers)
+    corpus = open_corpus(files.folder, embeddings=files.embeddings, compared=files.compared, processes=workers)
     if corpus.version != version:
         raise StoreError(
-            f"{folder} holds other clips or embeddings on {platform.node()} than where training was started; "
+            f"{files.folder} holds other clips or embeddings on {platform.node()} than where training was started; "
             "workers of a cluster need the same files under the same paths"
         )
     return corpus.examples

@@ -2,7 +2,7 @@
 
 import csv
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +18,17 @@ from data_manifest.manifest.clips import EXCLUSIONS, MANIFEST, Clip, Exclusion, 
 from data_manifest.splits.protocols import Official, SpeakerFolds
 from data_manifest.splits.split import Split
 from pipeline.ablation.comparison import compare, select_rows, summarise_table
-from pipeline.ablation.table import RowScores, expand_grid, keep_rows_with_effect, override, run_table, write_runs
+from pipeline.ablation.table import (
+    Losses,
+    Row,
+    RowScores,
+    count_modalities,
+    keep_rows_with_effect,
+    open_rows,
+    override,
+    run_table,
+    write_runs,
+)
 from pipeline.alignments.contract import AlignmentConfig
 from pipeline.base.errors import ParameterError, StoreError
 from pipeline.base.provenance import code_version, source_files
@@ -28,12 +38,13 @@ from pipeline.evaluation.schemas import DataSummary
 from pipeline.heads.contract import HeadConfig
 from pipeline.heads.examples import Examples
 from pipeline.parallel.pool import ExecutionConfig, Pool
+from pipeline.store.embedding_files import EmbeddingFiles
 from pipeline.store.schemas import EMBEDDINGS
 from pipeline.store.tokens import Tokens
 from pipeline.store.writer import open_writer
 from pipeline.training import held_out
 from pipeline.training import runs as training_runs
-from pipeline.training.corpus import ACOUSTIC, VISUAL, Corpus, open_corpus
+from pipeline.training.corpus import ACOUSTIC, STANDARD, VISUAL, Corpus, CorpusFiles, open_corpus
 from pipeline.training.ensembles import EnsembleRun
 from pipeline.training.held_out import train_and_predict
 from pipeline.training.recipe import Recipe, TrainConfig, Trained
@@ -47,7 +58,7 @@ def row(hits: list[list[int]], validation: list[float]) -> RowScores:
     clips = np.full((len(hits), 2), 4)
     counts = ClusterCounts(np.array(hits), clips, np.arange(len(hits)))
     runs = [float(uar(*it)) for it in zip(counts.hits, clips, strict=True)]
-    return RowScores(runs, list(enumerate(validation)), "fold", counts)
+    return RowScores("head", Losses(0, 0), runs, list(enumerate(validation)), "fold", counts)
 
 
 TABLE = {
@@ -114,7 +125,6 @@ def test_override_changes_only_the_keys_that_it_names() -> None:
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"heads": {}}, r"ablations.row: unknown section 'heads'.*did you mean 'head'.*valid: alignment, head, train"),
         ({"head": {"widht": 1}}, r"ablations.row.head.widht: unknown key; did you mean 'width'"),
         ({"train": {"epochs": 0}}, r"ablations.row.train.epochs = 0: .*greater than or equal to 1"),
     ],
@@ -122,20 +132,6 @@ def test_override_changes_only_the_keys_that_it_names() -> None:
 def test_override_with_an_unknown_key_or_value_is_an_error(overrides: dict[str, dict[str, int]], words: str) -> None:
     with pytest.raises(ParameterError, match=words):
         override(Recipe(HeadConfig(), AlignmentConfig(), TrainConfig()), overrides, row="row")
-
-
-def test_grid_is_every_combination_named_by_its_keys() -> None:
-    rows = expand_grid(["head.width=64,128", "head.dropout=0.1", "alignment.weight=0, 1"])
-    assert list(rows) == [
-        "head.width=64, head.dropout=0.1, alignment.weight=0",
-        "head.width=64, head.dropout=0.1, alignment.weight=1",
-        "head.width=128, head.dropout=0.1, alignment.weight=0",
-        "head.width=128, head.dropout=0.1, alignment.weight=1",
-    ]
-    recipe = override(Recipe(HeadConfig(), AlignmentConfig(), TrainConfig()), list(rows.values())[1], row="row")
-    assert (recipe.head.width, recipe.head.dropout, recipe.alignment.weight) == (64, 0.1, 1.0)
-    with pytest.raises(ParameterError, match=r"--grid width=1: write it as section\.key=value"):
-        expand_grid(["width=1"])
 
 
 def corpus(count: int) -> Corpus:
@@ -158,6 +154,18 @@ def corpus(count: int) -> Corpus:
     return Corpus(clips, list(emotions), Examples(modality(), modality(), labels), [], provenance)
 
 
+def vary(data: Corpus, lost: Mapping[str, Sequence[int]] | None = None, **versions: str) -> Corpus:
+    """Return the corpus without the tokens of some clips by modality, and with other versions of the embeddings."""
+    parts = {}
+    for name in ("visual", "acoustic"):
+        tokens = getattr(data.examples, name)
+        mask = tokens.mask.clone()
+        mask[list((lost or {}).get(name, ()))] = False
+        parts[name] = tokens._replace(mask=mask, values=tokens.values.masked_fill(~mask[..., None], 0))
+    provenance = {name: origin | {"version": versions.get(name, "v")} for name, origin in data.provenance.items()}
+    return replace(data, examples=replace(data.examples, **parts), provenance=provenance)
+
+
 def test_memo_replaces_training_and_gives_the_same_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
     data = corpus(90)
     folds = {"folds": SpeakerFolds(kind="speaker_folds", folds=5)}
@@ -166,7 +174,7 @@ def test_memo_replaces_training_and_gives_the_same_predictions(monkeypatch: pyte
     recipes = [Recipe(HeadConfig(name=name, width=8), AlignmentConfig(), short) for name in ("fdan", "majority")]
     jobs = [(recipe, run) for recipe in recipes for run in runs]
     config = ExecutionConfig(scheduler="synchronous")
-    first = list(train_and_predict(data, jobs[:-3], config))
+    first = list(train_and_predict([(data, jobs[:-3])], config))
     trained: list[int] = []
 
     train_group = training_runs.train_group
@@ -176,7 +184,7 @@ def test_memo_replaces_training_and_gives_the_same_predictions(monkeypatch: pyte
         return train_group(data, pool, group)
 
     monkeypatch.setattr("pipeline.training.held_out.train_group", counting)
-    again = list(train_and_predict(data, jobs, config))
+    again = list(train_and_predict([(data, jobs)], config))
     assert sum(trained) == 10  # the group that the missing three belong to
     assert again[: len(first)] == first
     assert len(again) == 20
@@ -186,12 +194,12 @@ def test_memo_replaces_training_and_gives_the_same_predictions(monkeypatch: pyte
     # Results of one kind of device are not reused on another.
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(ParameterError, match="torch finds no cuda device here"):
-        list(train_and_predict(data, jobs, config.model_copy(update={"device": "cuda"})))
+        list(train_and_predict([(data, jobs)], config.model_copy(update={"device": "cuda"})))
     other = replace(jobs[0][0], train=TrainConfig(epochs=3, batch_size=16, ensemble=1))
     changed_media = {name: origin | {"version": "of other media"} for name, origin in data.provenance.items()}
     for changed, job in ((data, (other, runs[0])), (replace(data, provenance=changed_media), jobs[0])):
         trained.clear()
-        list(train_and_predict(changed, [job], config))
+        list(train_and_predict([(changed, [job])], config))
         assert trained == [1]
 
 
@@ -257,10 +265,10 @@ def test_worker_refuses_other_embeddings_than_those_of_the_parent(tmp_path: Path
                 writer.append("a", columns, media_sha256=digit * 64)
 
     write("1")
-    version = open_corpus(tmp_path).version
-    assert len(training_runs._read_once(tmp_path, version, 1)) == 1
+    version, files = open_corpus(tmp_path).version, CorpusFiles(tmp_path)
+    assert len(training_runs._read_once(files, version, 1)) == 1
     with pytest.raises(StoreError, match=r"holds other clips or embeddings on .* than where training was started"):
-        training_runs._read_once(tmp_path, "another", 1)
+        training_runs._read_once(files, "another", 1)
     write("2")  # of media that the manifest does not list
     with pytest.raises(StoreError, match=r"visual.h5 holds an earlier version of a; run: dvc repro"):
         open_corpus(tmp_path)
@@ -276,7 +284,7 @@ def test_baseline_is_the_answer_of_the_majority_head_which_sees_the_training_par
         parts.append((*[clip for clip in by_emotion[shown] if clip in clips], *rare))
     run = training_runs.FoldRun(Split("mine", 0, parts[0], parts[1], parts[2]), 0)
     recipe = Recipe(HeadConfig(name="majority"), AlignmentConfig(), TrainConfig(epochs=1))
-    (held_out,) = train_and_predict(data, [(recipe, run)], ExecutionConfig(scheduler="synchronous"))
+    (held_out,) = train_and_predict([(data, [(recipe, run)])], ExecutionConfig(scheduler="synchronous"))
     for prediction in (*held_out.validation, *held_out.test):
         assert prediction.majority == prediction.predicted_class("fused") == data.classes.index("fear")
 
@@ -292,8 +300,9 @@ def test_one_official_split_with_dialogues_counts_these_and_one_training_set(tmp
     data = replace(data, clips=clips)
     runs = plan_runs(clips, {"official": Official(kind="official")}, [0, 1])
     recipe = Recipe(HeadConfig(name="linear"), AlignmentConfig(), TrainConfig(epochs=1))
-    tested = run_table(data, {"full": recipe}, runs, ExecutionConfig(scheduler="synchronous"))
-    table = summarise_table(SUMMARY, runs, write_runs(tmp_path / "runs.csv", tested, data.classes))
+    rows = {"full": Row("reference", recipe, data)}
+    tested = run_table(rows, runs, ExecutionConfig(scheduler="synchronous"))
+    table = summarise_table(SUMMARY, runs, write_runs(tmp_path / "runs.csv", tested, rows))
     assert (table.cluster, table.clusters, table.training_sets, table.seeds) == ("dialogue", 6, 1, 2)
     assert count_clusters(table) == "6 dialogues (one training set was seen)"
     with (tmp_path / "runs.csv").open() as file:
@@ -322,12 +331,128 @@ def test_rows_that_need_the_other_modality_are_left_out_where_all_clips_have_one
         "linear": {"head": {"name": "linear"}},
         "narrow": {"head": {"width": 32}},
     }
-    rows = {name: override(recipe, changes, row=name) for name, changes in table.items()}
-    assert keep_rows_with_effect(rows, ("visual", "acoustic")) == rows
+    both = corpus(90)
+
+    def rows_on(data: Corpus) -> dict[str, Row]:
+        return {name: Row("", override(recipe, changes, row=name), data) for name, changes in table.items()}
+
+    assert keep_rows_with_effect(rows_on(both)) == rows_on(both)
     assert not caplog.messages
-    assert list(keep_rows_with_effect(rows, ("acoustic",))) == ["full", "acoustic", "linear", "narrow"]
+    heard, seen = (vary(both, {it: range(90)}) for it in ("visual", "acoustic"))
+    more = {
+        name: Row("", recipe, vary(both, {"visual": range(90)}, **{modality: "w"}))
+        for name, modality in (("mfcc", "acoustic"), ("mirrored", "visual"))
+    }
+    kept = keep_rows_with_effect(rows_on(heard) | more)
+    assert list(kept) == ["full", "acoustic", "linear", "narrow", "mfcc"]
     assert caplog.messages == [
         "ablations: all clips have one modality, so these rows change nothing: "
-        "no alignment, no cross-attention, dropped, visual"
+        "no alignment, no cross-attention, dropped, visual, mirrored"
     ]
-    assert "visual" in keep_rows_with_effect(rows, ("visual",))
+    assert "visual" in keep_rows_with_effect(rows_on(seen))
+
+
+def test_a_lost_clip_counts_as_wrong_and_trains_nothing_and_a_lost_modality_is_counted(tmp_path: Path) -> None:
+    both = corpus(90)
+    for tokens in (both.examples.visual, both.examples.acoustic):
+        tokens.values[:, :, :3] += 50 * torch.nn.functional.one_hot(both.examples.labels, 3)[:, None]
+    # By the order of the clips: 0 and 1 show anger, 5 shows fear. 1 loses its faces, the others everything.
+    variant = vary(both, {"visual": (0, 1, 5), "acoustic": (0, 5)}, visual="w")
+    recipe = Recipe(HeadConfig(name="linear"), AlignmentConfig(), TrainConfig(epochs=1))
+    rows = {"full": Row("reference", recipe, both), "mirrored": Row("faces", recipe, variant)}
+    runs = plan_runs(both.clips, {"folds": SpeakerFolds(kind="speaker_folds", folds=5)}, [0])
+    tested = list(run_table(rows, runs, ExecutionConfig(scheduler="synchronous")))
+    table = summarise_table(SUMMARY, runs, write_runs(tmp_path / "runs.csv", tested, rows))
+    full, mirrored = table.rows
+    assert (full.uar, full.lost_clips, full.lost_modality) == (1, 0, 0)
+    # Of 30 clips of each emotion, one of anger and one of fear are wrong.
+    assert mirrored.uar == pytest.approx((29 / 30 + 29 / 30 + 1) / 3)
+    assert mirrored.difference == pytest.approx(-2 / 90)
+    assert (mirrored.section, mirrored.lost_clips, mirrored.lost_modality) == ("faces", 2, 1)
+    assert mirrored.mean == pytest.approx(np.mean([uar_without(run, {"c000", "c005"}) for run in runs]))
+    with (tmp_path / "runs.csv").open() as file:
+        lines = [it for it in csv.DictReader(file) if (it["row"], it["modality"]) == ("mirrored", "fused")]
+    assert sum(int(it["lost_clips"]) for it in lines) == 2
+    assert {int(it["clips"]) + int(it["lost_clips"]) for it in lines} == {18}  # of every fold
+    for row, run, part in tested:  # a lost clip of the validation part is wrong, too
+        wrong = {"c000", "c005"} & {it.clip_id for it in run.split.validation} if row == "mirrored" else set()
+        answered = [it for it in part.validation if it.probabilities["fused"] is not None]
+        assert len(part.validation) - len(answered) == len(wrong)
+        assert all(it.predicted_class("fused") == it.truth for it in answered)
+
+
+def uar_without(run: training_runs.FoldRun, lost: set[str]) -> float:
+    """Return the UAR of a run whose answers are right, but for lost clips."""
+    by_emotion: dict[str, list[bool]] = {}
+    for clip in run.split.test:
+        by_emotion.setdefault(clip.emotion, []).append(clip.clip_id not in lost)
+    return float(np.mean([np.mean(it) for it in by_emotion.values()]))
+
+
+def test_training_is_the_same_without_lost_clips() -> None:
+    both = corpus(90)
+    (run,) = plan_runs(both.clips, {"folds": SpeakerFolds(kind="speaker_folds", folds=5)}, [0])[:1]
+    recipe = Recipe(HeadConfig(width=8, attention_heads=2), AlignmentConfig(), TrainConfig(epochs=2, ensemble=1))
+    gone = run.split.train[0], run.split.validation[0]
+    positions = [index for index, clip in enumerate(both.clips) if clip in gone]
+    smaller = replace(
+        run,
+        split=replace(
+            run.split,
+            train=tuple(it for it in run.split.train if it not in gone),
+            validation=tuple(it for it in run.split.validation if it not in gone),
+        ),
+    )
+    lost = vary(both, {"visual": positions, "acoustic": positions})
+    pool = Pool(ExecutionConfig(scheduler="synchronous"))
+    states = [
+        next(train_runs(data, [(recipe, it)], pool)).head.state_dict() for data, it in ((lost, run), (both, smaller))
+    ]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_a_row_that_loses_a_whole_training_part_is_an_error() -> None:
+    both = corpus(90)
+    recipe = Recipe(HeadConfig(), AlignmentConfig(), TrainConfig())
+    nothing = vary(both, dict.fromkeys(("visual", "acoustic"), range(90)))
+    runs = plan_runs(both.clips, {"folds": SpeakerFolds(kind="speaker_folds", folds=5)}, [0])
+    rows = {"full": Row("reference", recipe, both), "strict": Row("faces", recipe, nothing)}
+    with pytest.raises(ParameterError, match=r"ablations.strict: .* no clip of the training part of folds-0-0 has a"):
+        next(run_table(rows, runs, ExecutionConfig(scheduler="synchronous")))
+
+
+def write_embeddings(folder: Path, name: str, clips: Mapping[str, int], excluded: Sequence[str] = ()) -> None:
+    """Write a file of embeddings: the number of tokens by clip id."""
+    attributes: dict[str, Any] = {it: {} for it in ("config", "failures", "absent")}
+    attributes |= {"schema": EMBEDDINGS.name, "fingerprint": name, "weights": {"name": "none", "sha256": ""}}
+    attributes |= {"upstream": {"config": {}, "fingerprint": "f", "version": ""}}
+    attributes |= {"excluded": dict.fromkeys(excluded, "no face")}
+    like = {"tokens": np.ones((1, 3), np.float32), "times": np.zeros(1, np.float32)}
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    with open_writer(folder / name, like=like, attributes=attributes) as writer:
+        for clip_id, count in clips.items():
+            columns = {"tokens": np.ones((count, 3), np.float32), "times": np.zeros(count, np.float32)}
+            writer.append(clip_id, columns, media_sha256="1" * 64)
+
+
+def test_clips_of_a_table_are_those_with_a_token_in_any_row(tmp_path: Path) -> None:
+    clips = [make_clip(name, emotion="fear", sha256="1" * 64) for name in "abcd"]
+    write_rows(tmp_path / MANIFEST, clips, Clip)
+    write_rows(tmp_path / EXCLUSIONS, [], Exclusion)
+    write_embeddings(tmp_path, str(VISUAL), {"a": 1})
+    write_embeddings(tmp_path, str(ACOUSTIC), {"a": 2, "b": 2})
+    write_embeddings(tmp_path, "other.h5", {"b": 1, "c": 1}, excluded=["a"])
+    files = {"full": STANDARD, "small": STANDARD, "other": EmbeddingFiles(Path("other.h5"), ACOUSTIC)}
+    table = {"full": {}, "small": {"head": {"width": 8}}, "other": {"faces": {"no_face": "exclude"}}}
+    recipe = Recipe(HeadConfig(), AlignmentConfig(), TrainConfig())
+    rows = open_rows(table, recipe, files, tmp_path)
+    assert [row.section for row in rows.values()] == ["reference", "head", "faces"]
+    assert rows["full"].corpus is rows["small"].corpus
+    for row, modalities in (("full", {"a": 2, "b": 1, "c": 0}), ("other", {"a": 0, "b": 2, "c": 1})):
+        data = rows[row].corpus
+        assert count_modalities(data) == modalities
+        assert [it.clip_id for it in data.left_out] == ["d"]
+        assert data.files is not None
+        again = training_runs._read_once(data.files, data.version, 1)  # as a worker does
+        assert torch.equal(again.visual.mask, data.examples.visual.mask)
+        assert torch.equal(again.acoustic.mask, data.examples.acoustic.mask)

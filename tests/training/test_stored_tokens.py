@@ -148,7 +148,7 @@ def test_exploration_and_ablation_work_from_files(tmp_path: Path, monkeypatch: p
         runs = plan_runs(corpus.clips, {"folds": SpeakerFolds(kind="speaker_folds", folds=2)}, [0])
         monkeypatch.setenv("FDAN_CACHE", str(tmp_path / type(corpus.examples.visual).__name__))
         predictions = [
-            row for part in train_and_predict(corpus, [(recipe, run) for run in runs], RUN) for row in part.test
+            row for part in train_and_predict([(corpus, [(recipe, run) for run in runs])], RUN) for row in part.test
         ]
         head = train_ensembles(corpus.examples, as_ensemble_runs(corpus, [(recipe, runs[0])]), classes=3)[0].head
         answers = predictions[: len(runs[0].split.test)]

@@ -43,6 +43,8 @@ def test_tokens_of_arrays_are_read_as_a_corpus_of_one_modality(tmp_path: Path) -
     runs = plan_runs(corpus.clips, {"speakers": protocols["speaker_folds"]}, [0])
     plain = read_recipe()
     recipe = replace(plain, head=plain.head.model_copy(update={"name": "lda"}))
-    parts = list(train_and_predict(corpus, [(recipe, run) for run in runs], ExecutionConfig(scheduler="synchronous")))
+    parts = list(
+        train_and_predict([(corpus, [(recipe, run) for run in runs])], ExecutionConfig(scheduler="synchronous"))
+    )
     assert sum(len(part.test) for part in parts) == 24
     assert all(it.probabilities["video_only"] is None for it in parts[0].test)

@@ -1,0 +1,183 @@
+"""Embeddings with the settings of rows: which files they need, and the extraction of those that are not made yet.
+
+A file is named by its settings, so rows share what they have in common. What equals `params.yaml` is not extracted:
+the row uses the files of the stages `faces`, `spectrograms`, `embed_faces` and `embed_mels`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from data_manifest.manifest.clips import MANIFEST, Clip, read_rows
+from data_manifest.manifest.jobs import clip_jobs
+from pipeline.base.errors import StoreError
+from pipeline.base.files import cache_folder
+from pipeline.base.params import Config
+from pipeline.base.provenance import digest
+from pipeline.embeddings.engines import choose_convolution
+from pipeline.embeddings.step import embed_file, tokens_step
+from pipeline.embeddings.tokens import SOURCES, Source
+from pipeline.faces.step import faces_step, write_faces
+from pipeline.memo.extraction import Step
+from pipeline.parallel.pool import ExecutionConfig, Pool
+from pipeline.spectrograms.step import windows_step, write_windows
+from pipeline.store.embedding_files import EmbeddingFiles
+from pipeline.store.reader import Reader
+from pipeline.variants.index import VARIANTS
+from pipeline.variants.settings import MODALITIES, Modality, Settings
+
+DIGITS = 16  # of a digest, in a file's name
+Media = Mapping[str, str]  # sha256 by clip id
+
+
+class Branch(NamedTuple):
+    """How the images of one modality are made."""
+
+    source: Source  # of the backbone
+    folder: str
+    step: Callable[[Any, Pool], Step]
+    write: Callable[..., object]
+
+
+BRANCHES: dict[Modality, Branch] = {
+    "visual": Branch(SOURCES["faces"], "faces", faces_step, write_faces),
+    "acoustic": Branch(SOURCES["mels"], "spectrograms", windows_step, write_windows),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A file to extract."""
+
+    target: Path
+    write: Callable[[], object]
+    step: Callable[[], Step]
+    media: Callable[[], Media]  # of the clips that the step may have to compute
+    rows: list[str] = field(default_factory=list)  # that need the file
+
+
+class Plan(NamedTuple):
+    """The embeddings of rows, and what must be extracted before they can be read."""
+
+    files: dict[str, EmbeddingFiles]  # by row
+    tasks: list[Task]  # in the order in which they can be done
+
+
+Identity = Callable[[], object]  # returns all that shapes a file's content
+
+
+class Shelf(Protocol):
+    """Where files are: in which folder, under which name, and whether a file can be used as it is."""
+
+    def __call__(self, folder: str, settings: object, identity: Identity) -> tuple[Path, bool]:
+        """Return the path of the file with these settings, and whether it need not be extracted."""
+
+
+def stage_shelf(folder: str, settings: object, identity: Identity) -> tuple[Path, bool]:
+    """Return the path below `data/variants`; the stage extracts all files, and the memo holds what has not changed."""
+    return VARIANTS / folder / f"{digest(settings)[:DIGITS]}.h5", False
+
+
+def cache_shelf(folder: str, settings: object, identity: Identity) -> tuple[Path, bool]:
+    """Return the file of the stage if there is one, else the path below `$FDAN_CACHE/variants`.
+
+    A file in the cache is named by all that shapes it, so it is current. It is extracted again if a clip failed.
+    """
+    made, _ = stage_shelf(folder, settings, identity)
+    if made.is_file():
+        return made, True
+    path = cache_folder().absolute() / "variants" / folder / f"{digest(identity())[:DIGITS]}.h5"
+    try:
+        return path, path.is_file() and not Reader(path, schema=None).attributes["failures"]
+    except StoreError:  # it is damaged
+        return path, False
+
+
+def plan_variants(rows: Mapping[str, Settings], base: Settings, run: ExecutionConfig, shelf: Shelf) -> Plan:
+    """Return the embeddings of rows with these settings, where those of `params.yaml` are `base`."""
+    with Pool(run) as cpu, Pool(run, device=run.device) as pool:
+        planner = _Planner(base, shelf, cpu, pool)
+        files = {row: planner.plan_row(row, settings) for row, settings in rows.items()}
+        return Plan(files, list(planner.tasks.values()))
+
+
+@dataclass(frozen=True)
+class _Images:
+    """A file of faces or spectrograms, and what makes it if it must be extracted."""
+
+    path: Path
+    task: Task | None
+
+    @property
+    def fingerprint(self) -> str:
+        if self.task:
+            return self.task.step().fingerprint
+        fingerprint: str = Reader(self.path, schema=None).attributes["fingerprint"]
+        return fingerprint
+
+    def media(self) -> Media:
+        """Return the clips that have images; of a file that is not extracted yet, those that may have some."""
+        return self.task.media() if self.task else Reader(self.path, schema=None).media_sha256
+
+
+@dataclass(frozen=True)
+class _Planner:
+    base: Settings
+    shelf: Shelf
+    cpu: Pool  # for faces and spectrograms
+    pool: Pool  # for backbones
+    tasks: dict[Path, Task] = field(default_factory=dict)
+
+    def plan_row(self, row: str, settings: Settings) -> EmbeddingFiles:
+        """Return the embeddings of a row, and add what they need to the tasks."""
+        return EmbeddingFiles(*(self._plan_tokens(row, modality, settings) for modality in MODALITIES))
+
+    def _add(self, task: Task, row: str) -> None:
+        self.tasks.setdefault(task.target, task).rows.append(row)
+
+    def _plan_tokens(self, row: str, modality: Modality, settings: Settings) -> Path:
+        made_by = settings.images(modality), settings.backbone(modality)
+        if made_by == (self.base.images(modality), self.base.backbone(modality)):
+            default: Path = getattr(EmbeddingFiles(), modality)
+            return default
+        source, run = BRANCHES[modality].source, self.pool.run
+        images = cache(partial(self._plan_images, modality, made_by[0]))
+
+        @cache
+        def step() -> Step:
+            config = choose_convolution(made_by[1], device=run.device)
+            # The int8 model follows from these ingredients, so they identify the file in that precision, too.
+            return tokens_step(source, config, self.pool, model="", upstream=images().fingerprint)
+
+        path, is_ready = self.shelf(
+            modality, [_dump(it) for it in made_by], lambda: [step().version, sorted(images().media().items())]
+        )
+        if not is_ready:
+            if task := images().task:
+                self._add(task, row)
+            write = partial(embed_file, path, images().path, source=source, config=made_by[1], run=run)
+            self._add(Task(path, write, step, images().media), row)
+        return path
+
+    def _plan_images(self, modality: Modality, config: Config) -> _Images:
+        branch = BRANCHES[modality]
+        if config == self.base.images(modality):
+            return _Images(branch.source.path, None)
+        step = cache(partial(branch.step, config, self.cpu))
+        media = cache(partial(_manifest_media, modality))
+        path, is_ready = self.shelf(branch.folder, _dump(config), lambda: [step().version, sorted(media().items())])
+
+        def write() -> object:
+            return branch.write(path, clip_jobs(modality), config, run=self.cpu.run)
+
+        return _Images(path, None if is_ready else Task(path, write, step, media))
+
+
+def _dump(config: Config) -> dict[str, Any]:
+    return config.model_dump(mode="json")
+
+
+def _manifest_media(modality: Modality) -> Media:
+    return {clip.clip_id: clip.sha256 for clip in read_rows(MANIFEST, Clip) if modality in clip.modalities}
