@@ -35,6 +35,7 @@ STAGES = {  # in the order of `dvc.yaml`; "again" is a second run, whose results
     "spectrograms again": ("spectrograms",),
     "embed_faces": ("embed", "faces"),
     "embed_mels": ("embed", "mels"),
+    "variants": ("variants",),
     "train": ("train",),
     "evaluate": ("evaluate",),
     "ablate": ("ablate",),

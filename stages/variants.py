@@ -2,20 +2,17 @@
 
 from pipeline.base.params import read_section
 from pipeline.parallel.pool import ExecutionConfig
-from pipeline.variants.extraction import plan_variants, stage_shelf
+from pipeline.variants.extraction import plan_rows, stage_shelf
 from pipeline.variants.index import write_index
 from pipeline.variants.rows import read_ablations
-from pipeline.variants.settings import override_settings, read_settings
 from stages import run_stage
 
 
 def main() -> None:
     """Write `data/variants/`: a file for each distinct set of settings and step, and `rows.json`."""
-    rows, base = read_ablations(), read_settings()
-    settings = {row: override_settings(base, overrides, row=row) for row, overrides in rows.items()}
-    plan = plan_variants(settings, base, read_section("run", ExecutionConfig), stage_shelf)
-    for task in plan.tasks:
-        task.write()
+    rows = read_ablations()
+    plan = plan_rows(rows, read_section("run", ExecutionConfig), stage_shelf)
+    plan.extract()
     write_index(rows, plan.files)
 
 

@@ -5,9 +5,9 @@ import platform
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import psutil
 
@@ -31,6 +31,8 @@ from pipeline.faces.detectors import DETECTORS
 from pipeline.heads.table import HEADS
 from pipeline.spectrograms.kinds import SPECTROGRAMS
 from pipeline.training.runs import read_recipe
+from pipeline.variants.rows import Rows, read_ablations
+from pipeline.variants.settings import override_settings, read_settings
 from pipeline.weights.published import RANDOM, section_weights
 
 BUILDERS: tuple[tuple[str, str, Table, str], ...] = (  # section, key, the short names, what is built
@@ -117,11 +119,13 @@ def _parameters() -> Iterator[Check]:
     for name, model in MODELS.items():
         faults += _fault(partial(read_section, name, model))
     if not faults:
-        recipe = read_recipe()
+        recipe, settings = read_recipe(), read_settings()
         for builder in _builder_names():
             faults += _fault(partial(lookup, builder.table, builder.name, builder.kind))
-        for row, overrides in read_section("ablations", dict[str, dict[str, dict[str, Any]]]).items():
+        faults += _fault(read_ablations)
+        for row, overrides in read_section("ablations", Rows).items():
             faults += _fault(partial(override, recipe, overrides, row=row))
+            faults += _fault(partial(override_settings, settings, overrides, row=row))
     for fault in faults:
         yield Check("fault", "params.yaml", fault.removeprefix("params.yaml: "))
     if not faults:
@@ -142,14 +146,31 @@ def _builder_names() -> Iterator[BuilderName]:
     with suppress(ParameterError):
         for corpus, config in read_section("corpora", dict[str, CorpusConfig]).items():
             yield BuilderName(f"corpora.{corpus}.adapter", config.adapter, CORPORA, "corpus adapter")
+    for row, sections in _changed_sections():
+        for section, key, table, kind in BUILDERS:
+            if section in sections:
+                yield BuilderName(f"ablations.{row}.{section}.{key}", getattr(sections[section], key), table, kind)
+
+
+def _changed_sections() -> Iterator[tuple[str, dict[str, Config]]]:
+    """Yield each valid row of `ablations` with the sections that differ from those of params.yaml, as it has them."""
     with suppress(ParameterError):
-        recipe = read_recipe()
-        for row, overrides in read_section("ablations", dict[str, dict[str, dict[str, Any]]]).items():
-            changed = override(recipe, overrides, row=row)
-            if changed.head.name != recipe.head.name:
-                yield BuilderName(f"ablations.{row}.head.name", changed.head.name, HEADS, "head")
-            if changed.alignment.name != recipe.alignment.name:
-                yield BuilderName(f"ablations.{row}.alignment.name", changed.alignment.name, ALIGNMENTS, "alignment")
+        recipe, settings = read_recipe(), read_settings()
+        for row, overrides in read_ablations().items():
+            with suppress(ParameterError):
+                pairs = (
+                    (recipe, override(recipe, overrides, row=row)),
+                    (settings, override_settings(settings, overrides, row=row)),
+                )
+                yield (
+                    row,
+                    {
+                        it.name: getattr(after, it.name)
+                        for before, after in pairs
+                        for it in fields(after)
+                        if getattr(after, it.name) != getattr(before, it.name)
+                    },
+                )
 
 
 def _fault(call: Callable[[], object]) -> list[str]:

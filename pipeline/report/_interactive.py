@@ -142,11 +142,13 @@ def _runs(answers: Mapping[str, AnswerScores]) -> ColumnDataSource:
 def forest(rows: Sequence[AblationRow]) -> UIElement:
     """Return every row's difference to the first row with its interval; a filled dot is significant."""
     others = rows[1:]
-    names = [it.name for it in others]
-    chart = plot("", y_range=FactorRange(factors=names[::-1]), height=120 + 28 * len(others))
+    factors = [(it.section, it.name) for it in others]
+    chart = plot("", y_range=FactorRange(factors=factors[::-1]), height=120 + 28 * len(others))
     source = ColumnDataSource(
         {
-            "row": names,
+            "factor": factors,
+            "row": [it.name for it in others],
+            "section": [it.section for it in others],
             "difference": [100 * it.difference for it in others],
             "low": [100 * it.interval_95[0] for it in others],
             "high": [100 * it.interval_95[1] for it in others],
@@ -154,12 +156,13 @@ def forest(rows: Sequence[AblationRow]) -> UIElement:
             "filled": [float(it.is_significant(SIGNIFICANCE_LEVEL)) for it in others],
         }
     )
-    chart.segment("low", "row", "high", "row", source=source, color=BLUE, line_width=2)
+    chart.segment("low", "factor", "high", "factor", source=source, color=BLUE, line_width=2)
     style = {"line_color": BLUE, "line_width": 2, "fill_color": BLUE, "fill_alpha": "filled"}
-    dots = chart.scatter("difference", "row", source=source, size=11, **style)
+    dots = chart.scatter("difference", "factor", source=source, size=11, **style)
     chart.add_layout(Span(location=0, dimension="height", line_color=COLOURS[4], line_dash="dotted"))
     tooltips = [
         ("row", "@row"),
+        ("changes", "@section"),
         ("difference", "@difference{+0.0} points, @low{+0.0} to @high{+0.0}"),
         ("p (Holm)", "@p{0.000}"),
     ]

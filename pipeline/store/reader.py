@@ -18,7 +18,17 @@ from pipeline.base.text import one_line
 from pipeline.store._layout import check_layout, read_schema_name
 from pipeline.store.attributes import CHECKSUM, StoreAttributes
 from pipeline.store.columns import LENGTHS, Arrays, C, from_columns, is_offsets, offsets_name
-from pipeline.store.schemas import CLIP_ID, MEDIA_SHA256, SCHEMAS, STAGES, WORDS, Schema, holds_tokens, word_sum
+from pipeline.store.schemas import (
+    CLIP_ID,
+    MEDIA_SHA256,
+    SCHEMAS,
+    STAGES,
+    VARIANTS,
+    WORDS,
+    Schema,
+    holds_tokens,
+    word_sum,
+)
 
 READERS = 2
 
@@ -67,7 +77,10 @@ class Reader(Mapping[str, C]):
 
     @property
     def rerun_hint(self) -> str:
-        """The end of an error message: the command that writes the file again; empty for files of no stage."""
+        """The end of an error message: how to get the file written again; empty for files of no stage."""
+        if self.path.parent.parent.name == VARIANTS:
+            is_of_stage = self.path.parent.parent.parent.name == "data"
+            return f"; run: dvc repro --force --single-item {VARIANTS}" if is_of_stage else "; delete it"
         stage = STAGES.get(self.path.name)
         return f"; run: dvc repro --force --single-item {stage}" if stage else ""
 

@@ -52,6 +52,7 @@ STAGES = {
     "visual.h5": "embed_faces",
     "acoustic.h5": "embed_mels",
 }
+VARIANTS = "variants"  # the stage, and the folder of its folders in `data` or in the cache
 
 
 def holds_tokens(column: str) -> bool:

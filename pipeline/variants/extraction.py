@@ -26,10 +26,18 @@ from pipeline.spectrograms.step import windows_step, write_windows
 from pipeline.store.embedding_files import EmbeddingFiles
 from pipeline.store.reader import Reader
 from pipeline.variants.index import VARIANTS
-from pipeline.variants.settings import MODALITIES, Modality, Settings
+from pipeline.variants.plan import Media, Plan, Task
+from pipeline.variants.rows import Overrides
+from pipeline.variants.settings import (
+    MODALITIES,
+    Modality,
+    Settings,
+    missing_weights,
+    override_settings,
+    read_settings,
+)
 
 DIGITS = 16  # of a digest, in a file's name
-Media = Mapping[str, str]  # sha256 by clip id
 
 
 class Branch(NamedTuple):
@@ -45,24 +53,6 @@ BRANCHES: dict[Modality, Branch] = {
     "visual": Branch(SOURCES["faces"], "faces", faces_step, write_faces),
     "acoustic": Branch(SOURCES["mels"], "spectrograms", windows_step, write_windows),
 }
-
-
-@dataclass(frozen=True)
-class Task:
-    """A file to extract."""
-
-    target: Path
-    write: Callable[[], object]
-    step: Callable[[], Step]
-    media: Callable[[], Media]  # of the clips that the step may have to compute
-    rows: list[str] = field(default_factory=list)  # that need the file
-
-
-class Plan(NamedTuple):
-    """The embeddings of rows, and what must be extracted before they can be read."""
-
-    files: dict[str, EmbeddingFiles]  # by row
-    tasks: list[Task]  # in the order in which they can be done
 
 
 Identity = Callable[[], object]  # returns all that shapes a file's content
@@ -95,12 +85,18 @@ def cache_shelf(folder: str, settings: object, identity: Identity) -> tuple[Path
         return path, False
 
 
-def plan_variants(rows: Mapping[str, Settings], base: Settings, run: ExecutionConfig, shelf: Shelf) -> Plan:
-    """Return the embeddings of rows with these settings, where those of `params.yaml` are `base`."""
+def plan_rows(rows: Mapping[str, Overrides], run: ExecutionConfig, shelf: Shelf, *, fetch: bool = True) -> Plan:
+    """Return the embeddings of rows, and what must be extracted for them; an unknown key or value raises.
+
+    Without `fetch`, no weights are fetched: rows that need some are left out, as `unknown`.
+    """
+    base = read_settings()
+    settings = {row: override_settings(base, overrides, row=row) for row, overrides in rows.items()}
+    unknown = {row: names for row, it in settings.items() if not fetch and (names := missing_weights(it))}
     with Pool(run) as cpu, Pool(run, device=run.device) as pool:
         planner = _Planner(base, shelf, cpu, pool)
-        files = {row: planner.plan_row(row, settings) for row, settings in rows.items()}
-        return Plan(files, list(planner.tasks.values()))
+        files = {row: planner.plan_row(row, it) for row, it in settings.items() if row not in unknown}
+        return Plan(files, list(planner.tasks.values()), unknown)
 
 
 @dataclass(frozen=True)
@@ -158,7 +154,7 @@ class _Planner:
             if task := images().task:
                 self._add(task, row)
             write = partial(embed_file, path, images().path, source=source, config=made_by[1], run=run)
-            self._add(Task(path, write, step, images().media), row)
+            self._add(Task(path, write, step, images().media, images().task is not None), row)
         return path
 
     def _plan_images(self, modality: Modality, config: Config) -> _Images:

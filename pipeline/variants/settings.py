@@ -76,3 +76,9 @@ def weights_of(config: FacesConfig | SpectrogramsConfig | BackboneConfig) -> Ite
         published = published_weights().get(config.backbone)
         path = "" if config.weights == "imagenet" else config.weights
         yield WeightsKey("weights", path, (published,) if published else ())
+
+
+def missing_weights(settings: Settings) -> list[str]:
+    """Return the published files of weights that the settings need and that are not fetched yet."""
+    sections = settings.faces, settings.spectrograms, settings.embed_faces, settings.embed_mels
+    return sorted({file.name for section in sections for key in weights_of(section) for file in key.missing})

@@ -443,7 +443,11 @@ def test_clips_of_a_table_are_those_with_a_token_in_any_row(tmp_path: Path) -> N
     write_embeddings(tmp_path, str(ACOUSTIC), {"a": 2, "b": 2})
     write_embeddings(tmp_path, "other.h5", {"b": 1, "c": 1}, excluded=["a"])
     files = {"full": STANDARD, "small": STANDARD, "other": EmbeddingFiles(Path("other.h5"), ACOUSTIC)}
-    table = {"full": {}, "small": {"head": {"width": 8}}, "other": {"faces": {"no_face": "exclude"}}}
+    table: dict[str, dict[str, dict[str, Any]]] = {
+        "full": {},
+        "small": {"head": {"width": 8}},
+        "other": {"faces": {"no_face": "exclude"}},
+    }
     recipe = Recipe(HeadConfig(), AlignmentConfig(), TrainConfig())
     rows = open_rows(table, recipe, files, tmp_path)
     assert [row.section for row in rows.values()] == ["reference", "head", "faces"]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 import stages
 from pipeline.base.provenance import ROOT
-from pipeline.cli.commands.ablate import show_comparison
+from pipeline.cli.comparison import show_comparison
 from pipeline.cli.console import console
 from pipeline.cli.main import app
 from pipeline.evaluation.ablation_schemas import Ablation
@@ -90,21 +90,53 @@ def test_ablation_shows_intervals_first_and_what_the_test_can_show(monkeypatch: 
     monkeypatch.setattr(console, "width", 200)
     rows, text = table_of(ablation(), by_validation=False)
     assert rows == [
-        ["full", "74.0 (60.0 to 85.0)", "", "", "", "70.0"],
-        ["less", "49.0 (30.0 to 60.0)", "-25.0 (-37.5 to -12.5)", "0.040", "0.080", "72.0"],
+        ["reference", "", "", "", "", "", "", ""],
+        ["full", "74.0 (60.0 to 85.0)", "", "", "", "70.0", "0", "0"],
+        ["faces", "", "", "", "", "", "", ""],
+        ["less", "49.0 (30.0 to 60.0)", "-25.0 (-37.5 to -12.5)", "0.040", "0.080", "72.0", "3", "12"],
     ]
     assert "95 % intervals over 6 speakers; 1 seed" in text
     assert "With 6 speakers, p is at least 0.031, and at least 0.031 after correction for 1 comparison." in text
+    assert "Lost clips have no token in a row, and count as wrong." in text
     assert "search" not in text
     once = ablation(training_sets=1, cluster="dialogue", clusters=280)
     assert "over 280 dialogues (one training set was seen)" in table_of(once, by_validation=False)[1]
 
 
-def test_grid_is_sorted_by_validation_and_calls_a_choice_by_test_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+def many_rows(*names: str, section: str = "faces") -> Ablation:
+    """Return a table with rows of one section, the worst on validation parts first."""
+    full, less = ablation().rows
+    rows = [
+        less.model_copy(update={"name": name, "section": section, "validation_uar": 0.5 + number / 100})
+        for number, name in enumerate(names)
+    ]
+    return ablation(rows=[full, *rows])
+
+
+def test_grid_is_sorted_by_validation_within_its_section_and_calls_a_choice_by_test_a_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(console, "width", 200)
-    rows, text = table_of(ablation(), by_validation=True)
-    assert [row[0] for row in rows] == ["less", "full"]  # of which `full` is better on the test parts
+    table = many_rows("a", "b", "c")
+    other = table.rows[1].model_copy(update={"name": "d", "section": "head", "validation_uar": 0.9})
+    rows, text = table_of(ablation(rows=[*table.rows, other]), by_validation=True)
+    assert [row[0] for row in rows] == ["reference", "full", "faces", "c", "b", "a", "head", "d"]
     assert "Picking a row by its test UAR is a search on the test folds" in text
+
+
+def test_names_of_rows_are_whole_in_a_terminal_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "width", 80)
+    start = "faces.detector=my_package.my_detector:build, spectrograms.kind=mfcc, head.options.temperature="
+    names = [f"{start}1", f"{start}2", "x" * 70 + "1", "x" * 70 + "2"]
+    with console.capture() as capture:
+        show_comparison(many_rows(*names), by_validation=False)
+    lines = capture.get().splitlines()
+    assert max(map(len, lines)) <= 80
+    first = next(number for number, line in enumerate(lines) if "test UAR" in line)
+    width = lines[first].index("test UAR") - 4  # of the column of names
+    shown = "".join(line[:width].replace(" ", "") for line in lines[first + 1 :])
+    assert all(shown.count(name.replace(" ", "")) == 1 for name in names)
+    assert all(words in capture.get() for words in ("-37.5 to -12.5", "0.080", "30.0 to 60.0"))
 
 
 def test_without_results_info_names_the_command_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,8 +226,16 @@ def test_help_imports_no_heavy_library() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+MISTYPED = [
+    ["ablate", "--rows", "ful"],
+    ["ablate", "--grid", "head.width"],
+    ["ablate", "--grid", "heads.width=8"],
+    ["ablate", "--dry-run", "--grid", "manifest.modalities=require"],
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [["predict", "nope.mp4"], ["ablate", "--rows", "ful"], ["info"]])
+@pytest.mark.parametrize("arguments", [["predict", "nope.mp4"], ["info"], *MISTYPED])
 def test_a_typo_is_answered_before_anything_heavy_is_imported(arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("ablations: {full: {}}\n")
     code = f"""

@@ -142,9 +142,9 @@ def test_page_names_what_intervals_count(thumbnails: Thumbnails) -> None:
 
 def test_ablation_rows_show_intervals_first_and_corrected_p(thumbnails: Thumbnails) -> None:
     parsed = page(thumbnails)
-    rows = {row[0]: row[1:] for row in parsed.rows if len(row) == 9 and row[0] in ("full", "less")}
-    assert rows["full"] == ["74.0", "60.0 to 85.0", "", "", "", "", "70.0", "75.0 ± 12.5"]
-    less = ["49.0", "30.0 to 60.0", "-25.0", "-37.5 to -12.5", "0.040", "0.080", "72.0", "50.0"]
+    rows = {row[0]: row[1:] for row in parsed.rows if len(row) == 11 and row[0] in ("full", "less")}
+    assert rows["full"] == ["74.0", "60.0 to 85.0", "", "", "", "", "70.0", "75.0 ± 12.5", "0", "0"]
+    less = ["49.0", "30.0 to 60.0", "-25.0", "-37.5 to -12.5", "0.040", "0.080", "72.0", "50.0", "3", "12"]
     assert rows["less"] == less
     assert "With 6 speakers, p is at least 0.031, and at least 0.031 after correction for 1 comparison." in parsed.text
     assert "only the intervals can be read" not in parsed.text

@@ -42,6 +42,8 @@ from pipeline.report._paper_results import PAPER_RESULTS
 from pipeline.store.reader import Reader
 from pipeline.store.tokens import Tokens
 from pipeline.training.runs import read_recipe
+from pipeline.variants.rows import check_sections
+from pipeline.variants.settings import override_settings, read_settings
 
 pytestmark = pytest.mark.slow
 
@@ -93,6 +95,7 @@ OUTPUTS = (
     "data/embeddings",
     "data/faces.h5",
     "data/spectrograms.h5",
+    "data/variants",
     "data/manifest.csv",
     "data/exclusions.csv",
     "models",
@@ -220,7 +223,9 @@ def test_parameters_are_valid_and_the_named_functions_are_used(
                     assert len(read_rows(Path("data/corpora", corpus, "clips.csv"), Clip)) == 4 * 7
             elif name == "ablations":
                 for row, overrides in section.items():
+                    check_sections(overrides, where=row)
                     override(read_recipe(), overrides, row=row)
+                    override_settings(read_settings(), overrides, row=row)
             elif references and name in STAGES:
                 assert_used(monkeypatch, name, references)
             elif references:
@@ -340,6 +345,8 @@ def test_graph_has_only_direct_edges() -> None:
     assert graph["render"] == {"corpus"}
     assert graph["manifest"] == {"faces", "spectrograms"}
     assert graph["embed_faces"] == graph["embed_mels"] == {"train", "ablate"}
+    assert graph["faces"] == {"embed_faces", "variants"}
+    assert graph["variants"] == {"ablate"}
     assert graph["report"] == set()
 
 

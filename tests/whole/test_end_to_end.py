@@ -22,14 +22,15 @@ pytestmark = pytest.mark.slow
 
 EXTRACTION = {"render@sample", "corpus@sample", "manifest", "faces", "spectrograms", "embed_faces", "embed_mels"}
 LEARNING = {"train", "evaluate", "ablate", "report"}
-WITH_PLUGINS = (EXTRACTION | LEARNING) - {"render@sample", "manifest", "report"}
+ALL = EXTRACTION | {"variants"} | LEARNING
+WITH_PLUGINS = ALL - {"render@sample", "manifest", "report"}
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace in which everything has been built, in one process."""
     workspace = Workspace(tmp_path_factory.mktemp("built"), scheduler="synchronous")
-    assert workspace.repro() == EXTRACTION | LEARNING
+    assert workspace.repro() == ALL
     return workspace
 
 
@@ -92,7 +93,7 @@ def test_concurrent_builds_share_one_memo_and_two_workers_give_the_same_lock(bui
         assert (alone == changed) == ("faces" in name or "visual" in name)
     entries = {path.name for path in (built.cache / "memo/embed_faces").rglob("*.entry")}
     assert {path.name for path in (memo / "memo/embed_faces").rglob("*.entry")} <= entries
-    assert same.repro() == LEARNING
+    assert same.repro() == LEARNING | {"variants"}
     assert (same.folder / "dvc.lock").read_bytes() == (built.folder / "dvc.lock").read_bytes()
 
 
@@ -101,8 +102,9 @@ def test_concurrent_builds_share_one_memo_and_two_workers_give_the_same_lock(bui
     [
         ({"head": {"dropout": 0.2}}, LEARNING),
         ({"train": {"epochs": 4}}, LEARNING),
-        ({"spectrograms": {"bands": 64}}, {"manifest", "spectrograms", "report"}),
-        ({"faces": {"margin": 0.1}}, {"manifest", "faces", "report"}),
+        ({"spectrograms": {"bands": 64}}, {"manifest", "spectrograms", "variants", "report"}),
+        ({"faces": {"margin": 0.1}}, {"manifest", "faces", "variants", "report"}),
+        ({"ablations": {"full": {}, "no overlap": {"spectrograms": {"overlap": 0}}}}, {"variants", "ablate", "report"}),
         ({"run": {"workers": 1, "max_failures": 0.5}}, set()),
     ],
 )
