@@ -53,8 +53,9 @@ SUBJECTS = {
     "alignment": "The loss that pulls the features of both modalities together: see [The method](method.md#lmmd).",
     "train": "How heads are trained.",
     "protocols": "One entry per protocol. Ablations use the first one. `kind` decides which other keys an entry takes.",
-    "ablations": "One entry per row of the table: what it changes in the sections `faces`, `spectrograms`, `embed_faces`, "
-    "`embed_mels`, `head`, `alignment` and `train`. The row `full` changes nothing, and the others are compared with it. See [Run an ablation](ablation.md).",
+    "ablations": "One entry per row of the table: what it changes in the sections `faces`, `spectrograms`, "
+    "`embed_faces`, `embed_mels`, `head`, `alignment` and `train`. The row `full` changes nothing, and the others are "
+    "compared with it. See [Run an ablation](ablation.md).",
     "run": "How a build runs. Nothing here changes a result, so DVC does not track it. See "
     "[Many cores, a cluster, a GPU](cluster.md).",
 }
