@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import psutil
 
@@ -153,24 +153,26 @@ def _builder_names() -> Iterator[BuilderName]:
 
 
 def _changed_sections() -> Iterator[tuple[str, dict[str, Config]]]:
-    """Yield each valid row of `ablations` with the sections that differ from those of params.yaml, as it has them."""
+    """Yield valid rows of `ablations` with the sections that differ from those of params.yaml, as the rows have them.
+
+    The sections of training and those of extraction come apart, so a fault in the ones does not hide the others.
+    """
     with suppress(ParameterError):
-        recipe, settings = read_recipe(), read_settings()
-        for row, overrides in read_ablations().items():
+        rows = read_ablations()
+        yield from _differences(read_recipe, override, rows)
+        yield from _differences(read_settings, override_settings, rows)
+
+
+def _differences(
+    read: Callable[[], Any], change: Callable[..., Any], rows: Rows
+) -> Iterator[tuple[str, dict[str, Config]]]:
+    with suppress(ParameterError):
+        before = read()
+        for row, overrides in rows.items():
             with suppress(ParameterError):
-                pairs = (
-                    (recipe, override(recipe, overrides, row=row)),
-                    (settings, override_settings(settings, overrides, row=row)),
-                )
-                yield (
-                    row,
-                    {
-                        it.name: getattr(after, it.name)
-                        for before, after in pairs
-                        for it in fields(after)
-                        if getattr(after, it.name) != getattr(before, it.name)
-                    },
-                )
+                after = change(before, overrides, row=row)
+                names = [it.name for it in fields(after)]
+                yield row, {it: getattr(after, it) for it in names if getattr(after, it) != getattr(before, it)}
 
 
 def _fault(call: Callable[[], object]) -> list[str]:

@@ -80,7 +80,9 @@ class Reader(Mapping[str, C]):
         """The end of an error message: how to get the file written again; empty for files of no stage."""
         if self.path.parent.parent.name == VARIANTS:
             is_of_stage = self.path.parent.parent.parent.name == "data"
-            return f"; run: dvc repro --force --single-item {VARIANTS}" if is_of_stage else "; delete it"
+            if is_of_stage:
+                return f"; run: dvc repro --force --single-item {VARIANTS}"
+            return "; delete it if it exists, and run the command again"
         stage = STAGES.get(self.path.name)
         return f"; run: dvc repro --force --single-item {stage}" if stage else ""
 

@@ -28,6 +28,7 @@ from pipeline.parallel.pool import ExecutionConfig
 @pytest.fixture(autouse=True)
 def _workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copytree(ROOT / "plugins", tmp_path / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.chdir(tmp_path)
 
 
@@ -277,6 +278,19 @@ def test_doctor_reports_all_faults_at_once() -> None:
     [
         ("faces", {"detector": "no_such_module:build"}, "no_such_module"),
         ("ablations", {"full": {}, "odd": {"head": {"widht": 3}}}, "did you mean 'width'?"),
+        ("ablations", {"full": {}, "odd": {"faces": {"detectr": "yunet"}}}, "ablations.odd.faces.detectr: unknown key"),
+        ("ablations", {"full": {}, "odd": {"spectrograms": {"overlap": 2}}}, "ablations.odd.spectrograms.overlap = 2"),
+        (
+            "ablations",
+            {"odd": {"embed_mels": {"backbone": "no_such_module:build"}}},
+            "No module named 'no_such_module'",
+        ),
+        (
+            "ablations",
+            {"odd": {"embed_mels": {"weights": "mine.pth"}}},
+            "ablations.odd.embed_mels.weights: mine.pth does",
+        ),
+        ("ablations", {"odd": {"manifest": {}}}, "ablations.odd: a row cannot change manifest"),
         ("nonsense", {}, "unknown section 'nonsense'"),
     ],
 )

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from pipeline.base.errors import PipelineError
 from pipeline.base.files import atomic_write
 from pipeline.cli.main import app
-from pipeline.memo.entries import DAY_S, Memo, entries_to_prune
+from pipeline.memo.entries import DAY_S, PAUSE_S, Entry, Memo, entries_to_prune, seconds_per_result
 from pipeline.memo.extraction import Step
 
 RESULT = {"tokens": np.arange(6, dtype=np.float32).reshape(2, 3), "none": np.empty((0, 4), np.float32)}
@@ -197,3 +197,15 @@ def test_limit_without_a_unit_is_a_one_line_error(arguments: tuple[str, str]) ->
     status, output = fdan_memo(*arguments)
     assert status == 1
     assert output.startswith(f"error: {arguments[1]!r} is not a number with a unit ")
+
+
+def test_rate_of_a_step_is_measured_without_pauses_and_other_steps() -> None:
+    def entry(step: str, written_s: float, name: str = "a.entry") -> Entry:
+        return Entry(Path(step, name), step, 1, written_s)
+
+    assert seconds_per_result([], "faces") is None
+    assert seconds_per_result([entry("faces", 5)], "faces") is None
+    assert seconds_per_result([entry("faces", 5), entry("faces", 5 + PAUSE_S)], "faces") is None
+    entries = [entry("faces", 0), entry("faces", 2), entry("faces", 5000), entry("embed", 5001), entry("faces", 5004)]
+    assert seconds_per_result(entries, "faces") == 3  # of 2 s before the pause and 4 s after it
+    assert seconds_per_result([*entries, entry("faces", 5005, ".b.entry")], "faces") == 3  # a temporary file

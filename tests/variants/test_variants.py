@@ -218,3 +218,29 @@ def test_a_mistake_is_one_line_before_anything_is_extracted(
     assert_one_line(message)
     assert words in message
     assert project.files() == before
+
+
+def test_preview_fetches_no_weights(project: Project) -> None:
+    project.write(ablations={"full": {}})
+    before = project.files()
+    output = fdan_ablate("--grid", "embed_faces.weights=imagenet", "--grid", "head.width=8,16", "--dry-run")
+    words = "its work is unknown until its weights are here: resnet18"
+    assert all(f"embed_faces.weights=imagenet, head.width={width}: {words}" in output for width in (8, 16))
+    held, missing, _ = preview_rows(output)["ablate (runs)"]
+    assert (int(held) + int(missing), int(missing) >= 4) == (6, True)
+    assert "In all: unknown" in output
+    assert project.files() == before
+
+
+def test_damaged_variant_says_how_to_make_it_again(tmp_path: Path) -> None:
+    for folder, hint in (
+        ("data/variants/visual", "; run: dvc repro --force --single-item variants"),
+        ("cache/variants/visual", "; delete it if it exists, and run the command again"),
+    ):
+        path = tmp_path / folder / "a.h5"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"no file of HDF5")
+        with pytest.raises(StoreError) as caught:
+            len(Reader(path, schema=None))
+        assert str(caught.value).startswith(f"{path} is damaged")
+        assert str(caught.value).endswith(hint)
