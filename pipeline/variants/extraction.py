@@ -92,7 +92,7 @@ def plan_rows(rows: Mapping[str, Overrides], run: ExecutionConfig, shelf: Shelf,
     """
     base = read_settings()
     settings = {row: override_settings(base, overrides, row=row) for row, overrides in rows.items()}
-    unknown = {row: names for row, it in settings.items() if not fetch and (names := missing_weights(it))}
+    unknown = {row: names for row, it in settings.items() if not fetch and (names := missing_weights(it, base))}
     with Pool(run) as cpu, Pool(run, device=run.device) as pool:
         planner = _Planner(base, shelf, cpu, pool)
         files = {row: planner.plan_row(row, it) for row, it in settings.items() if row not in unknown}
@@ -105,6 +105,7 @@ class _Images:
 
     path: Path
     task: Task | None
+    version: Callable[[], object]  # besides its fingerprint, what shapes its content; the same before it is extracted
 
     @property
     def fingerprint(self) -> str:
@@ -148,7 +149,7 @@ class _Planner:
             return tokens_step(source, config, self.pool, model="", upstream=images().fingerprint)
 
         path, is_ready = self.shelf(
-            modality, [_dump(it) for it in made_by], lambda: [step().version, sorted(images().media().items())]
+            modality, [_dump(it) for it in made_by], lambda: [step().version, images().version()]
         )
         if not is_ready:
             if task := images().task:
@@ -160,15 +161,15 @@ class _Planner:
     def _plan_images(self, modality: Modality, config: Config) -> _Images:
         branch = BRANCHES[modality]
         if config == self.base.images(modality):
-            return _Images(branch.source.path, None)
+            return _Images(branch.source.path, None, lambda: Reader(branch.source.path, schema=None).version)
         step = cache(partial(branch.step, config, self.cpu))
         media = cache(partial(_manifest_media, modality))
-        path, is_ready = self.shelf(branch.folder, _dump(config), lambda: [step().version, sorted(media().items())])
+        path, is_ready = self.shelf(branch.folder, _dump(config), lambda: [step().version, media()])
 
         def write() -> object:
             return branch.write(path, clip_jobs(modality), config, run=self.cpu.run)
 
-        return _Images(path, None if is_ready else Task(path, write, step, media))
+        return _Images(path, None if is_ready else Task(path, write, step, media), media)
 
 
 def _dump(config: Config) -> dict[str, Any]:

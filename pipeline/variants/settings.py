@@ -78,7 +78,13 @@ def weights_of(config: FacesConfig | SpectrogramsConfig | BackboneConfig) -> Ite
         yield WeightsKey("weights", path, (published,) if published else ())
 
 
-def missing_weights(settings: Settings) -> list[str]:
-    """Return the published files of weights that the settings need and that are not fetched yet."""
-    sections = settings.faces, settings.spectrograms, settings.embed_faces, settings.embed_mels
+def missing_weights(settings: Settings, base: Settings) -> list[str]:
+    """Return the published weights that are not fetched yet, of the steps that differ from those of `base`."""
+    sections: list[FacesConfig | SpectrogramsConfig | BackboneConfig] = []
+    for modality in MODALITIES:
+        images, backbone = settings.images(modality), settings.backbone(modality)
+        if images != base.images(modality):
+            sections += [images, backbone]
+        elif backbone != base.backbone(modality):
+            sections.append(backbone)
     return sorted({file.name for section in sections for key in weights_of(section) for file in key.missing})

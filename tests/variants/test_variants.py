@@ -10,6 +10,7 @@ from conftest import assert_one_line
 from typer.testing import CliRunner
 from variants_project import OWN_FACES, Project
 
+from data_manifest.manifest.clips import MANIFEST, Clip, read_rows
 from pipeline.base.errors import StoreError
 from pipeline.cli.main import app
 from pipeline.evaluation.ablation_schemas import Ablation
@@ -161,17 +162,20 @@ def test_an_interrupted_table_goes_on(project: Project, monkeypatch: pytest.Monk
         write(self, step, key, arrays)
         done.append(step)
 
-    grid = ("--grid", "spectrograms.overlap=0.3")
+    grid = ("--grid", "faces.frames_per_clip=2")
     with monkeypatch.context() as patch:
         patch.setattr(Memo, "write", interrupt)
         assert CliRunner().invoke(app, ["ablate", *grid]).exit_code != 0
-    assert done == ["spectrograms"] * 5
+    assert done == ["faces"] * 5
     before = project.entries()
     preview = fdan_ablate(*grid, "--dry-run")
-    assert preview_rows(preview)["spectrograms"][0] == "5"
+    assert preview_rows(preview)["faces"][0] == "5"
     fdan_ablate(*grid)
     new = {step: len(keys - before.get(step, set())) for step, keys in project.entries().items()}
-    assert new["spectrograms"] == len(Reader("data/spectrograms.h5", schema=None)) - 5
+    videos = sum("visual" in clip.modalities for clip in read_rows(MANIFEST, Clip))
+    assert new["faces"] == videos - 5
+    assert new["embed_faces"] < videos  # two clips show no face in these frames
+    assert preview_rows(fdan_ablate(*grid, "--dry-run")).keys() == {"ablate (runs)"}
 
 
 def test_stage_ablate_compares_rows_of_every_kind(project: Project) -> None:
@@ -230,6 +234,8 @@ def test_preview_fetches_no_weights(project: Project) -> None:
     assert (int(held) + int(missing), int(missing) >= 4) == (6, True)
     assert "In all: unknown" in output
     assert project.files() == before
+    project.write(ablations={"full": {}}, embed_mels={"weights": "imagenet"})  # which other faces do not need
+    assert "its work is unknown" not in fdan_ablate("--grid", "faces.frames_per_clip=1", "--dry-run")
 
 
 def test_damaged_variant_says_how_to_make_it_again(tmp_path: Path) -> None:
