@@ -34,7 +34,7 @@ class Project:
 
     def write(self, **sections: Any) -> None:
         """Write params.yaml with some sections changed."""
-        params = {**self.params}
+        params = json.loads(json.dumps(self.params))  # a copy, in which sections share nothing
         merge(params, sections)
         (self.folder / "params.yaml").write_text(json.dumps(params))  # JSON is YAML and keeps the order
 

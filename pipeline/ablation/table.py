@@ -71,7 +71,7 @@ def keep_rows_with_effect(rows: Mapping[str, Row]) -> dict[str, Row]:
     Clips of one modality have nothing to align or to attend to, and no head of the other modality learns from them.
     """
     modalities = {name for row in rows.values() for name in modalities_in(row.corpus.examples)}
-    if len(modalities) == 2:
+    if len(modalities) != 1:
         return dict(rows)
     (modality,) = modalities
     first, *_ = (_effect(row, modality) for row in rows.values())

@@ -161,7 +161,12 @@ class _Planner:
     def _plan_images(self, modality: Modality, config: Config) -> _Images:
         branch = BRANCHES[modality]
         if config == self.base.images(modality):
-            return _Images(branch.source.path, None, lambda: Reader(branch.source.path, schema=None).version)
+            reader = Reader[Any](branch.source.path, schema=None)
+            if reader.attributes["config"] != _dump(config):
+                raise StoreError(
+                    f"{reader.path} was made with other settings than params.yaml has; run: dvc repro {branch.folder}"
+                )
+            return _Images(reader.path, None, lambda: reader.version)
         step = cache(partial(branch.step, config, self.cpu))
         media = cache(partial(_manifest_media, modality))
         path, is_ready = self.shelf(branch.folder, _dump(config), lambda: [step().version, media()])

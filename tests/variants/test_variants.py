@@ -250,3 +250,12 @@ def test_damaged_variant_says_how_to_make_it_again(tmp_path: Path) -> None:
             len(Reader(path, schema=None))
         assert str(caught.value).startswith(f"{path} is damaged")
         assert str(caught.value).endswith(hint)
+
+
+def test_images_that_were_made_with_other_settings_are_refused(project: Project) -> None:
+    project.write(ablations={"full": {}}, faces={"margin": 0.5})
+    result = CliRunner().invoke(app, ["ablate", "--grid", "embed_faces.tokens=columns"])
+    assert (
+        result.output
+        == "error: data/faces.h5 was made with other settings than params.yaml has; run: dvc repro faces\n"
+    )
