@@ -86,9 +86,9 @@ class Swappable(Config):
 
 
 def test_a_mapping_keeps_the_keys_that_a_row_leaves_out() -> None:
-    before = Swappable(options={"cells": 3, "nested": {"a": 1, "b": 2}})
+    before = Swappable(options={"cells": 3, "depth": 2, "nested": {"a": 1, "b": 2}})
     changed = override_section(before, {"options": {"cells": 4, "nested": {"a": 5}}}, where="ablations.row.head")
-    assert changed == Swappable(options={"cells": 4, "nested": {"a": 5}})  # one level deep
+    assert changed == Swappable(options={"cells": 4, "depth": 2, "nested": {"a": 5}})  # one level deep
     assert before.options["cells"] == 3
     with pytest.raises(ParameterError, match=r"ablations.row.head.option: unknown key; did you mean 'options'"):
         override_section(before, {"option": {}}, where="ablations.row.head")
