@@ -210,17 +210,22 @@ def _corpora(surveys: dict[str, Survey]) -> Iterator[Check]:
 def _weights(surveys: Mapping[str, Survey]) -> Iterator[Check]:
     """Check the weights of all sections that the corpora need; a corpus without a survey may have videos."""
     has_videos = any(name not in surveys or surveys[name].has_videos for name in read_params()["corpora"])
-    for section in ("faces", "embed_faces", "embed_mels") if has_videos else ("embed_mels",):
+    sections = ("faces", "embed_faces", "embed_mels") if has_videos else ("embed_mels",)
+    for section in sections:
         with suppress(ParameterError):  # `_parameters` has reported it
             config = read_section(section, MODELS[section])
             if section != "faces" and config.weights == RANDOM:
                 yield Check("note", f"{section}.weights", RANDOM_WEIGHTS)
             yield from _section_weights(section, config)
+    for row, changed in _changed_sections():
+        for section in sections:
+            if section in changed:
+                yield from _section_weights(section, changed[section], row=row)
 
 
-def _section_weights(section: str, config: Config) -> Iterator[Check]:
+def _section_weights(section: str, config: Config, *, row: str = "") -> Iterator[Check]:
     """Check the weights of a section; what keeps the stage `manifest` from fetching them is a fault."""
-    for weights in section_weights(section, config.model_dump()):
+    for weights in section_weights(section, config.model_dump(), row=row):
         try:
             missing = weights.check()
         except PipelineError as error:

@@ -15,6 +15,7 @@ EXTRACTION = ("faces", "spectrograms", "embed_faces", "embed_mels")  # sections 
 TRAINING = ("head", "alignment", "train")
 CHANGEABLE = (*EXTRACTION, *TRAINING)  # in the order in which tables show them
 OTHER_CLIPS = "it decides which clips there are and how they are labelled, so rows could not be compared"
+BUILDER_KEYS = ("detector", "kind", "backbone", "name")  # of the sections that take options
 REFUSED = {
     "render": OTHER_CLIPS,
     "corpora": OTHER_CLIPS,
@@ -73,9 +74,11 @@ def select_sections(overrides: Overrides, sections: Sequence[str]) -> dict[str, 
 def override_section(config: C, changes: Mapping[str, Any], *, where: str) -> C:
     """Return a section with some keys changed; a mapping, such as `options`, keeps the keys that the row leaves out.
 
-    An unknown key or value raises.
+    The options of another builder are not kept. An unknown key or value raises.
     """
     values = config.model_dump()
+    if any(key in changes and changes[key] != values.get(key) for key in BUILDER_KEYS):
+        values.pop("options", None)
     for key, value in changes.items():
         nested = isinstance(value, Mapping) and isinstance(values.get(key), Mapping)
         values[key] = values[key] | value if nested else value

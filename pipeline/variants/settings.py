@@ -1,19 +1,18 @@
 """The settings that shape a clip's tokens: those of params.yaml, and those of a row."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pipeline.base.params import read_section
-from pipeline.embeddings.backbones import BackboneConfig, published_weights
-from pipeline.faces import landmarks, networks
+from pipeline.embeddings.backbones import BackboneConfig
 from pipeline.faces.crops import FacesConfig
 from pipeline.spectrograms.kinds import SpectrogramsConfig
 from pipeline.variants.rows import EXTRACTION, Overrides, override_section, select_sections
-from pipeline.weights.files import WeightFile
+from pipeline.weights.published import section_weights
 
 Modality = Literal["visual", "acoustic"]
 MODALITIES: tuple[Modality, Modality] = ("visual", "acoustic")
+BACKBONE_OF = {"faces": "embed_faces", "spectrograms": "embed_mels"}  # what must be computed again with the images
 
 
 @dataclass(frozen=True)
@@ -53,38 +52,14 @@ def override_settings(settings: Settings, overrides: Overrides, *, row: str) -> 
     return replace(settings, **changes)
 
 
-class WeightsKey(NamedTuple):
-    """A key that names the weights of a model."""
-
-    key: str
-    path: str  # what it names; empty: the published files
-    published: Sequence[WeightFile]
-
-    @property
-    def missing(self) -> list[WeightFile]:
-        """The published files that will be fetched."""
-        return [] if self.path else [file for file in self.published if file.missing_message()]
-
-
-def weights_of(config: FacesConfig | SpectrogramsConfig | BackboneConfig) -> Iterator[WeightsKey]:
-    """Yield the keys of a section that name weights, with what they name; random weights are not in a file."""
-    if isinstance(config, FacesConfig):
-        yield WeightsKey("weights", config.weights, networks.WEIGHT_FILES.get(config.detector, ()))
-        if config.align == "fan":
-            yield WeightsKey("landmark_weights", config.landmark_weights, landmarks.WEIGHT_FILES["fan"])
-    elif isinstance(config, BackboneConfig) and config.weights != "random":
-        published = published_weights().get(config.backbone)
-        path = "" if config.weights == "imagenet" else config.weights
-        yield WeightsKey("weights", path, (published,) if published else ())
-
-
 def missing_weights(settings: Settings, base: Settings) -> list[str]:
     """Return the published weights that are not fetched yet, of the steps that differ from those of `base`."""
-    sections: list[FacesConfig | SpectrogramsConfig | BackboneConfig] = []
-    for modality in MODALITIES:
-        images, backbone = settings.images(modality), settings.backbone(modality)
-        if images != base.images(modality):
-            sections += [images, backbone]
-        elif backbone != base.backbone(modality):
-            sections.append(backbone)
-    return sorted({file.name for section in sections for key in weights_of(section) for file in key.missing})
+    sections = {name for name in EXTRACTION if getattr(settings, name) != getattr(base, name)}
+    sections |= {backbone for images, backbone in BACKBONE_OF.items() if images in sections}
+    required = [
+        weights
+        for section in sections - {"spectrograms"}  # which need none
+        for weights in section_weights(section, getattr(settings, section).model_dump())
+    ]
+    files = [file for it in required if not it.given for file in it.published]
+    return sorted({file.name for file in files if not file.path.exists()})

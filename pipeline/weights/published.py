@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -115,11 +115,16 @@ def backbone_weights(backbone: str, weights: str, *, key: str = "weights") -> Re
     return RequiredWeights(key, given, files, "give a state dict, imagenet or random")
 
 
-def section_weights(section: str, values: Mapping[str, Any]) -> Iterator[RequiredWeights]:
+def section_weights(section: str, values: Mapping[str, Any], *, row: str = "") -> Iterator[RequiredWeights]:
     """Yield what a section of the parameters needs: `faces`, or one of a backbone such as `embed_mels`.
 
-    `values` is its content; a key that it lacks has its default.
+    `values` is its content; a key that it lacks has its default. `row` is the row of `ablations` that it belongs to.
     """
+    for required in _section_weights(section, values):
+        yield replace(required, key=f"ablations.{row}.{required.key}") if row else required
+
+
+def _section_weights(section: str, values: Mapping[str, Any]) -> Iterator[RequiredWeights]:
     weights = str(values.get("weights") or "")
     if section != "faces":
         backbone = str(values.get("backbone", DEFAULT_BACKBONE))

@@ -90,6 +90,8 @@ def test_a_mapping_keeps_the_keys_that_a_row_leaves_out() -> None:
     changed = override_section(before, {"options": {"cells": 4, "nested": {"a": 5}}}, where="ablations.row.head")
     assert changed == Swappable(options={"cells": 4, "depth": 2, "nested": {"a": 5}})  # one level deep
     assert before.options["cells"] == 3
+    other = override_section(before, {"name": "b", "options": {"depth": 1}}, where="ablations.row.head")
+    assert other.options == {"depth": 1}  # those of another builder mean nothing to it
     with pytest.raises(ParameterError, match=r"ablations.row.head.option: unknown key; did you mean 'options'"):
         override_section(before, {"option": {}}, where="ablations.row.head")
 

@@ -113,6 +113,18 @@ def test_weights_are_fetched_by_the_manifest_and_not_by_doctor(
     assert doctor_line(key) == f"ok    {key}: {weights.path} exists"
 
 
+def test_weights_of_ablation_rows_are_needed_too(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = publisher.publish("whole/net.pth")
+    publish(monkeypatch, weights)
+    row = {"faces": {"detector": "yunet"}, "embed_mels": {"weights": "no.pth"}}
+    write_params({"ablations": {"other": row}})
+    assert doctor_line("ablations.other.faces.weights").startswith("note ")
+    message = manifest_error()
+    assert message.startswith("ablations.other.embed_mels.weights: no.pth does not exist; ")
+    assert doctor_line("ablations.other.embed_mels.weights") == f"FAULT {message}"
+    assert weights.path.read_bytes() == CONTENT  # the detector's came first
+
+
 def test_a_damaged_file_is_one_fault_everywhere(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = publisher.publish("whole/net.pth")
     publish(monkeypatch, weights)

@@ -104,7 +104,10 @@ def test_concurrent_builds_share_one_memo_and_two_workers_give_the_same_lock(bui
         ({"train": {"epochs": 4}}, LEARNING),
         ({"spectrograms": {"bands": 64}}, {"manifest", "spectrograms", "variants", "report"}),
         ({"faces": {"margin": 0.1}}, {"manifest", "faces", "variants", "report"}),
-        ({"ablations": {"full": {}, "no overlap": {"spectrograms": {"overlap": 0}}}}, {"variants", "ablate", "report"}),
+        (
+            {"ablations": {"full": {}, "no overlap": {"spectrograms": {"overlap": 0}}}},
+            {"manifest", "variants", "ablate", "report"},
+        ),
         ({"run": {"workers": 1, "max_failures": 0.5}}, set()),
     ],
 )
