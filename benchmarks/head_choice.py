@@ -1,0 +1,155 @@
+"""The head's settings, compared one by one and chosen on validation speakers.
+
+`python -m benchmarks.head_choice FOLDER…` trains each of `ROWS` on the speaker folds of every folder, each of which has
+embeddings and a `params.yaml`, and prints a table for each folder. In each fold, the row is chosen whose UAR on the
+validation speakers is the best, as the mean over all folders: one setting for all of them, and no test answer plays a
+part. Trained runs are kept in the memo. docs/head.md shows the results.
+"""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import chdir, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from pipeline.ablation.table import RowScores, open_rows, run_table, write_runs
+from pipeline.base.params import PARAMS_FILE, read_section
+from pipeline.base.plugins import PLUGINS
+from pipeline.evaluation.clusters import ClusterCounts, uar
+from pipeline.evaluation.intervals import difference_interval, score_interval
+from pipeline.evaluation.schemas import Interval
+from pipeline.parallel.pool import ExecutionConfig
+from pipeline.store.embedding_files import EmbeddingFiles
+from pipeline.training.runs import plan_ablation, read_recipe
+from pipeline.variants.rows import REFERENCE, Rows
+
+Tables = Mapping[Path, Mapping[str, RowScores]]  # by folder and row
+EARLIER = Path(__file__).with_name("earlier_heads.py")
+CHOICES: Rows = {
+    REFERENCE: {},
+    "token_dropout 0": {"head": {"token_dropout": 0}},
+    "dropout 0": {"head": {"dropout": 0}},
+    "dropout 0.3": {"head": {"dropout": 0.3}},
+    "width 128": {"head": {"width": 128}},
+    "learning_rate 0.001": {"train": {"learning_rate": 0.001}},
+    "mean pooled": {"head": {"name": "earlier_heads:MeanPooled"}},
+    "linear projection": {"head": {"name": "earlier_heads:LinearProjection"}},
+    "no clock": {"head": {"name": "earlier_heads:WithoutClock"}},
+}
+"""The settings among which one is chosen."""
+COMPARED: Rows = {
+    "modality_dropout 0": {"train": {"modality_dropout": 0}},
+    "trained together": {"head": {"name": "earlier_heads:TrainedTogether"}},
+    "trained together, modality_dropout 0": {
+        "head": {"name": "earlier_heads:TrainedTogether"},
+        "train": {"modality_dropout": 0},
+    },
+    "shared_classifier": {"head": {"shared_classifier": True}},
+    "no alignment": {"alignment": {"name": "none"}},
+    "no cross-attention": {"head": {"attention_depth": 0}},
+    "neither": {"alignment": {"name": "none"}, "head": {"attention_depth": 0}},
+    "visual": {"head": {"name": "visual"}},
+    "acoustic": {"head": {"name": "acoustic"}},
+    "linear": {"head": {"name": "linear"}},
+    "lda": {"head": {"name": "lda"}},
+}
+"""Rows that are compared with the reference, and never chosen."""
+
+
+def main() -> None:
+    """Read the command line, train, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--seeds", type=int, default=10)
+    arguments = parser.parse_args()
+    tables = {folder: score_rows(CHOICES | COMPARED, folder, seeds=arguments.seeds) for folder in arguments.folders}
+    sys.stdout.writelines(f"{line}\n" for line in render(tables))
+
+
+def render(tables: Tables) -> Iterator[str]:
+    """Yield the lines of a Markdown table for each folder, and of the figures that the choice gives."""
+    for folder, rows in tables.items():
+        yield from (
+            "",
+            f"{folder}",
+            "",
+            "| row | test UAR | difference | UAR on validation parts |",
+            "| --- " * 4 + "|",
+        )
+        for name, row in rows.items():
+            figures = (describe(row.counts), compare(row, rows[REFERENCE]), f"{100 * row.validation_uar:.1f}")
+            yield f"| {name} | {' | '.join(figures)} |"
+    yield ""
+    for folder, (chosen, counts) in choose(tables).items():
+        yield f"{folder}: chosen on validation speakers {describe(counts)}, by fold: {', '.join(chosen)}"
+
+
+def score_rows(rows: Rows, folder: Path, *, seeds: int) -> dict[str, RowScores]:
+    """Train the rows on the embeddings of a folder, with its settings, and return their scores."""
+    with working_copy(folder) as copy, chdir(copy):
+        opened = open_rows(rows, read_recipe(), dict.fromkeys(rows, EmbeddingFiles()))
+        runs = plan_ablation(opened[REFERENCE].corpus, range(seeds))
+        tested = run_table(opened, runs, read_section("run", ExecutionConfig))
+        return write_runs(Path("runs.csv"), tested, opened)
+
+
+@contextmanager
+def working_copy(folder: Path) -> Iterator[Path]:
+    """Make a folder with the embeddings and the settings of another one, and the earlier heads as plugins."""
+    with TemporaryDirectory() as name:
+        copy = Path(name)
+        (copy / "data").symlink_to((folder / "data").absolute())
+        shutil.copy(folder / PARAMS_FILE, copy)
+        (copy / PLUGINS).mkdir()
+        shutil.copy(EARLIER, copy / PLUGINS)
+        yield copy
+
+
+def choose(tables: Tables) -> dict[Path, tuple[list[str], ClusterCounts]]:
+    """Return the row chosen for each fold, and the counts that the choice gives, by folder.
+
+    A row that changes nothing in a folder is missing in its table: the reference stands for it.
+    """
+    first = next(iter(tables.values()))[REFERENCE]
+    folds = sorted({*first.counts.folds.tolist()})
+
+    def validation_uar(name: str, fold: int) -> float:
+        scores = (rows.get(name, rows[REFERENCE]).fold_validation_uar(fold) for rows in tables.values())
+        return float(np.mean([*scores]))
+
+    chosen = [max(CHOICES, key=lambda name: validation_uar(name, fold)) for fold in folds]
+    results = {}
+    for folder, rows in tables.items():
+        counts = rows[REFERENCE].counts
+        hits = [
+            rows.get(chosen[folds.index(fold)], rows[REFERENCE]).counts.hits[number]
+            for number, fold in enumerate(counts.folds.tolist())
+        ]
+        results[folder] = chosen, replace(counts, hits=np.stack(hits))
+    return results
+
+
+def describe(counts: ClusterCounts) -> str:
+    """Return the UAR in %, with its 95 % interval over speakers."""
+    return f"{100 * uar(*counts.totals):.1f} ({_interval(score_interval(counts, uar), '.1f')})"
+
+
+def compare(row: RowScores, reference: RowScores) -> str:
+    """Return the difference of two rows' UAR in points, with its 95 % interval over speakers."""
+    if row is reference:
+        return ""
+    difference = uar(*row.counts.totals) - uar(*reference.counts.totals)
+    return f"{100 * difference:+.1f} ({_interval(difference_interval(row.counts, reference.counts, uar), '+.1f')})"
+
+
+def _interval(interval: Interval, form: str) -> str:
+    return " to ".join(format(100 * bound, form) for bound in interval)
+
+
+if __name__ == "__main__":
+    main()
