@@ -67,7 +67,13 @@ def _isolated_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FDAN_CACHE", str(tmp_path / "cache"))
 
 
-CODECS = {".avi": ("mpeg4", "pcm_s16le"), ".flv": ("flv", "libmp3lame"), ".wav": ("", "pcm_s16le"), ".mp3": ("", "mp3")}
+CODECS = {
+    ".avi": ("mpeg4", "pcm_s16le"),
+    ".flac": ("", "flac"),
+    ".flv": ("flv", "libmp3lame"),
+    ".mp3": ("", "mp3"),
+    ".wav": ("", "pcm_s16le"),
+}
 
 
 def write_media(

@@ -26,7 +26,7 @@ class MediaRow:
     """The properties of a media file that decide whether its clip can be used."""
 
     decoded_s: float
-    promised_s: float  # the length that its header announces; 0 if that announces none
+    promised_s: float  # the length that its header announces for the stream that lacks most; 0 if for none
     loudest_dbfs: float = 0.0
     is_one_colour: bool = False
 
@@ -51,7 +51,7 @@ def read_media_table(path: Path) -> dict[str, MediaRow]:
 
 
 def _parse(row: Mapping[str, str]) -> MediaRow:
-    decoded_s, promised_s, loudest_dbfs = (float(row[name]) for name in ("duration_s", "promised_s", "loudest_dbfs"))
+    decoded_s, promised_s, loudest_dbfs = (float(row[name]) for name in ("decoded_s", "promised_s", "loudest_dbfs"))
     return MediaRow(decoded_s, promised_s, loudest_dbfs, is_one_colour=row["one_colour"] == "1")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import av
 from av.container import InputContainer
+from av.error import InvalidDataError
 
 from pipeline.base.errors import ClipError
 from pipeline.media._opening import check_picture
@@ -14,6 +15,7 @@ from pipeline.media.limits import Limits
 
 MAX_PACKETS_PER_S = 2000  # of all streams together; 400 a second are usual for audio, 60 for video
 MAX_RATE_HZ = 768_000
+WITHOUT_PACKET_SIZES = {"flac"}  # elsewhere, FFmpeg marks a packet that the end of the file cuts
 NO_SPEAKER = "NONE"
 SPEAKERS = (  # in FFmpeg's order
     *("FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR", "TC", "TFL", "TFC", "TFR", "TBL", "TBC"),
@@ -54,13 +56,22 @@ def read_packets(container: InputContainer, streams: Sequence[Stream], limits: L
 def decode(container: InputContainer, streams: Sequence[Stream], limits: Limits) -> Iterator[Frame]:
     """Yield the frames of at most one video and one audio stream.
 
-    Raise `ClipError` if they exceed the limits, or if the size of the picture changes: boxes and tracks are in pixels
-    of one size.
+    The last packet of a file that was cut short is incomplete, and left out if it cannot be decoded. Raise `ClipError`
+    if the frames exceed the limits, or if the size of the picture changes: boxes and tracks are in pixels of one size.
     """
     first_picture: tuple[int, int, int] | None = None
     audio_s = 0.0
+    damage: InvalidDataError | None = None
     for packet in read_packets(container, streams, limits):
-        frames = packet.decode()
+        if damage and packet.size:  # it was not the last packet
+            raise damage
+        try:
+            frames = packet.decode()
+        except InvalidDataError as error:
+            if not packet.is_corrupt and container.format.name not in WITHOUT_PACKET_SIZES:
+                raise
+            damage = error
+            continue
         _refuse_custom_layouts(frames)
         for frame in frames:
             if isinstance(frame, av.VideoFrame):

@@ -16,6 +16,7 @@ from pipeline.base.errors import ClipError
 from pipeline.media._formats import CONTAINERS, CONTAINERS_WITHOUT_HEADER, DECODERS, DECODERS_WITHOUT_HEADER
 from pipeline.media._riff import check_tags
 from pipeline.media.limits import Limits
+from pipeline.media.truncation import is_cut_short
 
 CodedStream = TypeVar("CodedStream", av.VideoStream, av.AudioStream)
 CONTAINER_OPTIONS = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
@@ -47,7 +48,8 @@ def open_media(path: Path, limits: Limits) -> Iterator[InputContainer]:
                     stream.codec_context.options = codec_options
             yield container
     except (FFmpegError, OSError) as error:
-        raise ClipError(f"cannot be decoded: {error.strerror or error}") from error
+        cut_short = "; it is cut short" if is_cut_short(path) else ""
+        raise ClipError(f"cannot be decoded: {error.strerror or error}{cut_short}") from error
 
 
 def _open(name: str, options: Mapping[str, str], codec_options: Mapping[str, str] | None = None) -> InputContainer:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.base.errors import ClipError
 from pipeline.media._decoding import decode
 from pipeline.media._opening import first_stream, open_media
-from pipeline.media._promises import promised_seconds
+from pipeline.media._promises import read_promise
 from pipeline.media._signals import ColourMeter, LoudnessMeter
 from pipeline.media.limits import DEFAULT_LIMITS, Limits
 from pipeline.media.loudness import SILENCE_DBFS
@@ -40,7 +40,8 @@ class MediaInfo:
     samples: int
     rate_hz: int
     channels: int
-    promised_s: float = 0.0  # the length that the header announces; 0 if it announces none
+    decoded_s: float = 0.0  # how much of `promised_s` could be decoded
+    promised_s: float = 0.0  # the length that the header announces for the stream that lacks most; 0 if for none
     loudest_dbfs: float = SILENCE_DBFS  # the level of the loudest second, to a decibel; NaN if samples are not finite
     one_colour: int = 0  # 1 if every frame is one colour
 
@@ -69,10 +70,11 @@ def probe(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> MediaInfo:
     """Decode the whole file once and return what it contains.
 
     The header may be wrong about the data, so all fields but `promised_s` come from the decoded frames. Raise
-    `ClipError` if the file is damaged, if it exceeds the limits, or if the size of its picture changes.
+    `ClipError` if the file is damaged, if it exceeds the limits, or if the size of its picture changes; a file that was
+    cut short is decoded as far as it goes.
     """
     frames = width = height = samples = rate = channels = 0
-    end_s = 0.0
+    audio_s = 0.0
     times_s: list[float] = []
     loudness, colour = LoudnessMeter(), ColourMeter()
     with open_media(path, limits) as container:
@@ -81,7 +83,7 @@ def probe(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> MediaInfo:
         streams = [stream for stream in (video, audio) if stream is not None]
         if not streams:
             raise ClipError("has neither video nor audio")
-        promised_s = promised_seconds(path, container, streams)
+        promise = read_promise(path, container, video, audio)
         start_s = (container.start_time or 0) / av.time_base
         for frame in decode(container, streams, limits):
             if isinstance(frame, av.VideoFrame):
@@ -91,17 +93,20 @@ def probe(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> MediaInfo:
             else:
                 samples += frame.samples
                 rate, channels = frame.sample_rate, frame.layout.nb_channels
-                end_s = max(end_s, (frame.time or 0.0) - start_s + frame.samples / rate)
+                audio_s = max(audio_s, (frame.time or 0.0) - start_s + frame.samples / rate)
                 loudness.add(frame)
     if not frames and not samples:
         raise ClipError("cannot be decoded: it gives neither frames nor audio samples")
     times_s.sort()
     fps = (frames - 1) / (times_s[-1] - times_s[0]) if times_s[-1:] > times_s[:1] else 0.0
     # A video ends when its last frame has been shown for one frame period.
-    end_s = max([end_s, *(time_s + (1 / fps if fps else 0) for time_s in times_s[-1:])])
+    video_s = times_s[-1] + (1 / fps if fps else 0) if times_s else 0.0
+    lengths = promise.least_kept(video_s=video_s, frames=frames, audio_s=audio_s)
     sizes = (width, height, samples, rate, channels)
     signals = round(loudness.level_dbfs, 1), int(colour.is_one_colour)
-    return MediaInfo(round(end_s, 6), frames, round(fps, 3), *sizes, round(promised_s, 6), *signals)
+    decoded_s, promised_s = (round(it, 6) for it in lengths)
+    duration_s = round(max(video_s, audio_s), 6)
+    return MediaInfo(duration_s, frames, round(fps, 3), *sizes, decoded_s, promised_s, *signals)
 
 
 def probe_arrays(path: Path, *, limits: Limits) -> dict[str, NDArray[np.float64]]:

@@ -259,7 +259,7 @@ def test_every_clip_is_either_kept_or_left_out(
 def test_clips_that_were_cut_short_are_left_out_with_both_lengths(tmp_path: Path) -> None:
     lengths = {"a.mp4": (5, 5.05), "b.mp4": (3, 5), "c.mp4": (4.6, 5), "d.mp4": (3, 0), "e.wav": (0.05, 0.14)}
     rows = [f"{path},{decoded},{promised},-20,0" for path, (decoded, promised) in lengths.items()]
-    (tmp_path / "media.csv").write_text("\n".join(["path,duration_s,promised_s,loudest_dbfs,one_colour", *rows]))
+    (tmp_path / "media.csv").write_text("\n".join(["path,decoded_s,promised_s,loudest_dbfs,one_colour", *rows]))
     media = {"test": read_media_table(tmp_path / "media.csv")}
     clips = [*map(make_clip, "abcd"), make_clip("e", audio_path="e.wav")]
     kept, left_out = build_manifest(
@@ -275,7 +275,7 @@ def test_clips_that_were_cut_short_are_left_out_with_both_lengths(tmp_path: Path
 
 def test_clips_without_anything_to_hear_or_see_are_named(tmp_path: Path) -> None:
     rows = ["a.mp4,1,1,-200,1", "b.mp4,1,1,-79.9,0", "b.wav,1,1,-80.1,0", "c.wav,1,1,-90,0", "d.mp4,1,1,nan,0"]
-    (tmp_path / "media.csv").write_text("\n".join(["path,duration_s,promised_s,loudest_dbfs,one_colour", *rows]))
+    (tmp_path / "media.csv").write_text("\n".join(["path,decoded_s,promised_s,loudest_dbfs,one_colour", *rows]))
     media = {"test": read_media_table(tmp_path / "media.csv")}
     clips = [
         make_clip("a", modalities="visual"),  # its sound is not used
@@ -290,7 +290,7 @@ def test_clips_without_anything_to_hear_or_see_are_named(tmp_path: Path) -> None
     assert len(media_notes(clips, media, silence_dbfs=-100)) == 1
 
 
-@pytest.mark.parametrize("table", ["path,duration_s\na.mp4,5", "path,duration_s,promised_s\na.mp4,5,5"])
+@pytest.mark.parametrize("table", ["path,duration_s\na.mp4,5", "path,decoded_s,promised_s\na.mp4,5,5"])
 def test_a_media_table_that_is_damaged_is_one_line(table: str, tmp_path: Path) -> None:
     (tmp_path / "media.csv").write_text(table)
     with pytest.raises(StoreError, match=r"media\.csv lacks a number .*run: dvc repro --force"):
