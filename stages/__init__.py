@@ -20,9 +20,16 @@ os.environ.update(ONE_THREAD)  # at import, because numerical libraries read the
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage: log to the terminal, stop at once on Ctrl-C, and report a pipeline error in one line."""
-    handler = RichHandler(console=Console(stderr=True), show_path=False, show_time=False)
+    """Run a stage: log to the terminal, stop at once on Ctrl-C, and report a pipeline error in one line.
+
+    Where stderr is no terminal, a message is a line, however long: a file is searched by lines.
+    """
+    console = Console(stderr=True)
+    handler: logging.Handler = RichHandler(console=console, show_path=False, show_time=False)
     handler.setFormatter(PrintableFormatter())
+    if not console.is_terminal:
+        handler = logging.StreamHandler()
+        handler.setFormatter(PrintableFormatter("%(levelname)-8s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     signal.signal(signal.SIGINT, _stop)
     with exit_with_message():

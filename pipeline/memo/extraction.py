@@ -230,16 +230,21 @@ def extract_to_file(
 
 
 def _report(summary: ExtractionSummary, max_failures: float) -> None:
-    """Print the counts, and the reasons of failed and absent clips; raise if too many clips failed."""
-    explained = summary.failures | summary.absent
-    table = Table("", "computed", "from the memo", "absent", "excluded", "failed", *["reason"][: len(explained)])
+    """Print the counts, and a line for each clip without a usable result; raise if too many clips failed."""
+    table = Table("", "computed", "from the memo", "of these absent", "of these excluded", "failed")
     counts = (summary.computed, summary.from_memo, *map(len, (summary.absent, summary.excluded, summary.failures)))
-    reasons = [f"{printable(clip_id)}: {reason}" for clip_id, reason in explained.items()]
-    if len(reasons) > REASONS_SHOWN:
-        hidden = len(reasons) - REASONS_SHOWN
-        reasons[REASONS_SHOWN:] = [f"and {hidden} more; the file's attributes `failures` and `absent` list all"]
-    table.add_row(escape(summary.title), *map(str, counts), *([escape("\n".join(reasons))] if reasons else []))
-    Console(stderr=True).print(table)
+    table.add_row(escape(summary.title), *map(str, counts))
+    console = Console(stderr=True)
+    console.print(table)
+    explained = summary.failures | summary.excluded | summary.absent
+    lines = [f"{printable(clip_id)}: {reason}" for clip_id, reason in explained.items()]
+    if len(lines) > REASONS_SHOWN:
+        hidden = len(lines) - REASONS_SHOWN
+        lines[REASONS_SHOWN:] = [
+            f"and {hidden} more; the attributes `failures`, `excluded` and `absent` of the file list all"
+        ]
+    for line in lines:  # below the table, in which a log file's 80 columns would cut the names
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     if len(summary.failures) > max_failures * summary.total:
         raise PipelineError(
             f"{summary.title}: {len(summary.failures)} of {summary.total} clips failed, more than run.max_failures = "

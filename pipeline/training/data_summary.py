@@ -19,6 +19,11 @@ def summarise_data(corpus: Corpus, recipes: Iterable[Recipe], runs: Sequence[Fol
     """
     weights = {modality: origin["weights"]["name"] for modality, origin in corpus.provenance.items()}
     transductive = any(it.train.speaker_normalisation != "none" for it in recipes)
+    clip_ids = {clip.clip_id for clip in corpus.clips}  # a clip that lost both modalities is left out, and no more
+    lost = {
+        modality: {clip_id: reason for clip_id, reason in origin["failures"].items() if clip_id in clip_ids}
+        for modality, origin in corpus.provenance.items()
+    }
     warnings = [RANDOM_WEIGHTS] * ("random" in weights.values()) + [TRANSDUCTIVE] * transductive
     return DataSummary.model_validate(
         {
@@ -26,7 +31,7 @@ def summarise_data(corpus: Corpus, recipes: Iterable[Recipe], runs: Sequence[Fol
             "notes": leak_notes(corpus, [run.split for run in runs]),
             "clips": len(corpus.clips),
             "left_out": [asdict(row) for row in corpus.left_out],
-            "lost_modalities": {modality: origin["failures"] for modality, origin in corpus.provenance.items()},
+            "lost_modalities": lost,
             "classes": corpus.classes,
             "weights": weights,
             "embeddings": {

@@ -162,6 +162,12 @@ def test_info_shows_the_table_of_results(tmp_path: Path, monkeypatch: pytest.Mon
     assert f"Report: {tmp_path / 'results' / 'report.html'}" in result.output
 
 
+def test_info_counts_clips_that_lost_a_modality(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_results(tmp_path, lost_modalities={"visual": {"a": "no face was found", "b": "cut"}, "acoustic": {}})
+    monkeypatch.chdir(tmp_path)
+    assert "4 clips, 1 left out, 2 without visual; test results, in %" in fdan("info").output
+
+
 def test_info_repeats_the_warning_of_random_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_results(tmp_path, warning="random backbone weights")
     monkeypatch.chdir(tmp_path)
@@ -282,3 +288,15 @@ def assert_harmless(output: str, *words: str) -> None:
 def test_log_lines_of_stages_do_not_control_the_terminal() -> None:
     record = logging.makeLogRecord({"msg": "%s: read\n%d", "args": ("a\x1b[31m\x07.mp4", 1)})
     assert stages.PrintableFormatter().format(record) == "a\\x1b[31m\\x07.mp4: read\n1"
+
+
+def test_a_message_of_a_stage_is_one_line_of_a_log_file() -> None:
+    code = """
+import logging, stages
+stages.run_stage(lambda: logging.getLogger("a").warning("word " * 60))
+"""
+    environment = os.environ | {"COLUMNS": "80"}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert run.stderr == f"WARNING  {'word ' * 60}\n"

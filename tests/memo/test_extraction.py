@@ -151,11 +151,24 @@ def test_failed_clip_is_reported_with_its_reason_and_the_others_are_kept(
 ) -> None:
     summary, _ = extract_to(tmp_path, [1, 13, 2, 77])
     assert summary.failures == {"clip13": "is unlucky"}
-    cells = [cell.strip() for cell in capsys.readouterr().err.splitlines()[-2].split("│")[1:-1]]
-    assert cells == ["double", "3", "0", "0", "1", "1", "clip13: is unlucky"]
+    *_, row, _, failed, excluded = capsys.readouterr().err.splitlines()
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == ["double", "3", "0", "0", "1", "1"]
+    assert (failed, excluded) == ("clip13: is unlucky", "clip77: shows nobody ä")
     reader = Reader[Any](tmp_path / "out.h5", schema=None)
     assert reader.media_sha256 == {"clip01": "1", "clip02": "2"}
     assert reader.attributes["failures"] == {"clip13": "is unlucky"}
+
+
+def test_clips_are_named_in_full_in_a_log_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "corpus/speaker/a name that is longer than the column of a table, and [b]in brackets[/b].mp4"
+    job = ClipJob(name, "0", partial(int, 78))
+    extract_to_file(
+        tmp_path / "out.h5", [job], counting_step(tmp_path), like=EMPTY, attributes=ATTRIBUTES, pool=SYNCHRONOUS
+    )
+    assert f"\n{name}: is silent ä\n" in capsys.readouterr().err
 
 
 def test_result_is_discarded_if_the_media_change_during_the_run(tmp_path: Path) -> None:

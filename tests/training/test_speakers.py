@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conftest import make_clip
 from test_checkpoints import card
 from test_replicas import RECIPE, examples
 
@@ -86,3 +87,10 @@ def test_results_of_a_transductive_recipe_say_so() -> None:
     ]
     assert [TRANSDUCTIVE in it for it in warnings] == [True, False]
     assert all(RANDOM_WEIGHTS in it for it in warnings)
+
+
+def test_a_clip_that_lost_both_modalities_is_left_out_and_counts_as_nothing_else() -> None:
+    lost = {"c1": "no face was found", "gone": "its picture is one colour throughout"}
+    provenance = {name: {**card().embeddings[name].model_dump(), "failures": lost} for name in MODALITIES}
+    summary = summarise_data(Corpus([make_clip("c1")], [], examples(1), [], provenance), [RECIPE], [])
+    assert summary.lost_modalities == {name: {"c1": "no face was found"} for name in MODALITIES}

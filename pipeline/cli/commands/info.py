@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from pipeline.base.errors import exit_with_message
+from pipeline.base.selection import count_noun
 from pipeline.cli.console import console, plain
 
 RESULTS = Path("results")
@@ -30,7 +31,10 @@ def _show_results() -> None:
     from pipeline.evaluation.schemas import Evaluation
 
     evaluation = Evaluation.read(RESULTS / "evaluation.json")
-    title = f"{evaluation.clips} clips, {len(evaluation.left_out)} left out; test results, in %"
+    lost = "".join(
+        f", {len(reasons)} without {modality}" for modality, reasons in evaluation.lost_modalities.items() if reasons
+    )
+    title = f"{count_noun(evaluation.clips, 'clip')}, {len(evaluation.left_out)} left out{lost}; test results, in %"
     table = Table("protocol", "modality", title=title, title_justify="left")
     for column in ("WAR", "UAR", "95 % interval of UAR"):
         table.add_column(column, justify="right")
