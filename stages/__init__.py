@@ -8,11 +8,10 @@ from contextlib import suppress
 
 import psutil
 from rich.console import Console
-from rich.logging import RichHandler
 
 from pipeline.base.errors import exit_with_message
+from pipeline.base.logs import stderr_handler
 from pipeline.base.processes import ONE_THREAD, relax_garbage_collection
-from pipeline.base.text import printable
 
 INTERRUPTED = 130  # the exit status of a command that Ctrl-C has ended
 relax_garbage_collection()
@@ -20,27 +19,11 @@ os.environ.update(ONE_THREAD)  # at import, because numerical libraries read the
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage: log to the terminal, stop at once on Ctrl-C, and report a pipeline error in one line.
-
-    Where stderr is no terminal, a message is a line, however long: a file is searched by lines.
-    """
-    console = Console(stderr=True)
-    handler: logging.Handler = RichHandler(console=console, show_path=False, show_time=False)
-    handler.setFormatter(PrintableFormatter())
-    if not console.is_terminal:
-        handler = logging.StreamHandler()
-        handler.setFormatter(PrintableFormatter("%(levelname)-8s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    """Run a stage: log to stderr, stop at once on Ctrl-C, and report a pipeline error in one line."""
+    logging.basicConfig(level=logging.INFO, handlers=[stderr_handler()])
     signal.signal(signal.SIGINT, _stop)
     with exit_with_message():
         main()
-
-
-class PrintableFormatter(logging.Formatter):
-    """Makes every line harmless for a terminal, because notes and reasons contain names of strangers' files."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 def _stop(*_: object) -> None:

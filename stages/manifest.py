@@ -13,7 +13,7 @@ from data_manifest.manifest.clips import (
     read_rows,
     write_rows,
 )
-from data_manifest.manifest.media_table import Silence, cut_short_reason, media_notes, read_media_table
+from data_manifest.manifest.media_table import Silence, media_notes, media_reason, read_media_table
 from data_manifest.manifest.roots import corpus_roots
 from data_manifest.manifest.weights import fetch_weights
 from pipeline.base.params import read_section
@@ -30,12 +30,13 @@ def main() -> None:
     exclusions = [row for folder in folders.values() for row in read_rows(folder / "exclusions.csv", Exclusion)]
     media = {name: read_media_table(folder / "media.csv") for name, folder in folders.items()}
     config = read_section("manifest", ManifestConfig)
+    silence_dbfs = read_section("spectrograms", Silence).silence_dbfs
     kept, left_out = build_manifest(
-        clips, exclusions, config, lambda it: cut_short_reason(it, media[it.corpus], min_complete=config.min_complete)
+        clips, exclusions, config, lambda it: media_reason(it, media[it.corpus], config, silence_dbfs=silence_dbfs)
     )
     write_rows(MANIFEST, kept, Clip)
     write_rows(EXCLUSIONS, left_out, Exclusion)
-    for note in media_notes(kept, media, silence_dbfs=read_section("spectrograms", Silence).silence_dbfs):
+    for note in media_notes(kept, media, silence_dbfs=silence_dbfs):
         log.warning("%s", note)
     log.info("%s in %s, %d left out in %s", count_noun(len(kept), "clip"), MANIFEST, len(left_out), EXCLUSIONS)
     fetch_weights(kept)

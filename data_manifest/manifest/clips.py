@@ -99,7 +99,7 @@ class ManifestConfig(Config):
     merge: dict[str, str] = Field(default_factory=dict)
     """Emotions to rename, such as `calm: neutral`."""
     modalities: Literal["keep", "require"] = "keep"
-    """`require` leaves out clips that lack audio or video."""
+    """`require` leaves out clips that lack audio or video, or in which there is nothing to hear or see."""
     min_duration_s: float = Field(0.04, ge=0, le=86_400)
     """Shorter clips are left out. The default is one frame at 25 frames per second."""
     max_duration_s: float = Field(120, gt=0, le=86_400)
@@ -165,11 +165,11 @@ def build_manifest(
     clips: Sequence[Clip],
     exclusions: Sequence[Exclusion],
     config: ManifestConfig,
-    cut_short: Callable[[Clip], str] = lambda _: "",
+    media_reason: Callable[[Clip], str] = lambda _: "",
 ) -> tuple[list[Clip], list[Exclusion]]:
     """Merge labels and filter the clips of all corpora; return the manifest and all exclusions.
 
-    `cut_short` returns why a clip is not complete enough, or ""; see `cut_short_reason`.
+    `media_reason` returns why the media of a clip are not used, or "".
 
     Every clip is in exactly one of the two lists. Of clips with the same bytes, one is kept, or none if their labels or
     speakers differ: otherwise one recording could be in two parts of a split.
@@ -184,7 +184,7 @@ def build_manifest(
     kept, left_out = [], list(exclusions)
     paths: dict[str, str] = {}
     for clip in merged:
-        reason = _filter_reason(clip, config) or cut_short(clip) or duplicate_reason(clip, copies[clip.sha256])
+        reason = _filter_reason(clip, config) or media_reason(clip) or duplicate_reason(clip, copies[clip.sha256])
         if clip.clip_id in paths:
             raise CorpusError(f"two clips have the id {clip.clip_id!r}: {paths[clip.clip_id]} and {clip.path}")
         paths[clip.clip_id] = clip.path

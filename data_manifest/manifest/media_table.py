@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from data_manifest.manifest.clips import Clip
+from data_manifest.manifest.clips import Clip, ManifestConfig
 from pipeline.base.errors import StoreError
 from pipeline.base.selection import count_noun, shorten
 from pipeline.base.tables import read_table, unescape_cell
@@ -36,6 +36,11 @@ class MediaRow:
         is_whole = self.promised_s - self.decoded_s <= MISSING_S
         return 1.0 if is_whole else self.decoded_s / self.promised_s
 
+    @property
+    def lengths(self) -> str:
+        """Both lengths, for a message about a file that was cut short."""
+        return f"is cut short: {self.decoded_s:.2f} of {self.promised_s:.2f} s can be decoded"
+
 
 Media = Mapping[str, Mapping[str, MediaRow]]
 """The rows of all corpora, by corpus and path."""
@@ -60,11 +65,25 @@ def cut_short_reason(clip: Clip, media: Mapping[str, MediaRow], *, min_complete:
     for path in clip.files:
         row = media.get(path)
         if row and row.complete < min_complete:
-            return (
-                f"{path} is cut short: {row.decoded_s:.2f} of {row.promised_s:.2f} s can be decoded, "
-                f"less than manifest.min_complete = {min_complete:g} allows"
-            )
+            return f"{path} {row.lengths}, less than manifest.min_complete = {min_complete:g} allows"
     return ""
+
+
+def media_reason(clip: Clip, media: Mapping[str, MediaRow], config: ManifestConfig, *, silence_dbfs: float) -> str:
+    """Return why the media of a clip are left out, or ""; `media` are those of its corpus."""
+    if reason := cut_short_reason(clip, media, min_complete=config.min_complete):
+        return reason
+    absent = _absent_reason(clip, media, silence_dbfs=silence_dbfs) if config.modalities == "require" else ""
+    return absent and f"{absent}, but manifest.modalities is require"
+
+
+def _absent_reason(clip: Clip, media: Mapping[str, MediaRow], *, silence_dbfs: float) -> str:
+    """Return why a modality of the clip will count as absent, or ""."""
+    level = media[clip.audio_source].loudest_dbfs
+    if "acoustic" in clip.modalities and level < silence_dbfs:
+        return f"its sound is silent: {level:.0f} dBFS in its loudest second"
+    is_plain = "visual" in clip.modalities and media[clip.path].is_one_colour
+    return "its picture is one colour throughout" if is_plain else ""
 
 
 def media_notes(clips: Sequence[Clip], media: Media, *, silence_dbfs: float) -> list[str]:

@@ -6,6 +6,7 @@ __all__ = [
     "digests",
     "errors",
     "files",
+    "logs",
     "memory",
     "options",
     "params",

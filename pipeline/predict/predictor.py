@@ -13,6 +13,7 @@ import torch
 
 from data_manifest.corpora.contract import is_utf8
 from data_manifest.corpora.probing import probe_files, unreadable_reason
+from data_manifest.manifest.media_table import MediaRow
 from pipeline.base.digests import cached_sha256
 from pipeline.base.errors import ParameterError, PipelineError
 from pipeline.base.params import check
@@ -170,7 +171,9 @@ class Predictor:
         clips = [Path(path) for path in dict.fromkeys(map(Path, paths))]
         notes: dict[Path, list[str]] = {path: [] for path in clips}
         media, sha256 = self._probe(clips, notes)
-        for path in media:
+        for path, info in media.items():
+            file = MediaRow(info.decoded_s, info.promised_s)
+            notes[path] += [file.lengths] if file.complete < 1 else []
             if sha256[str(path)][:MEDIA_DIGITS] in self.seen:
                 notes[path].append("the head was trained on this recording")
         with tempfile.TemporaryDirectory() as name:

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from pipeline.base.errors import StoreError
 from pipeline.base.files import read_file
 from pipeline.base.provenance import library_versions
+from pipeline.base.selection import count_noun
 from pipeline.evaluation.ablation_schemas import Ablation
 from pipeline.evaluation.predictions import MODALITIES, answer_label, protocol_label
 from pipeline.evaluation.results import (
@@ -111,6 +112,7 @@ def render_report(results: Results, thumbnails: Thumbnails) -> str:
     )
     environment.filters["answer_label"] = answer_label
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
+    environment.globals["count_noun"] = count_noun
     environment.globals["figure_stages"] = FIGURE_STAGES
     environment.globals["count_clusters"] = count_clusters
     # Bokeh's JSON defines a model where it occurs first, so the order of keys matters.

@@ -12,7 +12,7 @@ import pytest
 from report_samples import ablation, evaluation
 from typer.testing import CliRunner, Result
 
-import stages
+from pipeline.base.logs import PrintableFormatter
 from pipeline.base.provenance import ROOT
 from pipeline.cli.comparison import show_comparison
 from pipeline.cli.console import console
@@ -287,7 +287,7 @@ def assert_harmless(output: str, *words: str) -> None:
 
 def test_log_lines_of_stages_do_not_control_the_terminal() -> None:
     record = logging.makeLogRecord({"msg": "%s: read\n%d", "args": ("a\x1b[31m\x07.mp4", 1)})
-    assert stages.PrintableFormatter().format(record) == "a\\x1b[31m\\x07.mp4: read\n1"
+    assert PrintableFormatter().format(record) == "a\\x1b[31m\\x07.mp4: read\n1"
 
 
 def test_a_message_of_a_stage_is_one_line_of_a_log_file() -> None:

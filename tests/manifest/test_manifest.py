@@ -17,7 +17,7 @@ from data_manifest.manifest.clips import (
     read_rows,
     write_rows,
 )
-from data_manifest.manifest.media_table import MediaRow, cut_short_reason, media_notes, read_media_table
+from data_manifest.manifest.media_table import MediaRow, media_notes, media_reason, read_media_table
 from data_manifest.manifest.paths import is_below
 from pipeline.base.errors import CorpusError, PipelineError, StoreError
 from pipeline.base.params import check
@@ -263,7 +263,7 @@ def test_clips_that_were_cut_short_are_left_out_with_both_lengths(tmp_path: Path
     media = {"test": read_media_table(tmp_path / "media.csv")}
     clips = [*map(make_clip, "abcd"), make_clip("e", audio_path="e.wav")]
     kept, left_out = build_manifest(
-        clips, [], ManifestConfig(), lambda it: cut_short_reason(it, media[it.corpus], min_complete=0.9)
+        clips, [], ManifestConfig(), lambda it: media_reason(it, media["test"], ManifestConfig(), silence_dbfs=-80)
     )
     assert [it.clip_id for it in kept] == ["a", "c", "d", "e"]
     reason = "b.mp4 is cut short: 3.00 of 5.00 s can be decoded, less than manifest.min_complete = 0.9 allows"
@@ -288,6 +288,20 @@ def test_clips_without_anything_to_hear_or_see_are_named(tmp_path: Path) -> None
         "the picture will count as absent, one colour throughout, in 1 clip: a",
     ]
     assert len(media_notes(clips, media, silence_dbfs=-100)) == 1
+    reasons = [
+        [media_reason(clip, media["test"], ManifestConfig(modalities=modalities), silence_dbfs=-80) for clip in clips]
+        for modalities in ("keep", "require")
+    ]
+    but = ", but manifest.modalities is require"
+    assert reasons == [
+        [""] * 4,
+        [
+            f"its picture is one colour throughout{but}",
+            f"its sound is silent: -80 dBFS in its loudest second{but}",
+            f"its sound is silent: -90 dBFS in its loudest second{but}",
+            "",
+        ],
+    ]
 
 
 @pytest.mark.parametrize("table", ["path,duration_s\na.mp4,5", "path,decoded_s,promised_s\na.mp4,5,5"])

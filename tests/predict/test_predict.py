@@ -111,6 +111,14 @@ def test_a_clip_is_predicted_from_the_modalities_it_has(model: Path, clips: Path
         assert sum(prediction.probabilities["fused"].values()) == pytest.approx(1)
 
 
+def test_a_file_that_is_cut_short_is_predicted_with_a_note(model: Path, tmp_path: Path) -> None:
+    path = write_short_media(tmp_path / "a.wav")
+    path.write_bytes(path.read_bytes()[:9000])
+    (prediction,) = Predictor(model)([path])
+    assert prediction.notes[0] == "is cut short: 0.09 of 0.20 s can be decoded"
+    assert prediction.emotion
+
+
 def test_a_head_answers_at_its_temperatures(model: Path, clips: Path, tmp_path: Path) -> None:
     warm = write_model(tmp_path / "h.safetensors", temperatures={"fused": 2.0})
     before, after = (Predictor(it)([clips / "a_both.mp4"])[0].probabilities for it in (model, warm))

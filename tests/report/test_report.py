@@ -239,13 +239,16 @@ def test_clips_left_out_are_listed_and_their_reasons_counted(thumbnails: Thumbna
     assert ["2", "manifest", "unknown emotion 'joy'"] in parsed.rows
     assert "4 clips, 2 emotions (anger, fear); 3 left out" in parsed.text
     assert "No clip was lost." in page(thumbnails).text
+    assert "1 clip left out" in page(thumbnails, evaluation(left_out=left_out[:1])).text
 
 
 def test_clips_that_lost_one_modality_are_listed_with_the_reason(thumbnails: Thumbnails) -> None:
     lost = {"visual": {"m/a": "no face was found", "m/b": "is damaged"}, "acoustic": {}}
     text = page(thumbnails, evaluation(lost_modalities=lost)).text
-    assert "2 clips lost their visual modality in extraction: m/a (no face was found), m/b (is damaged)." in text
+    assert "2 clips lost the visual modality in extraction: m/a (no face was found), m/b (is damaged)." in text
     assert "acoustic modality in extraction" not in text
+    lost["visual"].pop("m/b")
+    assert "1 clip lost the visual" in page(thumbnails, evaluation(lost_modalities=lost)).text
 
 
 def test_extraction_is_summarised(thumbnails: Thumbnails) -> None:
