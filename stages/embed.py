@@ -1,25 +1,19 @@
 """Embed face crops (`faces`, section embed_faces) or spectrogram windows (`mels`, section embed_mels) as tokens."""
 
-import logging
 from pathlib import Path
 
 from pipeline.base.params import read_argument, read_section
-from pipeline.base.provenance import RANDOM_WEIGHTS
 from pipeline.embeddings.backbones import BackboneConfig
 from pipeline.embeddings.step import embed_file
 from pipeline.embeddings.tokens import SOURCES
 from pipeline.parallel.pool import ExecutionConfig
 from stages import run_stage
 
-log = logging.getLogger(__name__)
-
 
 def main() -> None:
     """Write `data/embeddings/visual.h5` or `acoustic.h5`."""
     source = SOURCES[read_argument(SOURCES)]
     config = read_section(source.stage, BackboneConfig)
-    if config.weights == "random":
-        log.warning(RANDOM_WEIGHTS)
     target = Path("data/embeddings") / f"{source.modality}.h5"
     embed_file(target, source.path, source=source, config=config, run=read_section("run", ExecutionConfig))
 

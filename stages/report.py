@@ -35,12 +35,12 @@ def main() -> None:
     extraction = summarise_extraction(faces, evaluation)
     curves = Curves.read(RESULTS / "curves/runs.csv", next(iter(evaluation.protocols)))
     draw_curves(curves, REPORT_FIGURES / "curves.png")
-    draw_attention(exploration.attention, REPORT_FIGURES / "attention.png")
+    if len(thumbnails.modalities) == 2:
+        draw_attention(exploration.attention, REPORT_FIGURES / "attention.png")
     draw_mistakes(exploration.mistakes, thumbnails, REPORT_FIGURES / "mistakes.png")
     draw_extraction(extraction, REPORT_FIGURES / "extraction.png")
     tracked = {name: values for name, values in read_params().items() if name != "run"}
-    without = ["faces"] * (not faces.clip_ids) + ["spectrograms"] * (not windows.clip_ids)
-    figures = read_figures(FIGURES, without=without)
+    figures = read_figures(FIGURES, thumbnails.modalities)
     results = Results(evaluation, ablation, exploration, extraction, curves, figures, tracked)
     write_text(RESULTS / "report.html", render_report(results, thumbnails))
 

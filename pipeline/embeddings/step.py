@@ -1,10 +1,12 @@
 """The stages `embed_faces` and `embed_mels`: face crops or spectrogram windows to tokens, clip by clip."""
 
+import logging
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pipeline.base.provenance import RANDOM_WEIGHTS
 from pipeline.base.registry import lookup
 from pipeline.embeddings.backbones import BACKBONES, BackboneConfig
 from pipeline.embeddings.engines import choose_convolution, describe_convolution, libraries, release_models
@@ -16,6 +18,9 @@ from pipeline.store.clips import ClipTokens
 from pipeline.store.columns import compute_columns, to_columns
 from pipeline.store.reader import Reader
 from pipeline.store.schemas import EMBEDDINGS
+from pipeline.weights.published import RANDOM
+
+log = logging.getLogger(__name__)
 
 
 def embed_file(
@@ -24,6 +29,8 @@ def embed_file(
     """Write the tokens of all clips in a file of faces or spectrograms, `images`, to another HDF5 file."""
     config = choose_convolution(config, device=run.device)
     reader = Reader(images, schema=source.schema)
+    if config.weights == RANDOM and len(reader):
+        log.warning(RANDOM_WEIGHTS)
     weights, model = prepare_weights(reader, source, config)
     return write_tokens(target, reader, source=source, config=config, weights=weights, model=model, run=run)
 

@@ -29,11 +29,11 @@ NARROW_PX = 300  # figures in a row stack if there is less width for each
 MOST_AT_ONCE = 3  # clips in one tooltip
 # The page sets the colours of axes and texts by Bokeh's CSS variables.
 MODALITY_MARKERS = {"visual": "cross", "acoustic": "circle"}
+PICTURE = '<img src="@{name}" alt="{name}" width="72" height="72">'
 CLIP = """
-<div style="display:flex; gap:6px"><img src="@face" alt="face" width="72" height="72">
-<img src="@mel" alt="spectrogram" width="72" height="72"></div>
+<div style="display:flex; gap:6px">{pictures}</div>
 <div style="max-width:200px; overflow-wrap:anywhere"><b>@clip</b><br>truth: @truth<br>predicted: @predicted
-(@probability{0%})</div>"""
+(@probability{{0%}})</div>"""
 
 
 def plot(title: str, **options: Any) -> Any:
@@ -203,7 +203,7 @@ def projection(exploration: Exploration, classes: Sequence[str], pictures: Mappi
     """Return the t-SNE of both modalities before and after alignment, or of the only one.
 
     Boxes hide emotions, tooltips show clips.
-    `pictures` are the URIs of each clip's `face` and `mel`.
+    `pictures` are the URIs of each clip's pictures by their name.
     """
     source = _projected(exploration.clips, pictures)
     plots = {when: plot(title, height=420) for when, title in projection_panels(exploration).items()}
@@ -230,7 +230,8 @@ def projection(exploration: Exploration, classes: Sequence[str], pictures: Mappi
     for chart in plots.values():
         chart.axis.visible = False
         chart.grid.visible = False
-        chart.add_tools(HoverTool(tooltips=CLIP, limit=MOST_AT_ONCE))
+        tooltips = CLIP.format(pictures="".join(PICTURE.format(name=name) for name in pictures))
+        chart.add_tools(HoverTool(tooltips=tooltips, limit=MOST_AT_ONCE))
     return column(
         row(boxes, styles={"flex-wrap": "wrap"}, spacing=14, sizing_mode="stretch_width"),
         side_by_side(list(plots.values())),
@@ -245,8 +246,7 @@ def _projected(clips: Sequence[ProjectedClip], pictures: Mapping[str, Sequence[s
         "predicted": [it.predicted for it in clips],
         "probability": [it.probability for it in clips],
         "clip": [it.clip_id for it in clips],
-        "face": pictures["face"],
-        "mel": pictures["mel"],
+        **pictures,
     }
     missing = (float("nan"), float("nan"))
     for when in WHEN:

@@ -28,7 +28,7 @@ def draw_mistakes(mistakes: Sequence[Mistake], thumbnails: Thumbnails, path: Pat
         axis.set_axis_off()
     for axis, mistake in zip(axes.flat, mistakes, strict=False):
         clip_id = mistake.clip_id
-        pictures = thumbnails.face(clip_id, FACE_PX), thumbnails.spectrogram(clip_id, FACE_PX)
+        pictures = [thumbnails.of(modality, clip_id, FACE_PX) for modality in thumbnails.modalities]
         white = np.full((FACE_PX, FACE_PX, 3), 255, np.uint8)
         axis.imshow(np.hstack([white if picture is None else picture for picture in pictures]))
         answer = f"{mistake.truth}, predicted {mistake.predicted} ({mistake.probability:.0%})"
@@ -37,13 +37,14 @@ def draw_mistakes(mistakes: Sequence[Mistake], thumbnails: Thumbnails, path: Pat
 
 
 def draw_extraction(summary: ExtractionReport, path: Path) -> None:
-    """Draw how many faces the frames show, and how many clips were lost for which reason."""
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    frames, lost = figure.subplots(1, 2)
+    """Draw how many faces the frames show, if there are any, and how many clips were lost for which reason."""
     counts = summary.faces_per_frame
-    frames.bar(list(counts), list(counts.values()), color=COLOURS[5])
-    frames.set_xlabel("faces per frame", fontsize=9)
-    frames.set_ylabel("frames", fontsize=9)
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    *panels, lost = figure.subplots(1, 2 if any(counts.values()) else 1, squeeze=False).flat
+    for frames in panels:
+        frames.bar(list(counts), list(counts.values()), color=COLOURS[5])
+        frames.set_xlabel("faces per frame", fontsize=9)
+        frames.set_ylabel("frames", fontsize=9)
     rows = summary.lost[:8][::-1]
     labels = [textwrap.shorten(f"{row.stage}: {row.reason}", 48) for row in rows]
     lost.barh(range(len(rows)), [row.clips for row in rows], color=COLOURS[0])

@@ -36,6 +36,9 @@ from pipeline.report.thumbnails import Thumbnails, data_uri, figure_uri
 from pipeline.training.curves import Curves
 
 LIBRARIES = ("torch", "torchvision", "librosa", "opencv-python", "av", "h5py", "scikit-learn", "bokeh", "fdan")
+SHOWN_MODALITIES = {"attention": {"visual", "acoustic"}, "faces": {"visual"}, "spectrograms": {"acoustic"}}
+NO_TOKENS = "none"  # the name of the weights of a modality that no clip has
+PICTURES = {"visual": "face", "acoustic": "spectrogram"}
 POINT_PX = 48
 GALLERY_PX = 96
 ROWS = 300  # of a list of clips at most; the files of results hold the whole list
@@ -67,6 +70,11 @@ class Results:
     params: Mapping[str, Any]
 
     @property
+    def modalities(self) -> list[str]:
+        """The modalities that any clip has."""
+        return [name for name, weights in self.evaluation.weights.items() if weights != NO_TOKENS]
+
+    @property
     def protocol_labels(self) -> dict[str, str]:
         """The protocols by name, as the page writes them."""
         return {
@@ -92,12 +100,12 @@ class GalleryItem:
     pictures: dict[str, str | None]
 
 
-def read_figures(folder: Path, *, without: Collection[str] = ()) -> dict[str, bytes]:
-    """Return the PNG files of `FIGURE_STAGES` but some by name, from a folder of each stage; none may lack."""
+def read_figures(folder: Path, modalities: Collection[str]) -> dict[str, bytes]:
+    """Return the PNG files of the modalities by name, from a folder of each stage; none may lack."""
     return {
         name: read_file(folder / stage / f"{name}.png", raises=StoreError, fix=f"run: dvc repro --force {stage}")
         for name, stage in FIGURE_STAGES.items()
-        if name not in without
+        if SHOWN_MODALITIES.get(name, set()) <= {*modalities}
     }
 
 
@@ -128,10 +136,11 @@ def render_report(results: Results, thumbnails: Thumbnails) -> str:
             *explain_linear_rows(results.ablation),
         ],
         exploration=results.exploration,
+        modalities=results.modalities,
         extraction=results.extraction,
         confusion=confusion_tables(results),
         protocol_labels=results.protocol_labels,
-        mistakes=gallery(results.exploration.mistakes, thumbnails),
+        mistakes=gallery(results.exploration.mistakes, thumbnails, results.modalities),
         anchors=anchors_for(results.params),
         paper_results=paper_results_for(results.params),
         figures={name: figure_uri(png) for name, png in results.figures.items()},
@@ -149,8 +158,8 @@ def plots(results: Results, thumbnails: Thumbnails) -> dict[str, UIElement]:
     first = next(iter(protocols.values()))
     clip_ids = [it.clip_id for it in exploration.clips]
     pictures = {
-        "face": [data_uri(thumbnails.face(clip_id, POINT_PX)) for clip_id in clip_ids],
-        "mel": [data_uri(thumbnails.spectrogram(clip_id, POINT_PX)) for clip_id in clip_ids],
+        PICTURES[modality]: [data_uri(thumbnails.of(modality, clip_id, POINT_PX)) for clip_id in clip_ids]
+        for modality in results.modalities
     }
     models = {
         "spread": interactive.spread(protocols, results.protocol_labels),
@@ -158,8 +167,9 @@ def plots(results: Results, thumbnails: Thumbnails) -> dict[str, UIElement]:
         "ablation": interactive.forest(results.ablation.rows),
         "curves": interactive.training_curves(results.curves),
         "tsne": interactive.projection(exploration, results.evaluation.classes, pictures),
-        "extraction": interactive.faces(results.extraction),
     }
+    if "visual" in results.modalities:
+        models["extraction"] = interactive.faces(results.extraction)
     if exploration.attention:
         models["attention"] = attention.chooser(exploration.attention, thumbnails)
     return {f"plot-{name}": model for name, model in models.items()}
@@ -177,12 +187,11 @@ def confusion_tables(results: Results) -> list[ConfusionTable]:
     return tables
 
 
-def gallery(mistakes: Sequence[Mistake], thumbnails: Thumbnails) -> list[GalleryItem]:
-    """Return the mistakes with their pictures."""
+def gallery(mistakes: Sequence[Mistake], thumbnails: Thumbnails, modalities: Sequence[str]) -> list[GalleryItem]:
+    """Return the mistakes with their pictures of some modalities."""
     items = []
     for mistake in mistakes:
-        face, window = (it(mistake.clip_id, GALLERY_PX) for it in (thumbnails.face, thumbnails.spectrogram))
-        pictures = {"face": face, "spectrogram": window}
+        pictures = {PICTURES[it]: thumbnails.of(it, mistake.clip_id, GALLERY_PX) for it in modalities}
         uris = {name: None if picture is None else data_uri(picture) for name, picture in pictures.items()}
         items.append(GalleryItem(mistake, uris))
     return items

@@ -33,6 +33,16 @@ class Thumbnails:
         windows = self.spectrograms[clip_id].windows if clip_id in self.spectrograms else ()
         return _window(windows[len(windows) // 2], px) if len(windows) else None
 
+    def of(self, modality: str, clip_id: str, px: int) -> Picture | None:
+        """Return the picture of `visual` or `acoustic` in the middle of the clip."""
+        return {"visual": self.face, "acoustic": self.spectrogram}[modality](clip_id, px)
+
+    @property
+    def modalities(self) -> list[str]:
+        """The modalities that any clip has."""
+        clips = {"visual": self.faces.clip_ids, "acoustic": self.spectrograms.clip_ids}
+        return [name for name, clip_ids in clips.items() if clip_ids]
+
     def faces_at(self, clip_id: str, times: list[float], px: int) -> list[Picture]:
         """Return the faces nearest to the times in seconds, of a clip that has faces."""
         clip = self.faces[clip_id]

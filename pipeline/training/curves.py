@@ -42,14 +42,13 @@ class Curves:
         return cls(runs)
 
     def panels(self) -> dict[str, list[str]]:
-        """Return the titles of the panels, with the columns of each."""
+        """Return the titles of the panels, with the columns of each; no distance where nothing was aligned."""
         first = next(iter(self.runs.values()))[0]
         layers = [name for name in first if name.startswith("alignment_")]
-        return {
-            "Cross-entropy, training parts": ["cross_entropy"],
-            "UAR, validation parts": ["validation_uar"],
-            "Distance between the modalities, by layer": layers or ["alignment"],
-        }
+        panels = {"Cross-entropy, training parts": ["cross_entropy"], "UAR, validation parts": ["validation_uar"]}
+        if any(row.get("alignment") for rows in self.runs.values() for row in rows):
+            panels["Distance between the modalities, by layer"] = layers or ["alignment"]
+        return panels
 
     @staticmethod
     def label(name: str) -> str:

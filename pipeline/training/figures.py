@@ -18,8 +18,9 @@ def draw_curves(curves: Curves, path: Path) -> None:
     """Draw every run as a thin line and their mean as a thick one; the distance of the modalities for each layer."""
     figure = Figure(figsize=(13, 4), layout="constrained")
     figure.suptitle(f"Training, {count_noun(len(curves.runs), 'run')}", fontsize=11)
-    panels: Sequence[Axes] = figure.subplots(1, 3)
-    for axis, (title, names) in zip(panels, curves.panels().items(), strict=True):
+    panels = curves.panels()
+    axes: Sequence[Axes] = figure.subplots(1, len(panels))
+    for axis, (title, names) in zip(axes, panels.items(), strict=True):
         for number, name in enumerate(names):
             for epochs, values in curves.each(name):
                 axis.plot(epochs, values, color=COLOURS[5 - number % 5], linewidth=0.4, alpha=0.5)

@@ -26,6 +26,7 @@ from pipeline.evaluation.schemas import Evaluation, ModalityPoints
 from pipeline.report._anchors import anchors_for
 from pipeline.report.page import FIGURE_STAGES
 from pipeline.report.thumbnails import Thumbnails
+from pipeline.training.curves import Curves
 
 EVIL = "<script>alert('&\"')</script>"
 MEGABYTE = 2**20
@@ -106,12 +107,21 @@ def test_page_of_an_audio_project_says_so_once_and_shows_nothing_of_video(thumbn
     both = exploration(predictions())
     points = ModalityPoints(visual=None, acoustic=(0.0, 0.0))
     clips = [it.model_copy(update={"before": points, "after": points}) for it in both.clips]
-    figures = {name: png() for name in FIGURE_STAGES if name != "faces"}
-    text = page(thumbnails, details=both.model_copy(update={"clips": clips}), figures=figures).text
+    figures = {name: png() for name in FIGURE_STAGES if name not in ("faces", "attention")}
+    results = evaluation(weights={"visual": "none", "acoustic": "imagenet"})
+    details = both.model_copy(update={"clips": clips, "attention": []})
+    values = [
+        {name: 0.0 if name.startswith("alignment") else value for name, value in row.items()}
+        for row in next(iter(curves().runs.values()))
+    ]
+    html = render(thumbnails, results, details=details, figures=figures, curves=Curves({"folds-0-0": values}))
+    text = Page(html.split("<h2>How this was made")[0]).text  # which lists all parameters
     assert text.count("All clips have audio only") == 1
     assert "Speech emotion recognition: results" in text
     assert "after alignment" not in text
-    assert "Faces, lowest scores first" not in text
+    for word in ("face", "visual", "video", "fused predictions", "ross-attention", "distance", "Distance"):
+        assert word not in text, word
+    assert 'src=\\"@face' not in html
 
 
 def test_every_run_has_a_row(thumbnails: Thumbnails) -> None:
