@@ -253,4 +253,4 @@ def _protocols() -> Iterator[Check]:
             continue
         has_shared_speakers = any(split.speakers_shared for split in splits)
         shared = "speakers shared" if has_shared_speakers else "no speaker in two parts"
-        yield Check("ok", f"protocols.{name}", f"{len(splits)} folds, {shared}")
+        yield Check("ok", f"protocols.{name}", f"{count_noun(len(splits), 'fold')}, {shared}")

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -211,8 +212,8 @@ def _null(representer: RoundTripRepresenter, _: None) -> ScalarNode:
 
 
 def _flow(values: Mapping[str, Any]) -> Any:
-    """Return the mapping as one that YAML writes on one line."""
-    mapping = CommentedMap(values)
+    """Return a copy of the mapping that YAML writes on one line, without anchors for lists that others share."""
+    mapping = CommentedMap(deepcopy(dict(values)))
     mapping.fa.set_flow_style()
     return mapping
 

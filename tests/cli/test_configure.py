@@ -4,6 +4,7 @@ import re
 import shutil
 import sys
 from collections import Counter
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,7 @@ def test_added_corpus_has_protocols_of_its_own_and_leaves_the_others_as_they_wer
     Path("params.yaml").write_text(Path("params.yaml").read_text().replace("weights: imagenet", "weights: random"))
     result = fdan("configure", "mine", "--adapter", "folder", "--root", "mine", "--add")
     assert result.exit_code == 0, result.output
+    assert "id001" not in Path("params.yaml").read_text()  # an anchor, so that two protocols would share a list
     protocols = params()["protocols"]
     assert protocols["speaker_folds"]["corpora"] == protocols["random"]["corpora"] == ["ravdess"]
     assert protocols["mine_speaker_folds"] == {"kind": "speaker_folds", "groups": "each_speaker", "corpora": ["mine"]}
@@ -341,6 +343,12 @@ def test_doctor_checks_the_protocols_against_the_manifest() -> None:
     result = fdan("doctor")
     assert result.exit_code == 1
     assert "FAULT protocols.random: fold 0: " in result.output
+    part_of = {"a": "train", "b": "dev"}
+    parts = [replace(clip, split=part_of[clip.speaker[-1]] if clip.emotion == "anger" else "train") for clip in clips]
+    parts = [replace(clip, split="test") if clip.path == "fear/b_1.wav" else clip for clip in parts]
+    write_rows(Path("data/manifest.csv"), parts, Clip)
+    Path("params.yaml").write_text(re.sub("{kind: random.*}", "{kind: official}", Path("params.yaml").read_text()))
+    assert "ok    protocols.random: 1 fold, " in fdan("doctor").output
 
 
 def test_survey_and_checks_show_names_of_strangers_harmlessly() -> None:
