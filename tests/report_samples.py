@@ -127,7 +127,7 @@ def ablation(row: str = "less", **changes: Any) -> Ablation:
     )
     less = AblationRow(
         name=row,
-        section="faces",
+        section="spectrograms",
         lost_clips=3,
         lost_modality=12,
         runs=1,
