@@ -19,13 +19,17 @@ from data_manifest.corpora.contract import Candidate, Findings, follow_links, un
 from data_manifest.manifest.speakers import similar_names
 from pipeline.base.builders import build
 from pipeline.base.errors import CorpusError, ParameterError
-from pipeline.base.params import Config
-from pipeline.base.registry import check_name, suggest
+from pipeline.base.options import options_model
+from pipeline.base.params import Config, check_nested
+from pipeline.base.registry import check_name, lookup, suggest
 from pipeline.base.selection import shorten
 from pipeline.base.text import one_line
 
-Adapter = Callable[[Path, Mapping[str, Any]], Findings]
-"""A function of a corpus's root and its options that returns `Findings`."""
+Adapter = Callable[[Path, Any], Findings]
+"""A function of a corpus's root and its options that returns `Findings`.
+
+The options are a mapping, or an instance of the model that the adapter names with `takes_options`.
+"""
 
 
 class CorpusConfig(Config):
@@ -81,9 +85,8 @@ def scan(name: str, config: CorpusConfig) -> Findings:
         raise CorpusError(f"corpora.{name}.root: no folder {config.root!r}; set it to the folder of the corpus")
     try:
         with follow_links(allowed=config.follow_links):
-            findings: Findings = build(
-                CORPORA, config.adapter, "corpus adapter", root, config.options, expected=Findings
-            )
+            options = _read_options(config)
+            findings: Findings = build(CORPORA, config.adapter, "corpus adapter", root, options, expected=Findings)
             findings.left_out |= unusable_paths(root)
     except ParameterError as error:
         raise ParameterError(f"corpora.{name}.{error}") from error
@@ -94,6 +97,11 @@ def scan(name: str, config: CorpusConfig) -> Findings:
     _merge_speakers(name, config.speakers, findings)
     _refuse_duplicate_ids(name, findings.candidates)
     return findings
+
+
+def _read_options(config: CorpusConfig) -> Mapping[str, Any] | Config:
+    model = options_model(lookup(CORPORA, config.adapter, "corpus adapter"))
+    return config.options if model is None else check_nested(config.options, model, where="options")
 
 
 def _merge_speakers(corpus: str, renamed: Mapping[str, str], findings: Findings) -> None:
