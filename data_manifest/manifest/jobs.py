@@ -12,15 +12,20 @@ from data_manifest.manifest.paths import LINK_REFUSED, outside_check
 from data_manifest.manifest.roots import CorpusRoot, corpus_roots
 from pipeline.base.digests import file_state
 from pipeline.base.errors import CorpusError
+from pipeline.base.selection import evenly_spaced
 from pipeline.media.files import ClipFiles
 from pipeline.memo.extraction import ClipJob
 
 
-def clip_jobs(modality: Literal["visual", "acoustic"]) -> list[ClipJob]:
-    """Return a job for every clip that has the modality; it loads the clip's `ClipFiles`, or the path of its audio."""
+def clip_jobs(modality: Literal["visual", "acoustic"], *, at_most: int | None = None) -> list[ClipJob]:
+    """Return a job for every clip that has the modality; it loads the clip's `ClipFiles`, or the path of its audio.
+
+    With `at_most`, return so many, evenly spaced in the manifest.
+    """
     corpora = corpus_roots()
     roots = {name: corpus.root.absolute() for name, corpus in corpora.items()}  # workers may run in another folder
     clips = [clip for clip in read_rows(MANIFEST, Clip) if modality in clip.modalities]
+    clips = clips if at_most is None else evenly_spaced(clips, at_most)
     for corpus in sorted({clip.corpus for clip in clips} - roots.keys()):
         raise CorpusError(f"{MANIFEST} lists clips of {corpus!r}, which is not in corpora; run: dvc repro manifest")
     _refuse_links(clips, corpora)

@@ -47,6 +47,20 @@ def find_origin(reference: str) -> str:
     return f"{distribution.name} {distribution.version}"
 
 
+def find_owner(name: str) -> str:
+    """Return what a top-level module of this name belongs to, in words; an empty string if the name is free.
+
+    No module is imported.
+    """
+    if name in sys.stdlib_module_names:
+        return "Python"
+    if name in PROJECT or name == PLUGINS.name:
+        return "fdan"
+    path = _find(name)
+    distribution = _distribution_of(name, path) if path else None
+    return distribution.name if distribution else str(path or "")
+
+
 def _find(name: str) -> Path | None:
     """Return the file of a top-level module, or the folder of a package."""
     search_plugins()

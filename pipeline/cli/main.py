@@ -8,16 +8,18 @@ import typer
 from pipeline.base.processes import relax_garbage_collection
 from pipeline.cli.commands import weights
 from pipeline.cli.commands.ablate import ablate
+from pipeline.cli.commands.check import check
 from pipeline.cli.commands.configure import configure
 from pipeline.cli.commands.doctor import doctor
 from pipeline.cli.commands.info import info
 from pipeline.cli.commands.memo import memo
+from pipeline.cli.commands.new import new
 from pipeline.cli.commands.predict import predict
 
 app = typer.Typer(no_args_is_help=True, help="Audio-visual speech emotion recognition on cached embeddings.")
 
 
-for command in (info, configure, doctor, ablate, predict, memo):
+for command in (info, configure, doctor, new, check, ablate, predict, memo):
     app.command()(command)
 
 

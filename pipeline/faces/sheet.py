@@ -30,21 +30,26 @@ def draw_faces(faces: Reader[ClipFaces], media: Mapping[str, Path], path: Path, 
     title = f"Faces of {len(clips)} of {len(clip_ids)} clips, lowest scores first"
     sheet = Sheet(title, rows=len(clips), columns=1 + IMAGES_PER_CLIP, cell_in=(1.2, 1.31))
     for row, clip_id in enumerate(sorted(clips, key=lambda clip_id: (scores[clip_id], clip_id))):
-        name, clip = clip_id.split("/")[-1], clips[clip_id]
+        clip = clips[clip_id]
         frames = SampledFrames(media[clip_id], count=frames_per_clip, limits=UNLIMITED)
-        if clip is None:
-            middle, _ = _frame_at(frames, frames.times[len(frames.times) // 2])
-            sheet.draw_image(row, 0, _pad_to_square(middle), "")
-            sheet.label_row(row, f"{name}\n{absent[clip_id]}")
-            continue
-        sheet.draw_image(row, 0, *_worst_frame(clip, frames))
-        count = len(clip.times)
-        indices = np.unique(np.linspace(0, count - 1, IMAGES_PER_CLIP).round().astype(int))
-        for column, index in enumerate(indices, start=1):
-            caption = f"{clip.times[index]:.2f} s, {_score_or_source(clip, index)}"
-            sheet.draw_image(row, column, decode_jpeg(clip.crops[index]), caption)
-        sheet.label_row(row, f"{name}\n{count_noun(count, 'face')}, score {scores[clip_id]:.2f}")
+        draw_row(sheet, row, clip_id.split("/")[-1], absent[clip_id] if clip is None else clip, frames)
     save(sheet.figure, path)
+
+
+def draw_row(sheet: Sheet, row: int, name: str, clip: ClipFaces | str, frames: SampledFrames) -> None:
+    """Draw a clip: the frame whose box has the lowest score, and crops; or its middle frame and why it has none."""
+    if isinstance(clip, str):
+        middle, _ = _frame_at(frames, frames.times[len(frames.times) // 2])
+        sheet.draw_image(row, 0, _pad_to_square(middle), "")
+        sheet.label_row(row, f"{name}\n{clip}")
+        return
+    sheet.draw_image(row, 0, *_worst_frame(clip, frames))
+    count = len(clip.times)
+    indices = np.unique(np.linspace(0, count - 1, IMAGES_PER_CLIP).round().astype(int))
+    for column, index in enumerate(indices, start=1):
+        caption = f"{clip.times[index]:.2f} s, {_score_or_source(clip, index)}"
+        sheet.draw_image(row, column, decode_jpeg(clip.crops[index]), caption)
+    sheet.label_row(row, f"{name}\n{count_noun(count, 'face')}, score {clip.boxes[:, 4].mean():.2f}")
 
 
 def _score_or_source(clip: ClipFaces, index: int) -> str:

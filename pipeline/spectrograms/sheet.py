@@ -17,9 +17,13 @@ def draw_spectrograms(spectrograms: Reader[ClipWindows], path: Path) -> None:
     title = f"Spectrogram windows of {len(chosen)} of {len(spectrograms)} clips"
     sheet = Sheet(title, rows=len(chosen), columns=columns, cell_in=(2.0, 1.1))
     for row, clip_id in enumerate(chosen):
-        clip = spectrograms[clip_id]
-        for column, window in enumerate(clip.windows[:columns]):
-            style = {"origin": "lower", "vmin": 0, "vmax": 1, "cmap": "magma"}
-            sheet.draw_image(row, column, window.T, f"{clip.times[column]:.2f} s", **style)
-        sheet.label_row(row, clip_id.split("/")[-1])
+        draw_row(sheet, row, clip_id.split("/")[-1], spectrograms[clip_id], columns=columns)
     save(sheet.figure, path)
+
+
+def draw_row(sheet: Sheet, row: int, name: str, clip: ClipWindows, *, columns: int) -> None:
+    """Draw the first windows of a clip."""
+    for column, window in enumerate(clip.windows[:columns]):
+        style = {"origin": "lower", "vmin": 0, "vmax": 1, "cmap": "magma"}
+        sheet.draw_image(row, column, window.T, f"{clip.times[column]:.2f} s", **style)
+    sheet.label_row(row, name)
