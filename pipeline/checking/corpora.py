@@ -15,10 +15,10 @@ from pipeline.base.errors import ParameterError
 from pipeline.base.params import PARAMS_FILE, check, read_params, read_section
 from pipeline.base.registry import suggest
 from pipeline.base.selection import count_noun, shorten
-from pipeline.checking.reports import FOLDER, CheckReport, measure, try_reference
 from pipeline.checking._sections import change
 from pipeline.checking.arguments import Request
 from pipeline.checking.clips import CLIPS, render_sample
+from pipeline.checking.reports import FOLDER, CheckReport, measure, prepare, try_reference
 from pipeline.drawing.figure import COLOURS, save
 
 
@@ -81,5 +81,4 @@ def _draw_emotions(results: Mapping[str, Findings], path: Path) -> None:
     axis.invert_yaxis()
     axis.set_title("Clips by emotion", fontsize=10)
     axis.legend(fontsize=8, frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save(figure, path)
+    save(figure, prepare(path))

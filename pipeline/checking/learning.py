@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from data_manifest.manifest.clips import MANIFEST, Clip, read_rows
 from pipeline.alignments.contract import AlignmentConfig
 from pipeline.base.selection import count_noun, evenly_spaced
-from pipeline.checking.reports import FOLDER, CheckReport, try_reference
 from pipeline.checking._sections import read_configs
 from pipeline.checking.arguments import Request
+from pipeline.checking.reports import FOLDER, CheckReport, prepare, try_reference
 from pipeline.drawing.figure import COLOURS, save
 from pipeline.heads.contract import HeadConfig
 from pipeline.heads.examples import Examples
@@ -154,5 +154,4 @@ def _draw_curves(curves: Mapping[str, list[float]], title: str, path: Path) -> N
     axis.set_ylim(bottom=0)
     if axis.lines:
         axis.legend(fontsize=8, frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save(figure, path)
+    save(figure, prepare(path))

@@ -44,3 +44,9 @@ def try_reference(name: str, compute: Callable[[], Result], notes: list[str]) ->
     except PipelineError as error:
         notes.append(f"{name} could not be run for comparison: {error}")
         return None
+
+
+def prepare(picture: Path) -> Path:
+    """Return the path of a picture after making its folder."""
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    return picture

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from pipeline.base.errors import ContractError, PipelineError, describe
 from pipeline.base.plugins import PLUGINS
-from pipeline.checking.reports import CheckReport
 from pipeline.checking.arguments import Request
 from pipeline.checking.parts import ADAPTER, ALIGNMENT, DETECTOR, FACE_BACKBONE, HEAD, MEL_BACKBONE, SPECTROGRAM
+from pipeline.checking.reports import CheckReport
 
 CHECKS = {  # each is imported when it is needed: their libraries take seconds
     DETECTOR: ("extraction", "check_detector"),
     SPECTROGRAM: ("extraction", "check_kind"),
-    FACE_BACKBONE: ("extraction", "check_backbone"),
-    MEL_BACKBONE: ("extraction", "check_backbone"),
+    FACE_BACKBONE: ("backbones", "check_backbone"),
+    MEL_BACKBONE: ("backbones", "check_backbone"),
     HEAD: ("learning", "check_head"),
     ALIGNMENT: ("learning", "check_alignment"),
     ADAPTER: ("corpora", "check_adapter"),

@@ -57,7 +57,7 @@ def _check_free(name: str) -> None:
         if path.exists() or path.is_symlink():
             raise ParameterError(f"{path} exists, and is not replaced; take another name")
     if owner := find_owner(name):
-        raise ParameterError(f"{PLUGINS}/{name}.py would hide the module {name} of {owner}; take another name")
+        raise ParameterError(f"{PLUGINS}/{name}.py would hide a module of {owner}; take another name")
 
 
 def _example_file(word: str) -> Path:
