@@ -53,7 +53,8 @@ def _check_mode(head: Head, visual: Tokens, acoustic: Tokens, classes: int, part
             raise broken_contract(part, gave=gave, wanted="the same", guess=guess)
         if not _are_close(_tensors(head(_scramble(visual), _scramble(acoustic))), answers):
             gave = f"logits that depend on masked tokens {when}"
-            raise broken_contract(part, gave=gave, wanted="the same", guess="use the masks, as in fdan.masked_mean")
+            guess = "use the masks, as in fdan.masked_mean"
+            raise broken_contract(part, gave=gave, wanted="the same whatever is masked", guess=guess)
         if head.training and (head.uses_batch or any(isinstance(it, _BatchNorm) for it in head.modules())):
             return
         rows = torch.tensor(SOME)
@@ -106,7 +107,7 @@ def _check_gradients(head: Head, visual: Tokens, acoustic: Tokens, part: str) ->
     loss = loss + sum(it.sum() for it in (*output.visual_layers, *output.acoustic_layers))
     if not loss.requires_grad:
         guess = "are they detached, or computed under no_grad?"
-        raise broken_contract(part, gave="logits without a gradient", wanted="logits that depend on it", guess=guess)
+        raise broken_contract(part, gave="logits without a gradient", wanted="one to every parameter", guess=guess)
     gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
     for name, gradient in zip(parameters, gradients, strict=True):
         if gradient is None:
