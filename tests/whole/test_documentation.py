@@ -65,6 +65,8 @@ NOT_RUN = {
 }
 MENTIONED = {
     "fdan predict",
+    "fdan new",
+    "fdan check",
     "fdan configure",
     "fdan configure NAME --root FOLDER --add",
     "fdan configure … --follow-links",
@@ -106,6 +108,11 @@ ROWS = ("full", "concat", "official")  # the ablations that the pages name
 SNIPPETS = read_snippets()
 
 
+NEW_PLUGINS = sorted(
+    {tuple(it.split()) for snippet in SNIPPETS for it in snippet.commands if it.startswith("fdan new ")}
+)
+
+
 def of_kind(kind: str) -> list[Any]:
     """Return the snippets of a kind as a test's parameters."""
     return [pytest.param(it, id=f"{it.page}:{it.line}") for it in SNIPPETS if it.kind == kind and not it.file]
@@ -120,6 +127,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     for snippet in SNIPPETS:
         if snippet.file:
             (workspace.folder / "plugins" / Path(snippet.file).name).write_text(snippet.text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(workspace.folder)
+        for words in NEW_PLUGINS:
+            assert enter(" ".join(words), workspace)[0] == 0
     (workspace.folder / "plugins/my_package").mkdir()
     shutil.copy(ROOT / "plugins/mirrored.py", workspace.folder / "plugins/my_package/my_module.py")  # as in the README
     executed_stages(workspace.run("dvc", "repro"))
@@ -194,6 +205,8 @@ def enter(command: str, workspace: Workspace) -> tuple[int, str]:
     """Return the exit status and the output of a command; `fdan` runs in this process, which saves its imports."""
     program, *arguments = shlex.split(command)
     if program == "fdan":
+        if arguments[0] == "new":  # which never replaces a file
+            Path("plugins", f"{arguments[2]}.py").unlink(missing_ok=True)
         result = CliRunner().invoke(app, arguments)
         return result.exit_code, f"{result.output}{result.exception or ''}"
     process = workspace.run("bash", "-euc", command)
@@ -257,7 +270,7 @@ def test_every_exemption_is_needed_and_every_plugin_is_named_in_parameters() -> 
     assert not [name for name in NOT_RUN if not any(command.startswith(f"{name} ") for command in typed)]
     imported = "".join(it.text for it in SNIPPETS if it.kind == "python")
     assert not [name for name in NOT_IMPORTED if f"from {name}" not in imported]
-    files = {it.file.removesuffix(".py") for it in SNIPPETS if it.file}
+    files = {it.file.removesuffix(".py") for it in SNIPPETS if it.file} | {name for *_, name in NEW_PLUGINS}
     parameters = "".join(it.text for it in SNIPPETS if it.kind == "yaml")
     assert files == set(re.findall(r": (\w+):\w+$", parameters, re.MULTILINE))
     texts = [it for it in SNIPPETS if it.kind == "text"]
