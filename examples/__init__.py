@@ -1,1 +1,1 @@
-"""Examples of using the results in your own scripts; each runs as it is."""
+"""Examples: embeddings in scripts of your own, and a part of each kind, which `fdan new` copies into `plugins/`."""

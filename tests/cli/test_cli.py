@@ -237,6 +237,9 @@ MISTYPED = [
     ["ablate", "--grid", "head.width"],
     ["ablate", "--grid", "heads.width=8"],
     ["ablate", "--dry-run", "--grid", "manifest.modalities=require"],
+    ["check", "faces.detectr=my:build"],
+    ["check", "head.name=nowhere:Head"],
+    ["new", "detector", "torch"],
 ]
 
 
