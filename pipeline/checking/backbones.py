@@ -81,7 +81,7 @@ def _singular_values(extracted: Extracted) -> NDArray[np.float64]:
     clips = [it.tokens for it in extracted.clips.values() if isinstance(it, ClipTokens)]
     tokens = np.concatenate(clips).astype(np.float64)
     values: NDArray[np.float64] = np.linalg.svd(tokens - tokens.mean(0), compute_uv=False)
-    return values
+    return values[: max(1, len(tokens) - 1)]  # without their mean, the last one is rounding
 
 
 def _describe_tokens(extracted: Extracted, images: int) -> str:
@@ -106,7 +106,8 @@ def _draw_spectra(results: Mapping[str, Extracted | None], path: Path) -> None:
             axis.plot(np.arange(1, len(values) + 1), values / max(values[0], 1e-12), color=colour, label=name)
     axis.set_yscale("log")
     axis.set_ylim(1e-5, 1.5)
+    axis.set_yticks([10.0**-power for power in range(6)], ["1", "0.1", "0.01", "0.001", "0.0001", "0.00001"])
     axis.set_title("Singular values of the tokens, without their mean", fontsize=10)
-    axis.set_xlabel("number; a steep fall means that the tokens differ in few directions", fontsize=9)
+    axis.set_xlabel("direction; a steep fall: tokens differ in few of them", fontsize=9)
     axis.legend(fontsize=8, frameon=False)
     save(figure, prepare(path))

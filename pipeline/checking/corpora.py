@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from data_manifest.corpora.adapters import CorpusConfig, scan
 from data_manifest.corpora.contract import Findings
@@ -77,8 +78,10 @@ def _draw_emotions(results: Mapping[str, Findings], path: Path) -> None:
     for number, ((name, count), colour) in enumerate(zip(counts.items(), COLOURS, strict=False)):
         positions = [row + number * height for row in range(len(emotions))]
         axis.barh(positions, [count[it] for it in emotions], height=height, color=colour, label=name)
-    axis.set_yticks(range(len(emotions)), emotions, fontsize=9)
+    middle = (len(counts) - 1) * height / 2
+    axis.set_yticks([row + middle for row in range(len(emotions))], emotions, fontsize=9)
     axis.invert_yaxis()
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_title("Clips by emotion", fontsize=10)
-    axis.legend(fontsize=8, frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     save(figure, prepare(path))

@@ -31,15 +31,17 @@ FACES_ROW_IN, WINDOWS_ROW_IN = (1.2, 1.31), (2.0, 1.1)
 
 
 class Extracted(NamedTuple):
-    """What a part gave for the clips: the result, or why there is none; and the time of a clip."""
+    """What a part gave for the clips, and the time of a clip."""
 
-    clips: dict[str, Any]
+    clips: dict[str, Any]  # by clip id: the result, or why the step leaves the clip out
+    damaged: dict[str, str]  # by clip id: why it cannot be used
     ms: float
 
     @property
     def reasons(self) -> list[str]:
         """Why clips have no result, one line each."""
-        return [f"{clip_id}: {it}" for clip_id, it in self.clips.items() if isinstance(it, str)]
+        left_out = {clip_id: it for clip_id, it in self.clips.items() if isinstance(it, str)}
+        return [f"{clip_id}: {it}" for clip_id, it in (left_out | self.damaged).items()]
 
 
 def check_detector(request: Request) -> CheckReport:
@@ -100,9 +102,11 @@ def extract(compute: Callable[[Any], Any], clips: Mapping[str, Any]) -> Extracte
             return str(error), True
 
     results, ms = measure(attempt, clips.values())
-    if all(is_damaged for _, is_damaged in results):
-        raise PipelineError(f"none of {count_noun(len(results), 'clip')} can be used; the first: {results[0][0]}")
-    return Extracted({clip_id: it for clip_id, (it, _) in zip(clips, results, strict=True)}, ms)
+    by_clip = dict(zip(clips, results, strict=True))
+    damaged = {clip_id: reason for clip_id, (reason, is_damaged) in by_clip.items() if is_damaged}
+    if len(damaged) == len(clips):
+        raise PipelineError(f"none of {count_noun(len(clips), 'clip')} can be used; the first: {results[0][0]}")
+    return Extracted({clip_id: it for clip_id, (it, is_damaged) in by_clip.items() if not is_damaged}, damaged, ms)
 
 
 def make_report(
@@ -120,6 +124,7 @@ def _rows(results: Mapping[str, Extracted | None], clip_ids: Sequence[str]) -> l
         (f"{name}\n{clip_id.split('/')[-1]}", clip_id, clips[clip_id])
         for clip_id in clip_ids
         for name, clips in ran.items()
+        if clip_id in clips
     ]
 
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from data_manifest.manifest.clips import MANIFEST, Clip, read_rows
 from pipeline.alignments.contract import AlignmentConfig
+from pipeline.base.params import read_section
 from pipeline.base.selection import count_noun, evenly_spaced
 from pipeline.checking._sections import read_configs
 from pipeline.checking.arguments import Request
@@ -19,6 +20,7 @@ from pipeline.checking.reports import FOLDER, CheckReport, prepare, try_referenc
 from pipeline.drawing.figure import COLOURS, save
 from pipeline.heads.contract import HeadConfig
 from pipeline.heads.examples import Examples
+from pipeline.parallel.pool import ExecutionConfig
 from pipeline.store.features import FeatureStore
 from pipeline.store.tokens import Tokens
 from pipeline.training.corpus import ACOUSTIC, VISUAL, load_examples, select_usable
@@ -107,9 +109,12 @@ def _train(recipe: Recipe, few: FewExamples) -> TimedTraining:
     recipe = replace(recipe, train=recipe.train.model_copy(update=plain))
     first = replace(recipe, train=recipe.train.model_copy(update={"epochs": 1}))
     every = torch.arange(len(few.examples))
-    train_together(few.examples, [Replica(first, every, None, 0)], classes=few.classes)
+    train = partial(
+        train_together, few.examples, classes=few.classes, device=read_section("run", ExecutionConfig).device
+    )
+    train([Replica(first, every, None, 0)])
     start = perf_counter()
-    (trained,) = train_together(few.examples, [Replica(recipe, every, None, 0)], classes=few.classes)
+    (trained,) = train([Replica(recipe, every, None, 0)])
     return TimedTraining(trained, 1000 * (perf_counter() - start) / (EPOCHS * len(few.examples)))
 
 

@@ -88,6 +88,15 @@ def test_options_change_what_is_checked() -> None:
     assert pictures[0] != pictures[1]
 
 
+def test_a_clip_that_is_damaged_is_a_note() -> None:
+    video = Path("media/anger/s1_anger_1.mp4")
+    video.rename("kept.mp4")
+    output, names = checked("faces.detector=my_detector:build")
+    Path("kept.mp4").rename(video)
+    assert "note: tiny/s1_anger_1: cannot be decoded: No such file or directory" in output
+    assert len(names) == 2
+
+
 def test_a_part_that_cannot_be_compared_is_checked_all_the_same() -> None:
     # The current part is compared with the default, whose weights are missing.
     output, names = checked("embed_mels.backbone=squeezenet1_1", "embed_mels.weights=random")

@@ -47,6 +47,15 @@ def test_media_changed_since_the_manifest_are_refused(media: Path, name: str) ->
         clip_jobs("visual")
 
 
+def test_a_few_clips_are_spread_over_the_manifest_and_only_their_media_are_read(media: Path) -> None:
+    write_rows(MANIFEST, [*read_rows(MANIFEST, Clip), make_clip("c", path="b.mp4")], Clip)
+    with pytest.raises(CorpusError, match="has changed"):  # `c`, whose checksum is made up
+        clip_jobs("visual")
+    assert [job.clip_id for job in clip_jobs("visual", at_most=1)] == ["a"]
+    with pytest.raises(CorpusError, match="has changed"):
+        clip_jobs("visual", at_most=2)
+
+
 def test_missing_media_do_not_stop_the_run(media: Path) -> None:
     (media / "b.wav").unlink()
     assert len(clip_jobs("acoustic")) == 2
