@@ -1,9 +1,12 @@
 """A folder in which `fdan check` runs: parameters, a corpus of short clips with their manifest, and `plugins/`."""
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+import pytest
 from conftest import assert_one_line, write_short_media
 from ruamel.yaml import YAML
 from typer.testing import CliRunner, Result
@@ -17,13 +20,31 @@ from pipeline.cli.main import app
 NAMES = ("s1_anger_1", "s1_fear_1", "s2_anger_1", "s2_fear_1")
 
 
-def write_workspace(folder: Path, **sections: dict[str, Any]) -> None:
-    """Write the parameters with these changes, four clips of 0.2 s of noise, and their manifest."""
+@contextmanager
+def plugin_workspace(folder: Path) -> Iterator[None]:
+    """Make the folder a workspace and the current one, and forget its plugins afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(str(folder / "plugins"))
+        _write_workspace(folder)
+        yield
+    forget_modules(folder)
+
+
+def forget_modules(folder: Path) -> None:
+    """Unload the modules of a folder: other tests have some of the same names."""
+    for name, module in [*sys.modules.items()]:
+        if str(folder) in (getattr(module, "__file__", None) or ""):
+            del sys.modules[name]
+
+
+def _write_workspace(folder: Path) -> None:
+    """Write the parameters, four clips of 0.2 s of noise, and their manifest."""
     params = YAML(typ="safe").load(ROOT / "params.yaml")
     direct = {"weights": "random", "backbone": "squeezenet1_1", "convolution": "direct", "size_px": 64}
     corpus = {"corpora": {"tiny": {"adapter": "folder", "root": "media"}}, "run": {"scheduler": "synchronous"}}
     faces = {"faces": {"no_face": "whole_frame"}}  # noise has no face
-    for changes in (SMALL, faces, {"embed_faces": direct, "embed_mels": direct}, corpus, sections):
+    for changes in (SMALL, faces, {"embed_faces": direct, "embed_mels": direct}, corpus):
         merge(params, changes)
     del params["corpora"]["sample"], params["render"]["sample"]
     (folder / "params.yaml").write_text(json.dumps(params))

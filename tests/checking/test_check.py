@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from plugin_workspace import check_error, fdan, write_workspace
+from plugin_workspace import check_error, fdan, plugin_workspace
 
 from pipeline.checking.parts import EXAMPLES
 
@@ -15,10 +15,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(autouse=True, scope="module")
 def _workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("checked")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.syspath_prepend(str(folder / "plugins"))
-        write_workspace(folder)
+    with plugin_workspace(folder):
         for word in EXAMPLES:
             assert fdan("new", word, f"my_{word}").exit_code == 0
         yield
@@ -103,11 +100,11 @@ def test_a_part_that_cannot_be_compared_is_checked_all_the_same() -> None:
     assert names == ["squeezenet1_1", "resnet34"]
     params = Path("params.yaml")
     before = params.read_text()
-    params.write_text(before.replace('"weights": "random"', '"weights": "imagenet"'))
+    params.write_text(before.replace('"weights": "random"', '"weights": "missing.pth"'))
     output, names = checked("embed_mels.backbone=squeezenet1_1", "embed_mels.weights=random")
     params.write_text(before)
     assert names == ["squeezenet1_1"]
-    assert re.search("note: resnet34 could not be run for comparison: .*weights", output)
+    assert re.search("note: resnet34 could not be run for comparison: .*missing.pth", output)
 
 
 @pytest.mark.parametrize(

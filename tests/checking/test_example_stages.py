@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from distributed import LocalCluster
-from plugin_workspace import fdan, write_workspace
+from plugin_workspace import fdan, plugin_workspace
 from threadpoolctl import threadpool_limits
 
 from benchmarks.head import write_folder
@@ -31,10 +31,7 @@ pytestmark = pytest.mark.slow
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ExecutionConfig]]:
     """Ways to run, in a folder with the examples of a detector, a spectrogram and a head."""
     folder = tmp_path_factory.mktemp("stages")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)  # workers search its plugins/, too
-        patch.syspath_prepend(str(folder / "plugins"))
-        write_workspace(folder)
+    with plugin_workspace(folder):
         for word in ("detector", "spectrogram", "head"):
             assert fdan("new", word, f"my_{word}").exit_code == 0
         with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:

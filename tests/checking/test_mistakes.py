@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from plugin_workspace import check_error, write_workspace
+from plugin_workspace import check_error, plugin_workspace
 
 from pipeline.base.provenance import ROOT
 from pipeline.checking.parts import EXAMPLES, MEL_BACKBONE
@@ -65,10 +65,7 @@ MISTAKES = {  # part and mistake: what is replaced in the example, and by what
 @pytest.fixture(autouse=True, scope="module")
 def _workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("mistakes")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.syspath_prepend(str(folder / "plugins"))
-        write_workspace(folder)
+    with plugin_workspace(folder):
         yield
 
 

@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from plugin_workspace import forget_modules
 from ruamel.yaml import YAML
 from snippets import PROGRAMS, Snippet, changes_parameters, read_snippets
 from typer.testing import CliRunner
@@ -138,6 +139,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     sys.path.append(str(workspace.folder))
     yield workspace
     sys.path[:] = path
+    forget_modules(workspace.folder)
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +193,8 @@ def corpora(built: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("snippet", of_kind("shell"))
 def test_command_succeeds(snippet: Snippet, workspace: Workspace, corpora: Path) -> None:
     for command in snippet.commands:
+        if tuple(command.split()) in NEW_PLUGINS:  # ran when the workspace was built
+            continue
         if command in MENTIONED or any(f"{command} ".startswith(f"{name} ") for name in NOT_RUN):
             continue
         if command == "dvc repro" and changes_parameters(snippet.commands):  # the other stages take minutes
@@ -205,8 +209,6 @@ def enter(command: str, workspace: Workspace) -> tuple[int, str]:
     """Return the exit status and the output of a command; `fdan` runs in this process, which saves its imports."""
     program, *arguments = shlex.split(command)
     if program == "fdan":
-        if arguments[0] == "new":  # which never replaces a file
-            Path("plugins", f"{arguments[2]}.py").unlink(missing_ok=True)
         result = CliRunner().invoke(app, arguments)
         return result.exit_code, f"{result.output}{result.exception or ''}"
     process = workspace.run("bash", "-euc", command)
@@ -253,7 +255,7 @@ def assert_used(monkeypatch: pytest.MonkeyPatch, section: str, references: list[
     before = Reader(path, schema=None).attributes["fingerprint"]
     run_stage(monkeypatch, *STAGES[section])
     after = Reader[Any](path, schema=None)
-    assert set(references) <= set(after.attributes["config"].values())
+    assert all(it in after.attributes["config"].values() for it in references)
     assert after.attributes["fingerprint"] != before
     assert after.attributes["failures"] == {}
     assert after.offsets[-1] > 0
