@@ -84,12 +84,24 @@ def line_of(part: str, mistake: str) -> str:
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the logarithm of 0
 @pytest.mark.parametrize(("part", "mistake"), MISTAKES)
 def test_documentation_shows_the_line_of_a_mistake(part: str, mistake: str) -> None:
-    line = line_of(part, mistake)
-    page = HEADS_PAGE if part == "head" else PARTS_PAGE
-    lines = {(row[0], row[1]): row[3].strip() for row in ROW.findall(page.read_text())}
-    assert lines.get((part, mistake)) == line, f"{page.name}: | {part} | {mistake} | `{line}` |"
+    line, page = line_of(part, mistake), HEADS_PAGE if part == "head" else PARTS_PAGE
+    assert (part, mistake) in shown(page), f"{page.name}: | {part} | {mistake} | `{line}` |"
+    assert {lines.get((part, mistake), line) for lines in map(shown, (PARTS_PAGE, HEADS_PAGE))} == {line}
 
 
 def test_documentation_shows_no_other_mistakes() -> None:
-    rows = [row[:2] for page in (PARTS_PAGE, HEADS_PAGE) for row in ROW.findall(page.read_text())]
-    assert sorted(rows) == sorted(MISTAKES)
+    assert shown(PARTS_PAGE).keys() | shown(HEADS_PAGE).keys() == MISTAKES.keys()
+
+
+def shown(page: Path) -> dict[tuple[str, str], str]:
+    """Return the lines that a page shows, by part and mistake."""
+    return {(part, mistake): line.strip() for part, mistake, _, line in ROW.findall(page.read_text())}
+
+
+def test_page_on_heads_shows_the_line_of_a_wrong_option_and_of_an_exception() -> None:
+    text = (ROOT / "examples/head.py").read_text()
+    Path("plugins/my_head.py").write_text(text.replace(MEAN, MEAN.replace("visual.values", "visual.value")))
+    page = HEADS_PAGE.read_text().splitlines()
+    for option in ("layer=2", "layers=2"):
+        line = check_error("head.name=my_head:Shallow", f"head.options.{option}")
+        assert f"error: {line}" in page
