@@ -64,14 +64,11 @@ def check_head(request: Request) -> CheckReport:
         verb = "falls" if losses[-1] < losses[0] else "does not fall: it goes"
         notes.append(f"the loss {verb} from {losses[0]:.2f} to {losses[-1]:.2f} in {EPOCHS} epochs")
     theirs = try_reference(other.name, partial(run, other), notes)
-    curves = {
-        name: [epoch.cross_entropy for epoch in it.trained.curve]
-        for name, it in ((mine.name, ours), (other.name, theirs))
-        if it is not None
-    }
+    runs = {mine.name: ours} if theirs is None else {mine.name: ours, other.name: theirs}
+    curves = {name: [epoch.cross_entropy for epoch in it.trained.curve] for name, it in runs.items()}
     picture = FOLDER / f"{request.key}.png"
     _draw_curves(curves, f"Cross-entropy on {count_noun(len(few.examples), 'training clip')}", picture)
-    return _report(request, few, {mine.name: ours, other.name: theirs}, notes, picture)
+    return _report(request, few, runs, notes, picture)
 
 
 def check_alignment(request: Request) -> CheckReport:
@@ -86,20 +83,18 @@ def check_alignment(request: Request) -> CheckReport:
     distances = _distances(ours)
     notes = [f"the distance, with the head fdan, goes from {distances[0]:.3g} to {distances[-1]:.3g}"]
     theirs = try_reference(other.name, partial(run, other), notes)
-    curves = {
-        name: [value / values[0] for value in values]
-        for name, it in ((mine.name, ours), (other.name, theirs))
-        if it is not None and (values := _distances(it))[0] > 0
-    }
+    runs = {mine.name: ours} if theirs is None else {mine.name: ours, other.name: theirs}
+    by_epoch = {name: _distances(it) for name, it in runs.items()}
+    curves = {name: [value / values[0] for value in values] for name, values in by_epoch.items() if values[0] > 0}
     picture = FOLDER / f"{request.key}.png"
     _draw_curves(curves, "Distance of the modalities, relative to the first epoch", picture)
-    return _report(request, few, {mine.name: ours, other.name: theirs}, notes, picture)
+    return _report(request, few, runs, notes, picture)
 
 
 def _report(
-    request: Request, few: FewExamples, runs: Mapping[str, TimedTraining | None], notes: list[str], picture: Path
+    request: Request, few: FewExamples, runs: Mapping[str, TimedTraining], notes: list[str], picture: Path
 ) -> CheckReport:
-    ms = {name: it.ms for name, it in runs.items() if it is not None}
+    ms = {name: it.ms for name, it in runs.items()}
     return CheckReport(f"{request.part.kind} {request.name!r}", few.origin, ms, "clip and epoch", notes, picture)
 
 
@@ -125,14 +120,14 @@ def _distances(run: TimedTraining) -> list[float]:
 
 def _few_examples() -> FewExamples:
     """Return clips of the cached embeddings; if there are none, random ones whose classes differ."""
-    if not all(path.is_file() for path in (MANIFEST, VISUAL, ACOUSTIC)):
-        return FewExamples(f"random embeddings of {CLIPS} clips, because none are cached", _random_examples(), CLASSES)
-    stores = FeatureStore(VISUAL), FeatureStore(ACOUSTIC)
-    usable, _ = select_usable(read_rows(MANIFEST, Clip), *stores)
-    clips = evenly_spaced(usable, CLIPS)
-    classes = sorted({clip.emotion for clip in clips})
-    origin = f"the cached embeddings of {count_noun(len(clips), 'clip')}"
-    return FewExamples(origin, load_examples(clips, classes, *stores), len(classes))
+    if all(path.is_file() for path in (MANIFEST, VISUAL, ACOUSTIC)):
+        stores = FeatureStore(VISUAL), FeatureStore(ACOUSTIC)
+        usable, _ = select_usable(read_rows(MANIFEST, Clip), *stores)
+        if clips := evenly_spaced(usable, CLIPS):
+            classes = sorted({clip.emotion for clip in clips})
+            origin = f"the cached embeddings of {count_noun(len(clips), 'clip')}"
+            return FewExamples(origin, load_examples(clips, classes, *stores), len(classes))
+    return FewExamples(f"random embeddings of {CLIPS} clips, because none are cached", _random_examples(), CLASSES)
 
 
 def _random_examples() -> Examples:

@@ -15,7 +15,7 @@ FOLDER = Path("results/check")
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The result of a check that found no violation."""
+    """The result of a check without a violation."""
 
     part: str  # kind and name, such as "detector 'my_detector:build'"
     data: str  # what it was checked on

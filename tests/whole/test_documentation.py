@@ -122,6 +122,7 @@ def of_kind(kind: str) -> list[Any]:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """A built workspace with the ablations and the plugins that the pages name."""
+    path = sys.path.copy()
     workspace = Workspace(tmp_path_factory.mktemp("documented"), scheduler="synchronous")
     table = YAML(typ="safe").load(ROOT / "params.yaml")["ablations"]
     workspace.change_params({"ablations": {row: table[row] for row in ROWS}})
@@ -135,7 +136,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     (workspace.folder / "plugins/my_package").mkdir()
     shutil.copy(ROOT / "plugins/mirrored.py", workspace.folder / "plugins/my_package/my_module.py")  # as in the README
     executed_stages(workspace.run("dvc", "repro"))
-    path = sys.path.copy()
     sys.path.append(str(workspace.folder))
     yield workspace
     sys.path[:] = path
