@@ -7,13 +7,15 @@ part. Trained runs are kept in the memo. docs/head.md shows the results.
 """
 
 import argparse
+import atexit
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 import numpy as np
 
@@ -91,7 +93,7 @@ def render(tables: Tables) -> Iterator[str]:
 
 def score_rows(rows: Rows, folder: Path, *, seeds: int) -> dict[str, RowScores]:
     """Train the rows on the embeddings of a folder, with its settings, and return their scores."""
-    with working_copy(folder) as copy, chdir(copy):
+    with open_folder(folder):
         opened = open_rows(rows, read_recipe(), dict.fromkeys(rows, EmbeddingFiles()))
         runs = plan_ablation(opened[REFERENCE].corpus, range(seeds))
         tested = run_table(opened, runs, read_section("run", ExecutionConfig))
@@ -99,15 +101,28 @@ def score_rows(rows: Rows, folder: Path, *, seeds: int) -> dict[str, RowScores]:
 
 
 @contextmanager
-def working_copy(folder: Path) -> Iterator[Path]:
-    """Make a folder with the embeddings and the settings of another one, and the earlier heads as plugins."""
-    with TemporaryDirectory() as name:
-        copy = Path(name)
-        (copy / "data").symlink_to((folder / "data").absolute())
-        shutil.copy(folder / PARAMS_FILE, copy)
-        (copy / PLUGINS).mkdir()
-        shutil.copy(EARLIER, copy / PLUGINS)
-        yield copy
+def open_folder(folder: Path) -> Iterator[None]:
+    """Make the current folder one with the embeddings and settings of another, and with the earlier heads as plugins.
+
+    It is the same folder for all of them, because Python imports a plugin once.
+    """
+    data, params = (folder / "data").absolute(), (folder / PARAMS_FILE).absolute()
+    with chdir(_plugin_folder()):
+        Path("data").symlink_to(data)
+        shutil.copy(params, PARAMS_FILE)
+        try:
+            yield
+        finally:
+            Path("data").unlink()
+
+
+@cache
+def _plugin_folder() -> Path:
+    folder = Path(mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    (folder / PLUGINS).mkdir()
+    shutil.copy(EARLIER, folder / PLUGINS)
+    return folder
 
 
 def choose(tables: Tables) -> dict[Path, tuple[list[str], ClusterCounts]]:
