@@ -92,7 +92,8 @@ def _describe_tokens(extracted: Extracted, images: int) -> str:
     count = sum(len(it) for it in clips)
     return (
         f"{count_noun(count // max(1, images), 'token')} of width {clips[0].shape[1]} for an image; "
-        f"{count_noun(directions, 'direction')} hold 99 % of the variance of {count} tokens"
+        f"{count_noun(directions, 'direction')} {'holds' if directions == 1 else 'hold'} "
+        f"99 % of the variance of {count} tokens"
     )
 
 

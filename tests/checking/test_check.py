@@ -153,6 +153,12 @@ def test_mistake_in_the_command_is_one_line(settings: list[str], words: str) -> 
         ("builds", "def build(config):\n    raise KeyError('x')", "raised KeyError: 'x' in plugins/builds.py, line 2$"),
         ("parses", "def build(config)\n    pass", "raised SyntaxError: .* in plugins/parses.py, line 1$"),
         ("imports", "import no_such_library", "No module named 'no_such_library'; add it to plugins/ or install its"),
+        ("ends", "import sys\ndef build(config):\n    sys.exit(0)", "raised SystemExit: 0 in plugins/ends.py, line 3$"),
+        (
+            "takes",
+            "def build(config):\n    return lambda frames, rate: []",
+            "raised TypeError: .* missing 1 .*'rate' in pipeline/faces/crops.py, line [0-9]+, which calls it$",
+        ),
         ("returns", "def build(config):\n    return 3", "detector 'returns:build' is no builder: it returned int"),
     ],
 )
