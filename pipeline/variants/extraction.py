@@ -1,7 +1,8 @@
 """Embeddings with the settings of rows: which files they need, and the extraction of those that are not made yet.
 
-A file is named by its settings, so rows share what they have in common. What equals `params.yaml` is not extracted:
-the row uses the files of the stages `faces`, `spectrograms`, `embed_faces` and `embed_mels`.
+A file is named by its settings and the code of the plugins that they name, so rows share what they have in common.
+What equals `params.yaml` is not extracted: the row uses the files of the stages `faces`, `spectrograms`, `embed_faces`
+and `embed_mels`.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,13 +16,18 @@ from data_manifest.manifest.jobs import clip_jobs
 from pipeline.base.errors import StoreError
 from pipeline.base.files import cache_folder
 from pipeline.base.params import Config
-from pipeline.base.provenance import digest
+from pipeline.base.provenance import code_version, digest
+from pipeline.base.registry import Table, lookup
+from pipeline.embeddings.backbones import BACKBONES, BackboneConfig
 from pipeline.embeddings.engines import choose_convolution
 from pipeline.embeddings.step import embed_file, tokens_step
 from pipeline.embeddings.tokens import SOURCES, Source
+from pipeline.faces.crops import FacesConfig
+from pipeline.faces.detectors import DETECTORS
 from pipeline.faces.step import faces_step, write_faces
 from pipeline.memo.extraction import Step
 from pipeline.parallel.pool import ExecutionConfig, Pool
+from pipeline.spectrograms.kinds import SPECTROGRAMS, SpectrogramsConfig
 from pipeline.spectrograms.step import windows_step, write_windows
 from pipeline.store.embedding_files import EmbeddingFiles
 from pipeline.store.reader import Reader
@@ -53,7 +59,11 @@ BRANCHES: dict[Modality, Branch] = {
     "visual": Branch(SOURCES["faces"], "faces", faces_step, write_faces),
     "acoustic": Branch(SOURCES["mels"], "spectrograms", windows_step, write_windows),
 }
-
+BUILDERS: dict[type[Config], tuple[str, Table]] = {  # the key that names what is built, and its short names
+    FacesConfig: ("detector", DETECTORS),
+    SpectrogramsConfig: ("kind", SPECTROGRAMS),
+    BackboneConfig: ("backbone", BACKBONES),
+}
 
 Identity = Callable[[], object]  # returns all that shapes a file's content
 
@@ -149,7 +159,7 @@ class _Planner:
             return tokens_step(source, config, self.pool, model="", upstream=images().fingerprint)
 
         path, is_ready = self.shelf(
-            modality, [_dump(it) for it in made_by], lambda: [step().version, images().version()]
+            modality, [_identify(it) for it in made_by], lambda: [step().version, images().version()]
         )
         if not is_ready:
             if task := images().task:
@@ -169,7 +179,7 @@ class _Planner:
             return _Images(reader.path, None, lambda: reader.version)
         step = cache(partial(branch.step, config, self.cpu))
         media = cache(partial(_manifest_media, modality))
-        path, is_ready = self.shelf(branch.folder, _dump(config), lambda: [step().version, media()])
+        path, is_ready = self.shelf(branch.folder, _identify(config), lambda: [step().version, media()])
 
         def write() -> object:
             return branch.write(path, clip_jobs(modality), config, run=self.cpu.run)
@@ -179,6 +189,14 @@ class _Planner:
 
 def _dump(config: Config) -> dict[str, Any]:
     return config.model_dump(mode="json")
+
+
+def _identify(config: Config) -> dict[str, Any]:
+    """Return the settings with the code of the plugin that they name: a file of an earlier version is not used."""
+    key, table = BUILDERS[type(config)]
+    name = getattr(config, key)
+    code = {"code": code_version(lookup(table, name, key))} if ":" in name else {}
+    return _dump(config) | code
 
 
 def _manifest_media(modality: Modality) -> Media:

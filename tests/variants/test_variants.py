@@ -12,6 +12,7 @@ from variants_project import OWN_FACES, Project
 
 from data_manifest.manifest.clips import MANIFEST, Clip, read_rows
 from pipeline.base.errors import StoreError
+from pipeline.base.provenance import code_version
 from pipeline.cli.main import app
 from pipeline.evaluation.ablation_schemas import Ablation
 from pipeline.store.reader import Reader
@@ -147,6 +148,21 @@ def test_a_grid_is_extracted_into_the_cache_and_then_taken_from_there(project: P
     fdan_ablate(*grid)
     assert project.entries() == entries
     assert {path: path.stat().st_mtime_ns for path in cached} == states
+
+
+def test_an_edited_plugin_is_noticed_on_the_command_line_before_its_stage_has_run(project: Project) -> None:
+    project.write(ablations=ROWS)
+    project.stage("variants")
+    plugin = Path("plugins/own_faces.py")
+    assert preview_rows(fdan_ablate("--rows", "own faces", "--dry-run")).keys() == {"ablate (runs)"}
+    plugin.write_text(OWN_FACES + "\nEDITED = True\n")
+    code_version.cache_clear()  # a process reads its code once
+    edited = preview_rows(fdan_ablate("--rows", "own faces,no overlap", "--dry-run"))
+    plugin.write_text(OWN_FACES)
+    code_version.cache_clear()
+    videos = sum("visual" in clip.modalities for clip in read_rows(MANIFEST, Clip))
+    assert edited.keys() == {"faces", "embed_faces", "ablate (runs)"}
+    assert edited["faces"][:2] == ["0", str(videos)]
 
 
 def test_an_interrupted_table_goes_on(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
