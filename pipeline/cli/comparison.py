@@ -10,7 +10,7 @@ from pipeline.cli.console import console, plain
 from pipeline.evaluation.ablation_schemas import Ablation, AblationRow
 from pipeline.evaluation.results import count_clusters, explain_test
 
-WIDE = 120  # columns of a terminal in which a row takes one line
+WIDE = 150  # columns of a terminal in which a row takes one line
 HEADINGS = ("test UAR", "difference to full", "p", "p, Holm", "validation UAR", "lost clips", "lost modality")
 NARROW_HEADINGS = ("test UAR", "difference\nto full", "p", "p,\nHolm", "val.\nUAR", "lost\nclips", "lost\nmod.")
 

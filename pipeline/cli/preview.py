@@ -6,7 +6,7 @@ from typing import NamedTuple
 from rich.table import Table
 
 from pipeline.ablation.table import corpus_jobs, open_rows
-from pipeline.base.selection import count_noun, shorten
+from pipeline.base.selection import NAMES_SHOWN, count_noun, shorten
 from pipeline.cli.console import console, plain
 from pipeline.memo.entries import Entry, Memo, seconds_per_result
 from pipeline.memo.extraction import count_in_memo
@@ -37,12 +37,13 @@ def show_preview(rows: Rows, plan: Plan, recipe: Recipe, run: ExecutionConfig, s
     console.print(f"{count_noun(len(rows), 'row')}:", highlight=False)
     for row in rows:
         console.print(f"  {plain(row)}", highlight=False, soft_wrap=True)
-    table = Table("step", "from the memo", "to compute", "about", "for")
+    table = Table("step", "from the memo", "to compute", "about")
+    table.add_column("for", overflow="fold")  # a name that is cut could be that of another row
     for work in (*extraction, training):
         most = "up to " if work.is_upper_bound else ""
         about = f"{most}{format_seconds(work.seconds)}" if work.seconds != 0 else "0 s"
         counts = str(work.from_memo), f"{most}{work.missing}" if work.missing else "0"
-        table.add_row(work.step, *counts, about, plain(shorten(work.rows)))
+        table.add_row(work.step, *counts, about, plain(_name_rows(work.rows, rows)))
     console.print(table)
     for row, names in plan.unknown.items():
         console.print(plain(f"{row}: its work is unknown until its weights are here: {', '.join(names)}"))
@@ -53,6 +54,14 @@ def show_preview(rows: Rows, plan: Plan, recipe: Recipe, run: ExecutionConfig, s
         "memo. Nothing was computed or written.",
         highlight=False,
     )
+
+
+def _name_rows(names: Sequence[str], rows: Rows) -> str:
+    """Return the names of rows, one per line: those of a grid have commas."""
+    if len(names) == len(rows):
+        return "all rows"
+    more = len(names) - NAMES_SHOWN
+    return "\n".join([*map(shorten, ([it] for it in names[:NAMES_SHOWN])), *[f"and {more} more"] * (more > 0)])
 
 
 def format_seconds(seconds: float | None) -> str:

@@ -124,16 +124,18 @@ def test_grid_is_sorted_by_validation_within_its_section_and_calls_a_choice_by_t
     assert "Picking a row by its test UAR is a search on the test folds" in text
 
 
-def test_names_of_rows_are_whole_in_a_terminal_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "width", 80)
+@pytest.mark.parametrize("columns", [80, 120])
+def test_names_of_rows_are_whole_in_a_narrow_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "width", columns)
     start = "faces.detector=my_package.my_detector:build, spectrograms.kind=mfcc, head.options.temperature="
     names = [f"{start}1", f"{start}2", "x" * 70 + "1", "x" * 70 + "2"]
     with console.capture() as capture:
         show_comparison(many_rows(*names), by_validation=False)
     lines = capture.get().splitlines()
-    assert max(map(len, lines)) <= 80
+    assert max(map(len, lines)) <= columns
     first = next(number for number, line in enumerate(lines) if "test UAR" in line)
     width = lines[first].index("test UAR") - 4  # of the column of names
+    assert width >= 20
     shown = "".join(line[:width].replace(" ", "") for line in lines[first + 1 :])
     assert all(shown.count(name.replace(" ", "")) == 1 for name in names)
     assert all(words in capture.get() for words in ("-37.5 to -12.5", "0.080", "30.0 to 60.0"))

@@ -165,6 +165,17 @@ def test_an_edited_plugin_is_noticed_on_the_command_line_before_its_stage_has_ru
     assert edited["faces"][:2] == ["0", str(videos)]
 
 
+def test_names_of_rows_are_never_cut_in_the_preview(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.cli.preview.console.width", 80)
+    project.write(ablations={"full": {}})
+    Path("plugins/own_faces_again.py").write_text(OWN_FACES)
+    output = fdan_ablate("--grid", "faces.detector=own_faces:build,own_faces_again:build", "--dry-run")
+    cells = [line.split("│")[-2].strip() for line in output.splitlines() if line.startswith("│")]
+    assert "…" not in output
+    assert "faces.detector=own_faces_again:build" in "".join(cells)
+    assert cells[-1] == "all rows"
+
+
 def test_an_interrupted_table_goes_on(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.memo.entries import Memo
 
