@@ -65,7 +65,10 @@ def _describe(findings: Findings) -> str:
 def _unknown_emotions(findings: Findings) -> list[str]:
     known = {*ALL_EMOTIONS, *read_section("manifest", ManifestConfig).merge}
     unknown = sorted({it.emotion for it in findings.candidates} - known)
-    return [f"unknown emotions, which manifest.merge can rename: {shorten(unknown)}"] if unknown else []
+    if not unknown:
+        return []
+    hint = suggest(unknown[0], ALL_EMOTIONS)
+    return [f"clips of unknown emotions are left out, unless manifest.merge renames them: {shorten(unknown)}; {hint}"]
 
 
 def _draw_emotions(results: Mapping[str, Findings], path: Path) -> None:

@@ -85,6 +85,14 @@ def test_options_change_what_is_checked() -> None:
     assert pictures[0] != pictures[1]
 
 
+def test_an_unknown_emotion_is_a_note_that_says_what_becomes_of_its_clips() -> None:
+    text = Path("plugins/my_adapter.py").read_text()
+    Path("plugins/misspelt.py").write_text(text.replace("Candidate(path, emotion", 'Candidate(path, emotion + "r"'))
+    output, _ = checked("corpora.tiny.adapter=misspelt:find")
+    words = "note: clips of unknown emotions are left out, unless manifest.merge renames them: angerr, fearr; did"
+    assert f"{words} you mean 'anger'? valid: anger, calm" in output
+
+
 def test_a_clip_that_is_damaged_is_a_note() -> None:
     video = Path("media/anger/s1_anger_1.mp4")
     video.rename("kept.mp4")
