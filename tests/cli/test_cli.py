@@ -92,7 +92,7 @@ def test_ablation_shows_intervals_first_and_what_the_test_can_show(monkeypatch: 
     assert rows == [
         ["reference", "", "", "", "", "", "", ""],
         ["full", "74.0 (60.0 to 85.0)", "", "", "", "70.0", "0", "0"],
-        ["faces", "", "", "", "", "", "", ""],
+        ["spectrograms", "", "", "", "", "", "", ""],
         ["less", "49.0 (30.0 to 60.0)", "-25.0 (-37.5 to -12.5)", "0.040", "0.080", "72.0", "3", "12"],
     ]
     assert "95 % intervals over 6 speakers; 1 seed" in text
