@@ -1,3 +1,3 @@
 """Rows of the ablation table: what each changes, and embeddings made with other settings; the stage `variants`."""
 
-__all__ = ["extraction", "index", "plan", "rows", "settings"]
+__all__ = ["extraction", "index", "plan", "reference", "rows", "settings"]

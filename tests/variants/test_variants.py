@@ -19,6 +19,7 @@ from pipeline.store.reader import Reader
 from pipeline.training.corpus import STANDARD
 from pipeline.variants.index import INDEX, read_index
 from pipeline.variants.rows import read_ablations
+from pipeline.variants.settings import missing_weights, override_settings, read_settings
 
 pytestmark = pytest.mark.slow
 ROWS: dict[str, Any] = {
@@ -262,7 +263,8 @@ def test_preview_fetches_no_weights(project: Project) -> None:
     assert "In all: unknown" in output
     assert project.files() == before
     project.write(ablations={"full": {}}, embed_mels={"weights": "imagenet"})  # which other faces do not need
-    assert "its work is unknown" not in fdan_ablate("--grid", "faces.frames_per_clip=1", "--dry-run")
+    base = read_settings()
+    assert missing_weights(override_settings(base, {"faces": {"frames_per_clip": 1}}, row="fewer"), base) == []
 
 
 def test_damaged_variant_says_how_to_make_it_again(tmp_path: Path) -> None:
@@ -282,7 +284,17 @@ def test_damaged_variant_says_how_to_make_it_again(tmp_path: Path) -> None:
 def test_images_that_were_made_with_other_settings_are_refused(project: Project) -> None:
     project.write(ablations={"full": {}}, faces={"margin": 0.5})
     result = CliRunner().invoke(app, ["ablate", "--grid", "embed_faces.tokens=columns"])
-    assert (
-        result.output
-        == "error: data/faces.h5 was made with other settings than params.yaml has; run: dvc repro faces\n"
+    assert result.output == (
+        "error: data/embeddings/visual.h5 was made with faces.margin = 0.25, and params.yaml has 0.5; "
+        "run: dvc repro embed_faces\n"
+    )
+
+
+@pytest.mark.parametrize("grid", ["faces.frames_per_clip=2", "head.width=8"])
+def test_embeddings_that_were_made_with_other_settings_are_no_reference(project: Project, grid: str) -> None:
+    project.write(ablations={"full": {}}, faces={"detector": "own_faces:build"})
+    result = CliRunner().invoke(app, ["ablate", "--grid", grid])
+    assert result.output == (
+        "error: data/embeddings/visual.h5 was made with faces.detector = 'cascade', and params.yaml has "
+        "'own_faces:build'; run: dvc repro embed_faces\n"
     )

@@ -86,8 +86,10 @@ def _plan(table: "Rows", run: "ExecutionConfig", *, fetch: bool) -> "Plan":
     """Return the embeddings of all rows; rows that change the training alone need no code that extracts them."""
     from pipeline.store.embedding_files import EmbeddingFiles
     from pipeline.variants.plan import Plan
+    from pipeline.variants.reference import require_current_settings
     from pipeline.variants.rows import EXTRACTION, select_sections
 
+    require_current_settings()
     if not any(select_sections(overrides, EXTRACTION) for overrides in table.values()):
         return Plan(dict.fromkeys(table, EmbeddingFiles()))
     from pipeline.variants.extraction import cache_shelf, plan_rows
