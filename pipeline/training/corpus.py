@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +142,7 @@ def open_corpus(
     keep their own.
     """
     memory_bytes = available_bytes() / (2 * processes * max(1, len(compared)))
-    files = CorpusFiles(folder.resolve(), embeddings, compared)
+    files = CorpusFiles(folder, embeddings, compared)
     visual, acoustic = files.stores(embeddings)
     listed = read_rows(folder / MANIFEST, Clip)
     usable, left_out = select_usable(listed, visual, acoustic)
@@ -166,5 +166,5 @@ def open_corpus(
         load_examples(clips, classes, visual, acoustic, lost=lost, memory_bytes=memory_bytes),
         [*read_rows(folder / EXCLUSIONS, Exclusion), *left_out],
         provenance,
-        files,
+        replace(files, folder=folder.resolve()),  # workers have other current folders
     )

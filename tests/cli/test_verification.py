@@ -45,7 +45,7 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write_params(adapter: str) -> None:
     params = YAML(typ="safe").load(ROOT / "params.yaml")
-    params |= {"corpora": {"actors": {"adapter": adapter, "root": "corpus"}}, "render": {}}
+    params |= {"corpora": {"actors": {"adapter": adapter, "root": "corpus"}}, "render": {}, "ablations": {}}
     Path("params.yaml").write_text(json.dumps(params))
 
 

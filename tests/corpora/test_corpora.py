@@ -574,7 +574,7 @@ def test_several_corpora_make_one_manifest(media: Path, tmp_path: Path, monkeypa
     entries = {name: {"adapter": "folder", "root": name} for name in ("one", "two")}
 
     def write_sections(**changes: dict[str, str]) -> None:
-        empty: dict[str, dict[str, str]] = {"manifest": {}, "faces": {}, "spectrograms": {}}
+        empty: dict[str, dict[str, str]] = {"manifest": {}, "faces": {}, "spectrograms": {}, "ablations": {}}
         embeddings = {name: {"weights": "random"} for name in ("embed_faces", "embed_mels")}
         sections = empty | embeddings | {"run": {"scheduler": "synchronous"}} | changes
         Path("params.yaml").write_text(json.dumps({"corpora": entries} | sections))

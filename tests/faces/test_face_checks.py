@@ -14,6 +14,7 @@ from pipeline.faces.contract import DetectorConfig
 from pipeline.faces.crops import FacesConfig
 from pipeline.faces.detectors import DETECTORS, load_detector
 from pipeline.faces.step import write_faces
+from pipeline.media.files import ClipFiles
 from pipeline.memo.extraction import ClipJob
 from pipeline.parallel.pool import ExecutionConfig
 from pipeline.store.clips import ClipFaces
@@ -67,7 +68,7 @@ def _plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def write(tmp_path: Path, given: str, *, clips: int = 1, run: ExecutionConfig = SYNCHRONOUS) -> Reader[ClipFaces]:
     """Write crops of videos of 32 x 32 pixels with a plugin that gives these boxes."""
     paths = [write_short_media(tmp_path / f"{number}.mp4", sound=False) for number in range(clips)]
-    jobs = [ClipJob(path.stem, path.stem, partial(Path, path)) for path in paths]
+    jobs = [ClipJob(path.stem, path.stem, partial(ClipFiles, path, path)) for path in paths]
     config = FacesConfig(detector="given_boxes:build", options={"given": given}, frames_per_clip=3, size_px=16)
     write_faces(tmp_path / "faces.h5", jobs, config, run=run, quiet=True)
     return Reader(tmp_path / "faces.h5", schema=FACES)
