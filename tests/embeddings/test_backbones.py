@@ -63,14 +63,13 @@ def state_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-FAMILIES = (  # one small network of each
+FAMILIES = (  # one small network of each, but for maxvit, which takes ten seconds
     "alexnet",
     "convnext_tiny",
     "densenet121",
     "efficientnet_b0",
     "googlenet",
     "inception_v3",
-    "maxvit_t",
     "mnasnet0_5",
     "mobilenet_v2",
     "mobilenet_v3_small",
@@ -101,7 +100,7 @@ def test_every_network_of_torchvision_with_imagenet_weights_has_a_checksum() -> 
 
 @pytest.mark.parametrize("name", ["resnet34", *FAMILIES])
 def test_every_family_of_networks_keeps_the_contract(name: str) -> None:
-    size_px = 224 if name in ("vit_b_32", "maxvit_t", "inception_v3") else 96
+    size_px = 224 if name in ("vit_b_32", "inception_v3") else 96
     config = BackboneConfig(backbone=name, weights="random", size_px=size_px, tokens="grid", grid=2, seed=3)
     images = torch.rand(2, 3, size_px, size_px, generator=torch.Generator().manual_seed(0))
     tokens = embed(images, config)

@@ -58,6 +58,7 @@ NOT_RUN = {
     "pip download": "downloads gigabytes from the package index",
     "PIP_NO_INDEX=1": "makes the environment again",
     "fdan weights fetch": "needs a network; tests/weights/test_weights.py has its own server",
+    "pytest": "the suite runs these tests",
     "python -m benchmarks": "takes minutes",
     "python -m benchmarks.inference": "takes five minutes; tests/evaluation/test_inference.py simulates less",
     "python -m benchmarks.head": "needs tokens of a published corpus; tests/training/test_token_folder.py has its own",
