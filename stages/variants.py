@@ -2,18 +2,24 @@
 
 from pipeline.base.params import read_section
 from pipeline.parallel.pool import ExecutionConfig
-from pipeline.variants.extraction import plan_rows, stage_shelf
+from pipeline.store.embedding_files import EmbeddingFiles
 from pipeline.variants.index import write_index
-from pipeline.variants.rows import read_ablations
+from pipeline.variants.rows import EXTRACTION, read_ablations, select_sections
 from stages import run_stage
 
 
 def main() -> None:
     """Write `data/variants/`: a file for each distinct set of settings and step, and `rows.json`."""
     rows = read_ablations()
-    plan = plan_rows(rows, read_section("run", ExecutionConfig), stage_shelf)
-    plan.extract()
-    write_index(rows, plan.files)
+    files = dict.fromkeys(rows, EmbeddingFiles())
+    if any(select_sections(overrides, EXTRACTION) for overrides in rows.values()):
+        # Not imported at the top: it takes seconds, and many tables change the training alone.
+        from pipeline.variants.extraction import plan_rows, stage_shelf
+
+        plan = plan_rows(rows, read_section("run", ExecutionConfig), stage_shelf)
+        plan.extract()
+        files = plan.files
+    write_index(rows, files)
 
 
 if __name__ == "__main__":
