@@ -4,7 +4,7 @@ from pipeline.base.params import read_section
 from pipeline.parallel.pool import ExecutionConfig
 from pipeline.store.embedding_files import EmbeddingFiles
 from pipeline.variants.index import write_index
-from pipeline.variants.rows import EXTRACTION, read_ablations, select_sections
+from pipeline.variants.rows import needs_extraction, read_ablations
 from stages import run_stage
 
 
@@ -12,8 +12,7 @@ def main() -> None:
     """Write `data/variants/`: a file for each distinct set of settings and step, and `rows.json`."""
     rows = read_ablations()
     files = dict.fromkeys(rows, EmbeddingFiles())
-    if any(select_sections(overrides, EXTRACTION) for overrides in rows.values()):
-        # Not imported at the top: it takes seconds, and many tables change the training alone.
+    if needs_extraction(rows):
         from pipeline.variants.extraction import plan_rows, stage_shelf
 
         plan = plan_rows(rows, read_section("run", ExecutionConfig), stage_shelf)

@@ -71,6 +71,11 @@ def select_sections(overrides: Overrides, sections: Sequence[str]) -> dict[str, 
     return {section: dict(overrides[section]) for section in sections if overrides.get(section)}
 
 
+def needs_extraction(rows: Mapping[str, Overrides]) -> bool:
+    """Return whether any row changes what shapes a clip's tokens; code that extracts takes seconds to import."""
+    return any(select_sections(overrides, EXTRACTION) for overrides in rows.values())
+
+
 def override_section(config: C, changes: Mapping[str, Any], *, where: str) -> C:
     """Return a section with some keys changed; a mapping, such as `options`, keeps the keys that the row leaves out.
 

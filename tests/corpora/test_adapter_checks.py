@@ -32,7 +32,7 @@ def find(root, options):
     clips = [CLIPS[options["given"]](Path(root), path) for path in media_files(root)]
     return Findings(clips, {})
 
-def some(root, options):
+def skips_a_file(root, options):
     first, *_ = media_files(root)
     return Findings([Candidate(first, "fear", "s")], {})
 """
@@ -78,8 +78,8 @@ def test_mistake_of_an_adapter_is_one_line(given: str, words: str, tmp_path: Pat
 
 def test_a_media_file_that_is_passed_over_in_silence_is_named(tmp_path: Path) -> None:
     words = "neither a clip nor a reason for 1 media file: a/2.wav; .*: add it to left_out"
-    with pytest.raises(ContractError, match=rf"^corpus adapter 'given_clips:some' gave {words}"):
-        scan_with(tmp_path, "", adapter="given_clips:some")
+    with pytest.raises(ContractError, match=rf"^corpus adapter 'given_clips:skips_a_file' gave {words}"):
+        scan_with(tmp_path, "", adapter="given_clips:skips_a_file")
 
 
 @pytest.mark.parametrize("given", ["right", "custom emotion"])

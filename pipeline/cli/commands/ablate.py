@@ -11,6 +11,7 @@ from pipeline.base.registry import suggest
 from pipeline.cli.console import console, plain
 
 if TYPE_CHECKING:
+    from pipeline.evaluation.ablation_schemas import Ablation
     from pipeline.parallel.pool import ExecutionConfig
     from pipeline.variants.plan import Plan
     from pipeline.variants.rows import Rows
@@ -44,9 +45,7 @@ def ablate(
         from pipeline.ablation.comparison import summarise_table
         from pipeline.ablation.table import open_rows, override, run_table, write_runs
         from pipeline.base.params import read_section
-        from pipeline.cli.comparison import show_comparison
         from pipeline.cli.preview import show_preview
-        from pipeline.evaluation.results import explain_linear_rows, explain_selection
         from pipeline.parallel.pool import ExecutionConfig
         from pipeline.training.data_summary import summarise_data
         from pipeline.training.runs import plan_ablation, read_recipe
@@ -66,11 +65,19 @@ def ablate(
         scores = write_runs(csv or Path("results/ablate.csv"), run_table(opened, runs, run), opened)
         recipes = [row.recipe for row in opened.values()]
         ablation = summarise_table(summarise_data(corpus, recipes, runs), runs, scores)
-        show_comparison(ablation, by_validation=bool(grid))
-        for sentence in [explain_selection(ablation)] * select + explain_linear_rows(ablation):
-            console.print(plain(sentence), highlight=False)
-        if ablation.warning:
-            console.print(f"Warning: {ablation.warning}.", style="bold yellow", highlight=False)
+        _show(ablation, by_validation=bool(grid), select=select)
+
+
+def _show(ablation: "Ablation", *, by_validation: bool, select: bool) -> None:
+    """Print the table, and in words what it shows."""
+    from pipeline.cli.comparison import show_comparison
+    from pipeline.evaluation.results import explain_linear_rows, explain_selection
+
+    show_comparison(ablation, by_validation=by_validation)
+    for sentence in [explain_selection(ablation)] * select + explain_linear_rows(ablation):
+        console.print(plain(sentence), highlight=False)
+    if ablation.warning:
+        console.print(f"Warning: {ablation.warning}.", style="bold yellow", highlight=False)
 
 
 def _choose_rows(rows: str, grid: list[str]) -> "Rows":
@@ -87,10 +94,10 @@ def _plan(table: "Rows", run: "ExecutionConfig", *, fetch: bool) -> "Plan":
     from pipeline.store.embedding_files import EmbeddingFiles
     from pipeline.variants.plan import Plan
     from pipeline.variants.reference import require_current_settings
-    from pipeline.variants.rows import EXTRACTION, select_sections
+    from pipeline.variants.rows import needs_extraction
 
     require_current_settings()
-    if not any(select_sections(overrides, EXTRACTION) for overrides in table.values()):
+    if not needs_extraction(table):
         return Plan(dict.fromkeys(table, EmbeddingFiles()))
     from pipeline.variants.extraction import cache_shelf, plan_rows
 
