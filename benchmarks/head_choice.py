@@ -3,34 +3,38 @@
 `python -m benchmarks.head_choice FOLDER…` trains each of `ROWS` on the speaker folds of every folder, each of which has
 embeddings and a `params.yaml`, and prints a table for each folder. In each fold, the row is chosen whose UAR on the
 validation speakers is the best, as the mean over all folders: one setting for all of them, and no test answer plays a
-part. Trained runs are kept in the memo. docs/head.md shows the results.
+part. With `--ensemble K`, every run is joined with those of the K - 1 next seeds, as many ensembles as there are seeds.
+Trained runs are kept in the memo. docs/head.md shows the results.
 """
 
 import argparse
 import atexit
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from tempfile import mkdtemp
 
 import numpy as np
 
-from pipeline.ablation.table import RowScores, open_rows, run_table, write_runs
+from pipeline.ablation.table import RowScores, TestedRun, open_rows, run_table, write_runs
 from pipeline.base.params import PARAMS_FILE, read_section
 from pipeline.base.plugins import PLUGINS
-from pipeline.evaluation.clusters import ClusterCounts, uar
+from pipeline.evaluation.clusters import ClusterCounts, count_answers, uar
 from pipeline.evaluation.intervals import difference_interval, score_interval
+from pipeline.evaluation.predictions import Prediction, answer_label
 from pipeline.evaluation.schemas import Interval
 from pipeline.parallel.pool import ExecutionConfig
 from pipeline.store.embedding_files import EmbeddingFiles
+from pipeline.training.held_out import HeldOut
 from pipeline.training.runs import plan_ablation, read_recipe
 from pipeline.variants.rows import REFERENCE, Rows
 
-Tables = Mapping[Path, Mapping[str, RowScores]]  # by folder and row
+ALONE = ("video_only", "audio_only")
 EARLIER = Path(__file__).with_name("earlier_heads.py")
 CHOICES: Rows = {
     REFERENCE: {},
@@ -63,41 +67,89 @@ COMPARED: Rows = {
 """Rows that are compared with the reference, and never chosen."""
 
 
+@dataclass(frozen=True)
+class Scored:
+    """A row's scores, and its UAR without one of two modalities, of the answers that it gives."""
+
+    fused: RowScores
+    alone: Mapping[str, float]
+
+
+Tables = Mapping[Path, Mapping[str, Scored]]  # by folder and row
+
+
 def main() -> None:
     """Read the command line, train, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--ensemble", type=int, default=1)
     arguments = parser.parse_args()
-    tables = {folder: score_rows(CHOICES | COMPARED, folder, seeds=arguments.seeds) for folder in arguments.folders}
+    tables = {
+        folder: score_rows(CHOICES | COMPARED, folder, seeds=arguments.seeds, ensemble=arguments.ensemble)
+        for folder in arguments.folders
+    }
     sys.stdout.writelines(f"{line}\n" for line in render(tables))
 
 
 def render(tables: Tables) -> Iterator[str]:
     """Yield the lines of a Markdown table for each folder, and of the figures that the choice gives."""
     for folder, rows in tables.items():
-        yield from (
-            "",
-            f"{folder}",
-            "",
-            "| row | test UAR | difference | UAR on validation parts |",
-            "| --- " * 4 + "|",
-        )
+        alone = [name for name in ALONE if any(name in row.alone for row in rows.values())]
+        names = ["row", "test UAR", "difference", "UAR on validation parts", *map(answer_label, alone)]
+        yield from ("", f"{folder}", "", f"| {' | '.join(names)} |", "| --- " * len(names) + "|")
+        reference = rows[REFERENCE].fused
         for name, row in rows.items():
-            figures = (describe(row.counts), compare(row, rows[REFERENCE]), f"{100 * row.validation_uar:.1f}")
+            figures = [
+                describe(row.fused.counts),
+                compare(row.fused, reference),
+                f"{100 * row.fused.validation_uar:.1f}",
+            ]
+            figures += [f"{100 * row.alone[it]:.1f}" if it in row.alone else "" for it in alone]
             yield f"| {name} | {' | '.join(figures)} |"
     yield ""
     for folder, (chosen, counts) in choose(tables).items():
         yield f"{folder}: chosen on validation speakers {describe(counts)}, by fold: {', '.join(chosen)}"
 
 
-def score_rows(rows: Rows, folder: Path, *, seeds: int) -> dict[str, RowScores]:
+def score_rows(rows: Rows, folder: Path, *, seeds: int, ensemble: int = 1) -> dict[str, Scored]:
     """Train the rows on the embeddings of a folder, with its settings, and return their scores."""
     with open_folder(folder):
         opened = open_rows(rows, read_recipe(), dict.fromkeys(rows, EmbeddingFiles()))
         runs = plan_ablation(opened[REFERENCE].corpus, range(seeds))
-        tested = run_table(opened, runs, read_section("run", ExecutionConfig))
-        return write_runs(Path("runs.csv"), tested, opened)
+        tested = [*join_seeds(run_table(opened, runs, read_section("run", ExecutionConfig)), ensemble)]
+        scores = write_runs(Path("runs.csv"), tested, opened)
+    return {name: Scored(row, _score_alone(name, tested)) for name, row in scores.items()}
+
+
+def join_seeds(tested: Iterable[TestedRun], members: int) -> Iterator[TestedRun]:
+    """Yield every run as an ensemble with the next seeds of its row and fold, the last ones with the first."""
+    for name, of_row in groupby(tested, lambda it: it[0]):
+        runs = [(run, held_out) for _, run, held_out in of_row]
+        for run, _ in runs:
+            seeds = [(it.seed, held_out) for it, held_out in runs if it.split.fold == run.split.fold]
+            start = [seed for seed, _ in seeds].index(run.seed)
+            joined = [seeds[(start + number) % len(seeds)][1] for number in range(members)]
+            yield name, run, HeldOut(_join([it.validation for it in joined]), _join([it.test for it in joined]))
+
+
+def _join(parts: Sequence[Sequence[Prediction]]) -> list[Prediction]:
+    """Return one prediction a clip: by answer, the mean of the members' log-probabilities, as probabilities."""
+    joined = []
+    for of_clip in zip(*parts, strict=True):
+        probabilities: dict[str, list[float] | None] = {}
+        for name in of_clip[0].probabilities:
+            values = [it.probabilities[name] for it in of_clip]
+            geometric = None if None in values else np.exp(np.log(np.maximum(values, 1e-30)).mean(0))
+            probabilities[name] = None if geometric is None else (geometric / geometric.sum()).tolist()
+        joined.append(replace(of_clip[0], probabilities=probabilities))
+    return joined
+
+
+def _score_alone(name: str, tested: Sequence[TestedRun]) -> dict[str, float]:
+    predictions = [it for row, _, held_out in tested if row == name for it in held_out.test]
+    answered = [it for it in ALONE if any(prediction.probabilities[it] for prediction in predictions)]
+    return {it: float(uar(*count_answers(predictions, it, "speaker").totals)) for it in answered}
 
 
 @contextmanager
@@ -130,19 +182,19 @@ def choose(tables: Tables) -> dict[Path, tuple[list[str], ClusterCounts]]:
 
     A row that changes nothing in a folder is missing in its table: the reference stands for it.
     """
-    first = next(iter(tables.values()))[REFERENCE]
+    first = next(iter(tables.values()))[REFERENCE].fused
     folds = sorted({*first.counts.folds.tolist()})
 
     def validation_uar(name: str, fold: int) -> float:
-        scores = (rows.get(name, rows[REFERENCE]).fold_validation_uar(fold) for rows in tables.values())
+        scores = (rows.get(name, rows[REFERENCE]).fused.fold_validation_uar(fold) for rows in tables.values())
         return float(np.mean([*scores]))
 
     chosen = [max(CHOICES, key=lambda name: validation_uar(name, fold)) for fold in folds]
     results = {}
     for folder, rows in tables.items():
-        counts = rows[REFERENCE].counts
+        counts = rows[REFERENCE].fused.counts
         hits = [
-            rows.get(chosen[folds.index(fold)], rows[REFERENCE]).counts.hits[number]
+            rows.get(chosen[folds.index(fold)], rows[REFERENCE]).fused.counts.hits[number]
             for number, fold in enumerate(counts.folds.tolist())
         ]
         results[folder] = chosen, replace(counts, hits=np.stack(hits))
