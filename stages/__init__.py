@@ -29,12 +29,13 @@ def run_stage(main: Callable[[], None]) -> None:
 def _stop(*_: object) -> None:
     """Kill the workers and exit at once. All files are written atomically, so there is nothing to clean up.
 
-    An exception would get lost if a callback of the garbage collector or of the event loop is running.
+    An exception would get lost if a callback of the garbage collector or of the event loop is running. Nothing comes
+    between killing and exiting: a thread that missed a process would start it again.
     """
-    for child in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            child.kill()
     console = Console(stderr=True)
     console.show_cursor()  # a progress bar hides it
     console.print("\nstopped; finished work is kept; run the same command again to continue")
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
     os._exit(INTERRUPTED)
