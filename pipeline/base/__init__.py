@@ -17,4 +17,5 @@ __all__ = [
     "selection",
     "tables",
     "text",
+    "vision",
 ]

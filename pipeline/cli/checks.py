@@ -24,6 +24,7 @@ from pipeline.base.plugins import find_origin
 from pipeline.base.provenance import RANDOM_WEIGHTS, library_versions
 from pipeline.base.registry import Table, lookup
 from pipeline.base.selection import count_noun
+from pipeline.base.vision import import_torchvision
 from pipeline.cli.sections import MODELS
 from pipeline.cli.survey import Survey, survey_corpus
 from pipeline.embeddings.backbones import BACKBONES
@@ -84,6 +85,7 @@ def run_checks() -> Iterator[Check]:
 
 
 def _environment() -> Iterator[Check]:
+    import_torchvision()
     import torch
     import torchvision
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from pipeline.base.vision import import_torchvision
+
 Augmentation = Callable[[Tensor], Tensor]
 SHIFT = 0.06  # the largest shift, as a fraction of the image's side
 COLOUR = 0.2  # the range of brightness, contrast and saturation
@@ -17,7 +19,8 @@ MASKED = 0.15  # the largest masked fraction of a spectrogram's bands, and of it
 
 def vary_faces(batch: Tensor) -> Tensor:
     """Flip, shift and recolour all images in the same way: they show one person under one light."""
-    from torchvision.transforms import v2  # imported late: it takes two seconds
+    import_torchvision()
+    from torchvision.transforms import v2
 
     shift = v2.RandomAffine(degrees=0, translate=(SHIFT, SHIFT), interpolation=v2.InterpolationMode.BILINEAR)
     recolour = v2.ColorJitter(brightness=COLOUR, contrast=COLOUR, saturation=COLOUR)

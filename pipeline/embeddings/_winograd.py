@@ -93,20 +93,26 @@ def transform_weight(weight: Tensor) -> Tensor:
     g = np.asarray([[point**power / scale for power in range(3)] for point, scale in zip(POINTS, scales, strict=True)])
     g = np.vstack([g, (0, 0, 1)])
     outputs, inputs = weight.shape[:2]
-    taps = weight.detach().double().reshape(outputs, 2, inputs // 2, 9)
-    transformed = torch.empty(2, 36, outputs * (inputs // 2))
+    taps = weight.detach().reshape(outputs, 2, inputs // 2, 9)
+    transform = torch.from_numpy(np.kron(g, g))
+    transformed = torch.empty(2, 36, outputs, inputs // 2)
     for half in range(2):
-        transformed[half] = torch.from_numpy(np.kron(g, g)) @ taps[:, half].reshape(-1, 9).T
+        for output in range(outputs):  # one at a time: what is in float64 stays in the processor's cache
+            transformed[half, :, output] = transform @ taps[output, half].double().T
     return transformed.view(-1, inputs // 2, 1, 1)
 
 
-def error_of(result: Tensor, conv: nn.Conv2d, images: Tensor) -> float:
+def convolve_exactly(conv: nn.Conv2d, images: Tensor) -> Tensor:
+    """Return the convolution of images in float64."""
+    bias = None if conv.bias is None else conv.bias.detach().double()
+    return nn.functional.conv2d(images.double(), conv.weight.detach().double(), bias, padding=1)
+
+
+def error_of(result: Tensor, exact: Tensor) -> float:
     """Return the rounding error of a convolution's result, relative to the exact one: root mean square over channels.
 
     Every output channel counts the same, whatever the scale of its weights.
     """
-    bias = None if conv.bias is None else conv.bias.detach().double()
-    exact = nn.functional.conv2d(images.double(), conv.weight.detach().double(), bias, padding=1)
     squares = ((result.double() - exact).square().mean((0, 2, 3)), exact.square().mean((0, 2, 3)))
     return float((squares[0] / squares[1].clamp_min(SMALLEST)).mean().sqrt())
 
@@ -131,7 +137,8 @@ def is_exact(layer: WinogradConv2d, conv: nn.Conv2d) -> bool:
     # For a single small image, or another order of axes, torch has other convolutions than those that networks run.
     images = torch.randn(2, conv.in_channels, side, side, generator=torch.Generator().manual_seed(0)).relu()
     images = images.contiguous(memory_format=torch.channels_last)
-    return error_of(layer(images), conv, images) <= MAX_ERROR * error_of(conv(images), conv, images)
+    exact = convolve_exactly(conv, images)
+    return error_of(layer(images), exact) <= MAX_ERROR * error_of(conv(images), exact)
 
 
 class Accelerated(NamedTuple):

@@ -2,7 +2,7 @@
 
 A backbone maps images (B, 3, H, W) float32 in 0..1 to tokens (B, k, D); it is in eval mode and is not trained. Those
 of the table `BACKBONES` accept grey images (B, 1, H, W) too. An entry of the table is a builder: called with the
-section's configuration, it returns the backbone. Only functions import torchvision, which takes two seconds.
+section's configuration, it returns the backbone. Only functions import torchvision, which takes time.
 """
 
 import hashlib
@@ -25,6 +25,7 @@ from pipeline.base.errors import ParameterError, WeightsError
 from pipeline.base.options import NO_OPTIONS, FrozenMapping, Options, OptionsConfig, check_options
 from pipeline.base.params import Seed
 from pipeline.base.registry import check_name
+from pipeline.base.vision import import_torchvision
 from pipeline.parallel.devices import find_device
 from pipeline.weights import published
 from pipeline.weights.loading import load_state
@@ -156,6 +157,7 @@ def grey_features(features: GraphModule, *, mean: list[float], std: list[float])
 
 def cut_at_last_map(network: nn.Module, *, size_px: int) -> GraphModule:
     """Return the network up to its last feature map: (B, D, h, w), or (B, 1 + h·w, D) of a transformer."""
+    import_torchvision()
     from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
     last = get_graph_node_names(network, suppress_diff_warning=True)[1][-1]
@@ -175,6 +177,7 @@ def _is_map(shape: Sequence[int]) -> bool:
 
 def from_torchvision(name: str, config: BackboneConfig) -> nn.Module:
     """Return a classification network of torchvision as a backbone."""
+    import_torchvision()
     from torchvision.models import get_model, get_model_weights
 
     preset = get_model_weights(name)[published.PRESET].transforms()

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.base.vision import import_torchvision
 from pipeline.faces.contract import Boxes, Detector, DetectorConfig, Frames, as_boxes
 from pipeline.weights.loading import report_misfit, require_finite, require_one_onnx_file
 from pipeline.weights.published import detector_weights
@@ -78,6 +79,8 @@ def yunet(config: DetectorConfig) -> Detector:
 def retinaface(config: DetectorConfig) -> Detector:
     """RetinaFace on MobileNet-0.25."""
     import torch
+
+    import_torchvision()
     from torchvision.ops import nms
 
     (weights,) = weight_files(config)
@@ -113,6 +116,8 @@ def retinaface(config: DetectorConfig) -> Detector:
 def sfd(config: DetectorConfig) -> Detector:
     """S3FD, face-alignment's default."""
     import torch
+
+    import_torchvision()
     from torchvision.ops import nms
 
     (weights,) = weight_files(config)

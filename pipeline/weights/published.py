@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import WeightsError
+from pipeline.base.vision import import_torchvision
 from pipeline.weights.files import WeightFile, check_weights, fetch_weights
 
 DEFAULT_BACKBONE = "resnet34"
@@ -48,7 +49,8 @@ def backbone_files() -> dict[str, WeightFile]:
 
     The name of such a file ends with the first digits of its sha256.
     """
-    import torchvision  # which takes two seconds
+    import_torchvision()
+    import torchvision
     from torchvision.models import get_model_weights, list_models
 
     presets = {name: get_model_weights(name).__members__.get(PRESET) for name in list_models(module=torchvision.models)}
