@@ -25,6 +25,7 @@ from pipeline.heads.examples import Examples
 from pipeline.parallel.devices import find_device
 from pipeline.store.tokens import Tokens
 from pipeline.training._epoch import Epoch
+from pipeline.training._optimiser import RowOptimiser
 from pipeline.training._single import Single
 from pipeline.training._stacked import HeadCall, Stacked
 from pipeline.training._vectorising import explain, find_obstacle, log_once, trial_batch, try_together
@@ -169,13 +170,10 @@ class ReplicaBatch:
         self.class_weights = torch.stack(
             [class_weights(it.recipe.train, self.labels[it.training], classes) for it in replicas]
         ).to(device)
-        # Views of the stacked rows.
-        self.rows = [torch.nn.Parameter(row) for row in self.stacked.rows]
-        groups = [
-            {"params": [row], "weight_decay": it.recipe.train.weight_decay}
-            for row, it in zip(self.rows, replicas, strict=True)
+        self.optimisers = [
+            RowOptimiser(row, weight_decay=it.recipe.train.weight_decay)
+            for row, it in zip(self.stacked.rows, replicas, strict=True)
         ]
-        self.optimiser = torch.optim.AdamW(groups, fused=True)
         self.gradient_norms = torch.tensor([it.recipe.train.gradient_norm for it in replicas], device=device)
         self.per_epoch = [self.stacked.count_steps(len(it.training), self.size) for it in replicas]
         self.curves: list[list[Epoch]] = [[] for _ in replicas]
@@ -250,10 +248,9 @@ class ReplicaBatch:
             self._raise_not_finite(cross_entropy, layers, epoch, number)
         grads = self.stacked.gradients((loss * active).sum())
         grads *= (self.gradient_norms / (grads.norm(dim=1) + 1e-6)).clamp(max=1)[:, None]
-        for row, on in enumerate(running):
-            self.rows[row].grad = grads[row] if on else None
-            self.optimiser.param_groups[row]["lr"] = float(self.rates[row][done[row]])
-        self.optimiser.step()
+        for row, optimiser in enumerate(self.optimisers):
+            if running[row]:
+                optimiser.step(grads[row], rate=float(self.rates[row][done[row]]))
         return torch.cat([cross_entropy.detach()[:, None], layers.detach()], 1)
 
     def _keep_modalities(self, tokens: Sequence[Tokens], generators: Sequence[torch.Generator]) -> list[Tensor]:
