@@ -1,8 +1,8 @@
 """Winograd's convolution F(4x4, 3x3) (Lavin and Gray, arXiv 1509.09308): a quarter of the multiplications.
 
 It takes the place of torch's convolutions of 3 x 3 pixels and stride 1 in a frozen network on a CPU. The additions and
-ReLUs that follow them in a torch.fx graph become part of them. The bytes of a token depend neither on the other images
-of the batch nor on the number of threads.
+ReLUs that follow them in a torch.fx graph become part of them. All other convolutions are oneDNN's, so the bytes of a
+token depend neither on the other images of the batch nor on the number of threads.
 """
 
 import operator
@@ -81,6 +81,26 @@ class WinogradConv2d(nn.Module):
         return products.permute(0, 2, 3, 1).reshape(len(tiles), 2, 36, -1, LANES)
 
 
+class OtherConv2d(nn.Module):
+    """Any other convolution, always by oneDNN.
+
+    torch has another one for a single small image, and for kernels of one pixel with less than 16 images on one thread.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        """Share the weights."""
+        super().__init__()
+        self.weight, self.bias = conv.weight, conv.bias
+        self.geometry = [*map(list, (conv.padding, conv.stride, conv.dilation))], conv.groups
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (n, c, h, w) to (n, d, h, w)."""
+        sizes, groups = self.geometry
+        convolve = torch.ops.mkldnn._convolution_pointwise
+        out: Tensor = convolve(images, self.weight, self.bias, *sizes, groups, "none", [], "")
+        return out
+
+
 def _channels_last(maps: Tensor, padding: int) -> Tensor:
     """(n, c, h, w) to (n, h, w, c + padding), without a copy if nothing is padded and it is so in memory."""
     last = maps.permute(0, 2, 3, 1)
@@ -151,10 +171,10 @@ class Accelerated(NamedTuple):
 
 @torch.inference_mode()
 def accelerate(backbone: nn.Module, *, size_px: int, channels: int = 3) -> Accelerated:
-    """Return a copy of a frozen backbone for images of this size, with Winograd's convolutions; the rest is shared."""
+    """Return a copy of a frozen backbone for images of this size, with Winograd's convolutions and the same weights."""
     weights = [*backbone.parameters(), *backbone.buffers()]
     copy = deepcopy(backbone, {id(weight): weight for weight in weights})
-    layers: dict[nn.Module, WinogradConv2d] = {}
+    layers: dict[nn.Module, nn.Module] = {}
     direct: list[str] = []
     sizes = _sizes(copy, torch.zeros(1, channels, size_px, size_px))
     for name, conv in copy.named_modules():  # each once, even if two graphs share it
@@ -165,6 +185,10 @@ def accelerate(backbone: nn.Module, *, size_px: int, channels: int = 3) -> Accel
             else:
                 direct.append(name)
             return_memory()  # of a layer's intermediate results, ten times its weights
+    replaced = len(layers)
+    layers |= {
+        conv: OtherConv2d(conv) for conv in copy.modules() if _is_computed_by_onednn(conv) and conv not in layers
+    }
     for module in list(copy.modules()):
         for name, child in list(module.named_children()):
             if child in layers and not isinstance(module, GreyConv):  # it reads the weights
@@ -172,7 +196,16 @@ def accelerate(backbone: nn.Module, *, size_px: int, channels: int = 3) -> Accel
     for module in copy.modules():
         if isinstance(module, GraphModule):
             _fuse(module)
-    return Accelerated(copy, len(layers), direct)
+    return Accelerated(copy, replaced, direct)
+
+
+def _is_computed_by_onednn(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    return (
+        type(module) is nn.Conv2d
+        and module.padding_mode == "zeros"
+        and not isinstance(module.padding, str)
+        and module.weight.dtype == torch.float32
+    )
 
 
 def _is_suitable(module: nn.Module) -> TypeGuard[nn.Conv2d]:

@@ -133,9 +133,10 @@ def test_sums_and_relus_are_part_of_the_convolutions(name: str) -> None:
     release_models()
 
 
-def test_bytes_depend_on_neither_batch_nor_threads() -> None:
-    config = SMALL.model_copy(update={"size_px": 160})  # maps of 40, 20, 10 and 5 pixels
-    images = random(16, 3, 160, 160).sigmoid()
+@pytest.mark.parametrize(("name", "size_px"), [("resnet18", 96), ("resnet50", 48)])
+def test_bytes_depend_on_neither_batch_nor_threads(name: str, size_px: int) -> None:
+    config = SMALL.model_copy(update={"backbone": name, "size_px": size_px})  # the last maps have 2 or 3 pixels a side
+    images = random(16, 3, size_px, size_px).sigmoid()
     expected = embed(images, config).numpy().tobytes()
     backbone = load_winograd(config).backbone
     for threads in (1, 2):
