@@ -18,8 +18,8 @@ from pipeline.base.provenance import ROOT
 SMALL = {
     "render": {"sample": {"speakers": 4, "utterances": 1}},
     "faces": {"frames_per_clip": 3, "size_px": 64},
-    "embed_faces": {"size_px": 64},
-    "embed_mels": {"size_px": 64},
+    "embed_faces": {"backbone": "resnet18", "size_px": 64},
+    "embed_mels": {"backbone": "resnet18", "size_px": 64},
     "head": {"width": 16},
     "train": {"epochs": 3, "ensemble": 2},
     "protocols": {"speaker_folds": {"groups": None, "folds": 2, "validation": 0.5}, "random": {"folds": 2}},

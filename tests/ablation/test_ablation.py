@@ -299,7 +299,7 @@ def test_one_official_split_with_dialogues_counts_these_and_one_training_set(tmp
     ]
     data = replace(data, clips=clips)
     runs = plan_runs(clips, {"official": Official(kind="official")}, [0, 1])
-    recipe = Recipe(HeadConfig(name="linear"), AlignmentConfig(), TrainConfig(epochs=1))
+    recipe = Recipe(HeadConfig(name="lda"), AlignmentConfig(), TrainConfig(epochs=1))
     rows = {"full": Row("reference", recipe, data)}
     tested = run_table(rows, runs, ExecutionConfig(scheduler="synchronous"))
     table = summarise_table(SUMMARY, runs, write_runs(tmp_path / "runs.csv", tested, rows))
@@ -358,7 +358,7 @@ def test_a_lost_clip_counts_as_wrong_and_trains_nothing_and_a_lost_modality_is_c
         tokens.values[:, :, :3] += 50 * torch.nn.functional.one_hot(both.examples.labels, 3)[:, None]
     # By the order of the clips: 0 and 1 show anger, 5 shows fear. 1 loses its faces, the others everything.
     variant = vary(both, {"visual": (0, 1, 5), "acoustic": (0, 5)}, visual="w")
-    recipe = Recipe(HeadConfig(name="linear"), AlignmentConfig(), TrainConfig(epochs=1))
+    recipe = Recipe(HeadConfig(name="lda"), AlignmentConfig(), TrainConfig(epochs=1))
     rows = {"full": Row("reference", recipe, both), "mirrored": Row("faces", recipe, variant)}
     runs = plan_runs(both.clips, {"folds": SpeakerFolds(kind="speaker_folds", folds=5)}, [0])
     tested = list(run_table(rows, runs, ExecutionConfig(scheduler="synchronous")))

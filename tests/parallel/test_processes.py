@@ -117,7 +117,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 # `moment` counts the clips that are done: with 0, workers are starting; with all, the file is being finished.
-@pytest.mark.parametrize("moment", [0, 1, CLIPS // 3, CLIPS - 1, CLIPS])
+@pytest.mark.parametrize("moment", [0, CLIPS // 3, CLIPS])
 @pytest.mark.parametrize("victim", ["stage", "worker", "group"])
 def test_killed_run_ends_with_the_same_file_and_repeats_only_clips_in_flight(
     workspace: Workspace, undisturbed: str, victim: str, moment: int

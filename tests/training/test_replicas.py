@@ -177,10 +177,10 @@ def test_training_equals_adamw_of_torch_on_clipped_gradients() -> None:
 
 
 def test_replicas_learn() -> None:
-    data = examples(240)
+    data = examples(120)
     weak = AlignmentConfig(weight=0.1)
     longer = replace(RECIPE, alignment=weak, train=RECIPE.train.model_copy(update={"epochs": 25}))
-    members = replicas([longer] * 3, 240)
+    members = replicas([longer] * 3, 120)
     for result, member in zip(train_together(data, members, classes=3), members, strict=True):
         assert member.validation is not None
         part = data.take(member.training)

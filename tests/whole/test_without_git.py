@@ -11,6 +11,7 @@ pytestmark = pytest.mark.slow
 
 def test_copy_without_git_builds_and_a_later_git_init_is_noticed(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, scheduler="synchronous")
+    workspace.change_params({"render": {"sample": {"speakers": 2}}})
     shutil.rmtree(tmp_path / ".git")
     assert "not a git repository" in workspace.run("dvc", "status").stderr
     make = ("make", "--assume-old=.venv/installed", "dvc-scm")
