@@ -18,17 +18,19 @@ repro: .venv/installed dvc-scm
 experiments: .venv/installed
 	@dvc exp show --only-changed --no-pager --drop '.*/[^:]*$$|plugins$$|Created|State|Executor|.*_(low|high|uar)$$|.*\.war$$'
 
-# Two files at a time, in the order that tests/conftest.py gives them.
+# Two files at a time, in the order that tests/conftest.py gives them. With more than a thread each, they wait for one another.
+PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: .venv/installed
-	pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
 
 # No test that starts a process or builds a network.
 test-fast: .venv/installed
-	pytest -n 2 --dist loadfile --no-loadscope-reorder --fast
+	$(PYTEST) --fast
 
 # All tests, with the lines and branches of the library that they run.
 coverage: .venv/installed
-	pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report term:skip-covered
+	$(PYTEST) --cov --cov-report term:skip-covered
 
 check: .venv/installed
 	ruff check

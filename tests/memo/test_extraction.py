@@ -29,6 +29,7 @@ from pipeline.base.errors import (
     PipelineError,
     StoreError,
 )
+from pipeline.base.processes import ONE_THREAD
 from pipeline.memo.entries import Memo
 from pipeline.memo.extraction import ClipJob, ExtractionSummary, Step, extract, extract_to_file
 from pipeline.parallel.pool import ExecutionConfig, Pool, bounded_map
@@ -426,7 +427,9 @@ def count_builds(_: object) -> tuple[int, int]:
     return os.getpid(), load_engine.cache_info().misses
 
 
-def test_worker_has_one_thread_and_builds_a_network_once() -> None:
+def test_worker_has_one_thread_and_builds_a_network_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ONE_THREAD:
+        monkeypatch.setenv(name, "2")  # as a user may
     with Pool(ExecutionConfig(workers=2)) as pool:
         assert pool.submit(thread_counts, None)() == {1}
         calls = [pool.submit(count_builds, None) for _ in range(8)]
