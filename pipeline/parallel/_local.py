@@ -1,6 +1,7 @@
 """Workers that a run starts on this machine: their settings, and what keeps others out of them."""
 
 import logging
+import os
 import warnings
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -55,6 +56,7 @@ def start_workers(count: int, *, dashboard: bool) -> "LocalCluster":
 
     pages = ["distributed.http.statics"] if dashboard else []
     dask.config.set(DASK_SETTINGS | {"distributed.scheduler.http.routes": pages})
+    os.environ.update(ONE_THREAD)  # Dask sets variables for its workers only if they are not set here
     for _ in range(START_ATTEMPTS):
         try:
             with warnings.catch_warnings():
