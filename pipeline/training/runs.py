@@ -58,9 +58,9 @@ class FoldRun:
 
 
 def plan_runs(clips: Sequence[Clip], protocols: Mapping[str, ProtocolConfig], seeds: Sequence[int]) -> list[FoldRun]:
-    """Return all runs of all protocols, in a fixed order."""
-    splits = [split for name, config in protocols.items() for split in make_splits(clips, name, config)]
-    return [FoldRun(split, seed) for split in splits for seed in seeds]
+    """Return all runs of all protocols, in a fixed order: for each protocol all folds of the first seed, and so on."""
+    splits = [make_splits(clips, name, config) for name, config in protocols.items()]
+    return [FoldRun(split, seed) for folds in splits for seed in seeds for split in folds]
 
 
 def plan_ablation(corpus: Corpus, seeds: Sequence[int]) -> list[FoldRun]:
@@ -92,12 +92,12 @@ def refit(corpus: Corpus, recipe: Recipe, pool: Pool, *, seed: int) -> Trained:
 
 
 def group_jobs(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Split the jobs into groups of one architecture and protocol, independent of the number of workers.
+    """Split the jobs into groups of one architecture, protocol and seed, independent of the number of workers.
 
-    The last digits of a result depend on the group.
+    The last digits of a result depend on the group, so the memo knows whole groups: further seeds are further groups.
     """
     groups = []
-    for _, members in groupby(jobs, lambda job: (job[1].split.protocol, architecture(job[0]))):
+    for _, members in groupby(jobs, lambda job: (job[1].split.protocol, architecture(job[0]), job[1].seed)):
         same = list(members)
         size = max(1, GROUP_SIZE // (2 * same[0][0].train.ensemble))  # on all clips, and to be validated
         parts = math.ceil(len(same) / size)
