@@ -67,10 +67,18 @@ def build_environment(clone: Path, cache: Path) -> dict[str, str]:
     }
 
 
-def run_build(folder: Path, environment: dict[str, str]) -> tuple[dict[str, float], float]:
-    """Run `dvc repro`; return the seconds per stage ("" is the time before the first) and the peak memory in GB."""
+def run_build(folder: Path, environment: dict[str, str], *targets: str) -> tuple[dict[str, float], float]:
+    """Run `dvc repro`, of some targets or of everything.
+
+    Return the seconds per stage ("" is the time before the first) and the peak memory in GB.
+    """
     process = subprocess.Popen(
-        ["dvc", "repro"], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ["dvc", "repro", *targets],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     stage, start = "", time.perf_counter()
     seconds: dict[str, float] = {}
