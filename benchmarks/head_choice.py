@@ -55,7 +55,7 @@ COMPARED: Rows = {
         "head": {"name": "earlier_heads:TrainedTogether"},
         "train": {"modality_dropout": 0},
     },
-    "shared_classifier": {"head": {"shared_classifier": True}},
+    "a classifier each": {"head": {"shared_classifier": False}},
     "no alignment": {"alignment": {"name": "none"}},
     "no cross-attention": {"head": {"attention_depth": 0}},
     "neither": {"alignment": {"name": "none"}, "head": {"attention_depth": 0}},

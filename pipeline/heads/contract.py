@@ -29,7 +29,7 @@ class HeadConfig(OptionsConfig):
     """Share of activations set to 0 in training."""
     token_dropout: float = Field(0.5, ge=0, lt=1)
     """Share of a clip's tokens that are hidden in training; at least one is left."""
-    shared_classifier: bool = False
+    shared_classifier: bool = True
     """One classifier for both modalities, instead of one each."""
     standardise: bool = False
     """Whether the head `official` standardises tokens, as its authors' code does not. All other heads do."""
