@@ -62,7 +62,6 @@ NOT_RUN = {
     "python -m benchmarks": "takes minutes",
     "python -m benchmarks.inference": "takes five minutes; tests/evaluation/test_inference.py simulates less",
     "python -m benchmarks.head": "needs tokens of a published corpus; tests/training/test_token_folder.py has its own",
-    "cd emodb-random": "follows it",
     "python -m benchmarks.head_choice": "takes an hour; tests/ablation/test_head_choice.py has its own scores",
     "dvc exp run -S head.dropout=0.5": "tests/whole/test_end_to_end.py runs it",
 }
