@@ -51,7 +51,7 @@ pytestmark = pytest.mark.slow
 # Commands that are not run in the workspace, and why. A command equals one of these or begins with it.
 NOT_RUN = {
     "git clone": "needs a server; the workspace is a copy",
-    "make": "CI runs repro, check and test; bench takes half an hour",
+    "make": "CI runs repro, check and test; bench takes an hour",
     "source": "the tests run in that environment",
     "dask scheduler": "does not end; tests/parallel/test_processes.py starts one",
     "dask worker": "does not end; tests/parallel/test_processes.py starts some",
