@@ -125,7 +125,14 @@ def shrink_image(image: Frame, *, max_side_px: int) -> Frame:
 
 def is_one_colour(images: NDArray[np.uint8]) -> bool:
     """Return whether each of the images (n, height, width, 3) is one colour, but for a little noise."""
-    return bool((np.ptp(images, axis=(1, 2)) <= ONE_COLOUR).all())
+    return all(_colour_range(image) <= ONE_COLOUR for image in images)
+
+
+def _colour_range(image: NDArray[np.uint8]) -> int:
+    """Return by how much a channel of an image (height, width, 3) varies at most."""
+    # First over rows, which are contiguous: reducing to three numbers at once takes ten times as long.
+    low, high = (each(each(image, axis=0), axis=0).astype(int) for each in (np.min, np.max))
+    return int((high - low).max())
 
 
 def encode_jpeg(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.media import _signals
 from pipeline.media.audio import read_audio
+from pipeline.media.frames import ONE_COLOUR, is_one_colour
 from pipeline.media.loudness import loudest_second_dbfs
 from pipeline.media.probe import MediaInfo, probe
 
@@ -109,3 +110,14 @@ def test_a_picture_of_one_colour_is_recognised(kind: str, is_plain: bool, tmp_pa
 
 def test_a_file_without_video_shows_no_colour(tmp_path: Path) -> None:
     assert probe(write_media(tmp_path / "a.wav", sound=TONE)).one_colour == 0
+
+
+@pytest.mark.parametrize(("span", "expected"), [(ONE_COLOUR, True), (ONE_COLOUR + 1, False)])
+def test_frames_are_one_colour_if_no_channel_of_any_frame_varies_by_more_than_noise(span: int, expected: bool) -> None:
+    frames = np.full((3, 5, 7, 3), (10, 120, 240), np.uint8)  # channels differ, which is no variation
+    frames[1] += 60
+    assert is_one_colour(frames)
+    for row, column, channel in ((0, 0, 2), (4, 3, 0), (2, 6, 1)):
+        varied = frames.copy()
+        varied[2, row, column, channel] -= span
+        assert is_one_colour(varied) == expected
