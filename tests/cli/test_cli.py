@@ -295,6 +295,7 @@ def test_log_lines_of_stages_do_not_control_the_terminal() -> None:
     assert PrintableFormatter().format(record) == "a\\x1b[31m\\x07.mp4: read\n1"
 
 
+@pytest.mark.slow
 def test_a_message_of_a_stage_is_one_line_of_a_log_file() -> None:
     code = """
 import logging, stages
