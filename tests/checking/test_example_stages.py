@@ -34,7 +34,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ExecutionCon
     with plugin_workspace(folder):
         for word in ("detector", "spectrogram", "head"):
             assert fdan("new", word, f"my_{word}").exit_code == 0
-        with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
             yield [
                 ExecutionConfig(scheduler="synchronous"),
                 ExecutionConfig(workers=2),
