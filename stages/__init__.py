@@ -32,10 +32,12 @@ def _stop(*_: object) -> None:
     An exception would get lost if a callback of the garbage collector or of the event loop is running. Nothing comes
     between killing and exiting: a thread that missed a process would start it again.
     """
-    console = Console(stderr=True)
-    console.show_cursor()  # a progress bar hides it
-    console.print("\nstopped; finished work is kept; run the same command again to continue")
-    for child in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            child.kill()
-    os._exit(INTERRUPTED)
+    try:
+        console = Console(stderr=True)
+        console.show_cursor()  # a progress bar hides it
+        console.print("\nstopped; finished work is kept; run the same command again to continue")
+    finally:  # also if nobody reads stderr any more
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        os._exit(INTERRUPTED)
