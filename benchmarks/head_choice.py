@@ -1,10 +1,10 @@
 """The head's settings, compared one by one and chosen on validation speakers.
 
-`python -m benchmarks.head_choice FOLDER…` trains `CHOICES` and `COMPARED` on the speaker folds of every folder, each of which has
-embeddings and a `params.yaml`, and prints a table for each folder. In each fold, the row is chosen whose UAR on the
-validation speakers is the best, as the mean over all folders: one setting for all of them, and no test answer plays a
-part. With `--ensemble K`, every run is joined with those of the K - 1 next seeds, as many ensembles as there are seeds.
-Trained runs are kept in the memo. docs/head.md shows the results.
+`python -m benchmarks.head_choice FOLDER…` trains `CHOICES` and `COMPARED` on the speaker folds of every folder, each of
+which has embeddings and a `params.yaml`, and prints a table for each folder. In each fold, the choice is taken whose
+UAR on the validation speakers is the best, as the mean over all folders: one setting for all of them, and no test
+answer plays a part. With `--ensemble K`, every run is joined with those of the K - 1 next seeds, as many ensembles as
+there are seeds. Trained runs are kept in the memo. docs/head.md shows the results.
 """
 
 import argparse

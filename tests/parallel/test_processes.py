@@ -176,6 +176,18 @@ def test_ctrl_c_stops_within_seconds_and_keeps_finished_clips(workspace: Workspa
     assert len(workspace.computed()) - before <= 10
 
 
+def test_ctrl_c_stops_the_workers_even_if_nobody_reads_the_messages(workspace: Workspace) -> None:
+    process = workspace.start("processes", 2, 500)
+    workspace.wait_for(10)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert process.stderr is not None
+    process.stderr.close()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert not alive
+
+
 def test_number_of_workers_does_not_change_the_file(workspace: Workspace, undisturbed: str) -> None:
     for workers in (1, 2):
         folder = workspace.folder / f"{workers}"
