@@ -7,7 +7,7 @@ token depend neither on the other images of the batch nor on the number of threa
 
 import operator
 from copy import deepcopy
-from typing import Any, NamedTuple, TypeGuard
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 import torch
@@ -15,12 +15,10 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
 from pipeline.base.memory import return_memory
-from pipeline.embeddings._winograd_kernels import LANES, POINTS, gather, spread
+from pipeline.embeddings._winograd_kernels import CHAIN, COLUMNS, LANES, POINTS, ROWS, convolve
 from pipeline.embeddings.backbones import GreyConv
 
-GROUPS = 72  # 36 elements of a tile, for each half of the channels
-SMALL = 8  # tiles of an image; so few that a block may be filled by half
-PACKED_FOR = 32  # tiles; weights that are packed for so few suit any number below 49, others only that of their block
+TILES = 6 * ROWS  # at a time: what they need stays in the cache
 MAX_ERROR = 2.0  # times the error of torch's convolution
 TEST_WIDTH = 1536  # channels times pixels of a side: fewer channels need more pixels for a steady figure
 SMALLEST = torch.finfo(torch.double).tiny
@@ -37,48 +35,38 @@ GEOMETRY = {
 class WinogradConv2d(nn.Module):
     """A convolution of 3 x 3 pixels, with the sum and the ReLU that may follow it."""
 
-    def __init__(self, conv: nn.Conv2d, size: tuple[int, int]) -> None:
-        """Transform the weights, which takes four times their memory; `size` is the usual height and width of maps."""
+    def __init__(self, conv: nn.Conv2d) -> None:
+        """Transform the weights, which takes four times their memory."""
         super().__init__()
         self.out_channels = conv.out_channels
         self.in_padding, self.out_padding = -conv.in_channels % LANES, -conv.out_channels % LANES
         bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
-        self.bias = nn.functional.pad(bias, (0, self.out_padding)).unflatten(0, (-1, LANES)).numpy()
-        weight = transform_weight(nn.functional.pad(conv.weight, (*[0] * 5, self.in_padding, 0, self.out_padding)))
-        self.lanes = LANES if weight.shape[1] % LANES == 0 else LANES // 2  # of each half of the channels
-        self.is_small = -(-size[0] // 4) * -(-size[1] // 4) <= SMALL
-        self.block = 48 if self.is_small else max(64, 4096 // weight.shape[1])
-        # The matrix products are one convolution of 72 groups by 1 x 1 pixel. oneDNN computes it at twice the speed of
-        # torch.bmm on AVX-512, if the weights are packed before.
-        shape = [1, GROUPS * weight.shape[1], PACKED_FOR if self.is_small else self.block, 1]
-        pack: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
-        self.weight = pack(weight.to_mkldnn(), [0, 0], [1, 1], [1, 1], GROUPS, shape)
+        self.bias = nn.functional.pad(bias, (0, self.out_padding)).unflatten(0, (-1, LANES))
+        self.weight = transform_weight(nn.functional.pad(conv.weight.detach(), (*[0] * 7, self.out_padding)))
 
     def forward(self, images: Tensor, residual: Tensor | None = None, relu: bool = False) -> Tensor:
         """Images (n, c, h, w) float32 to (n, d, h, w): convolve, add `residual` (n, d, h, w), apply ReLU."""
-        inputs = _channels_last(images, self.in_padding).unflatten(3, (2, -1, self.lanes))
-        count, height, width, _, parts, _ = inputs.shape
+        maps = _channels_last(images, self.in_padding).unflatten(3, (-1, LANES))
+        count, height, width, parts, _ = maps.shape
         out = torch.empty(count, height, width, len(self.bias), LANES)
         added = out
         if residual is not None:
             sized = residual.expand(count, self.out_channels, height, width)
             added = _channels_last(sized, self.out_padding).view(out.shape)
-        total = count * -(-height // 4) * -(-width // 4)
-        tiles = torch.zeros(self.block, 2, 36, parts, self.lanes)
-        for first in range(0, total, self.block):
-            size = min(self.block, total - first)
-            spread(inputs.numpy(), tiles[:size].numpy(), first)
-            products = self._multiply(tiles[:size] if self.is_small else tiles)[:size].numpy()
-            gather(products, self.bias, added.numpy(), out.numpy(), first, residual is not None, relu)
-        return out.flatten(3)[..., : self.out_channels].permute(0, 3, 1, 2)
-
-    def _multiply(self, tiles: Tensor) -> Tensor:
-        """Tiles (t, 2, 36, c, LANES) to (t, 2, 36, d, LANES)."""
-        maps = tiles.view(1, len(tiles), 1, -1).permute(0, 3, 1, 2)
-        products = torch.ops.mkldnn._convolution_pointwise(
-            maps, self.weight, None, [0, 0], [1, 1], [1, 1], GROUPS, "none", [], ""
+        tiles = count * -(-height // 4) * -(-width // 4)
+        rows = min(TILES, -(-tiles // ROWS) * ROWS)
+        convolve(
+            maps.numpy(),
+            self.weight.numpy(),
+            self.bias.numpy(),
+            added.numpy(),
+            out.numpy(),
+            torch.empty(36, rows, parts, LANES).numpy(),
+            torch.empty(36, rows, LANES).numpy(),
+            residual is not None,
+            relu,
         )
-        return products.permute(0, 2, 3, 1).reshape(len(tiles), 2, 36, -1, LANES)
+        return out.flatten(3)[..., : self.out_channels].permute(0, 3, 1, 2)
 
 
 class OtherConv2d(nn.Module):
@@ -108,18 +96,18 @@ def _channels_last(maps: Tensor, padding: int) -> Tensor:
 
 
 def transform_weight(weight: Tensor) -> Tensor:
-    """Return GgG' of a weight (d, c, 3, 3) as that of 72 groups (72·d, c / 2, 1, 1)."""
+    """Return GgG' of a weight (d, c, 3, 3) as `_winograd_kernels.convolve` reads it."""
     scales = [np.prod([point - other for other in POINTS if other != point]) for point in POINTS]
     g = np.asarray([[point**power / scale for power in range(3)] for point, scale in zip(POINTS, scales, strict=True)])
     g = np.vstack([g, (0, 0, 1)])
-    outputs, inputs = weight.shape[:2]
-    taps = weight.detach().reshape(outputs, 2, inputs // 2, 9)
     transform = torch.from_numpy(np.kron(g, g))
-    transformed = torch.empty(2, 36, outputs, inputs // 2)
-    for half in range(2):
-        for output in range(outputs):  # one at a time: what is in float64 stays in the processor's cache
-            transformed[half, :, output] = transform @ taps[output, half].double().T
-    return transformed.view(-1, inputs // 2, 1, 1)
+    outputs, inputs = weight.shape[:2]
+    transformed = torch.empty(outputs // COLUMNS, 36, inputs, COLUMNS)
+    for part, taps in zip(transformed, weight.reshape(-1, COLUMNS, inputs, 9), strict=True):
+        for channels in range(0, inputs, CHAIN):  # a few at a time: what is in float64 stays in the processor's cache
+            some = taps[:, channels : channels + CHAIN].permute(2, 1, 0).double()
+            part[:, channels : channels + CHAIN] = (transform @ some.flatten(1)).view(36, -1, COLUMNS)
+    return transformed.view(-1, LANES // COLUMNS, 36, inputs, COLUMNS).transpose(1, 2).contiguous()
 
 
 def convolve_exactly(conv: nn.Conv2d, images: Tensor) -> Tensor:
@@ -135,20 +123,6 @@ def error_of(result: Tensor, exact: Tensor) -> float:
     """
     squares = ((result.double() - exact).square().mean((0, 2, 3)), exact.square().mean((0, 2, 3)))
     return float((squares[0] / squares[1].clamp_min(SMALLEST)).mean().sqrt())
-
-
-def _sizes(backbone: nn.Module, images: Tensor) -> dict[nn.Module, tuple[int, int]]:
-    """Return the height and width of the maps that each convolution gets for these images."""
-    sizes: dict[nn.Module, tuple[int, int]] = {}
-
-    def record(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        sizes[module] = (inputs[0].shape[2], inputs[0].shape[3])
-
-    hooks = [it.register_forward_pre_hook(record) for it in backbone.modules() if _is_suitable(it)]
-    backbone(images)
-    for hook in hooks:
-        hook.remove()
-    return sizes
 
 
 def is_exact(layer: WinogradConv2d, conv: nn.Conv2d) -> bool:
@@ -170,16 +144,15 @@ class Accelerated(NamedTuple):
 
 
 @torch.inference_mode()
-def accelerate(backbone: nn.Module, *, size_px: int, channels: int = 3) -> Accelerated:
-    """Return a copy of a frozen backbone for images of this size, with Winograd's convolutions and the same weights."""
+def accelerate(backbone: nn.Module) -> Accelerated:
+    """Return a copy of a frozen backbone with Winograd's convolutions and the same weights."""
     weights = [*backbone.parameters(), *backbone.buffers()]
     copy = deepcopy(backbone, {id(weight): weight for weight in weights})
     layers: dict[nn.Module, nn.Module] = {}
     direct: list[str] = []
-    sizes = _sizes(copy, torch.zeros(1, channels, size_px, size_px))
     for name, conv in copy.named_modules():  # each once, even if two graphs share it
-        if _is_suitable(conv) and conv in sizes:
-            layer = WinogradConv2d(conv, sizes[conv])
+        if _is_suitable(conv):
+            layer = WinogradConv2d(conv)
             if is_exact(layer, conv):
                 layers[conv] = layer
             else:

@@ -101,7 +101,7 @@ class ImageTokens(nn.Module):
         if images.shape[1] == 1 and self.grey is not None:
             maps = self.grey(images)
         else:
-            maps = self.features(((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last))
+            maps = self.features((images - self.mean).div_(self.std).contiguous(memory_format=torch.channels_last))
         if maps.ndim == 3:  # a transformer's (B, 1 + h·w, D), where the first token is the class
             side = math.isqrt(maps.shape[1] - 1)
             maps = maps[:, 1:].transpose(1, 2).unflatten(2, (side, side))

@@ -103,7 +103,7 @@ def load_winograd(config: BackboneConfig) -> "Accelerated":
     """Return the backbone with Winograd's convolutions, built once per process; release the one without."""
     backbone = load_backbone(config, "cpu")
     return_memory()  # of the initialisation, before more is needed
-    accelerated: Accelerated = _import_winograd().accelerate(backbone, size_px=config.size_px)
+    accelerated: Accelerated = _import_winograd().accelerate(backbone)
     del backbone
     load_backbone.cache_clear()  # a worker needs only one of them
     gc.collect()  # networks contain cycles
