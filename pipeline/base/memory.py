@@ -1,9 +1,10 @@
-"""The memory that is available to this process."""
+"""The memory that is available to this process, and files in memory."""
 
 import ctypes
+import os
 import resource
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -46,3 +47,19 @@ def return_memory() -> None:
     """Return freed memory to the system; glibc would keep it."""
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
+
+
+@contextmanager
+def file_in_memory(name: str) -> Iterator[Path | None]:
+    """Yield the path of a file that other processes of this user can open until the block ends; None except on Linux.
+
+    The kernel frees its memory then, also if this process is killed.
+    """
+    if not hasattr(os, "memfd_create"):
+        yield None
+        return
+    file = os.memfd_create(name)
+    try:
+        yield Path(f"/proc/{os.getpid()}/fd/{file}")
+    finally:
+        os.close(file)

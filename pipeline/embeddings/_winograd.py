@@ -6,8 +6,9 @@ token depend neither on the other images of the batch nor on the number of threa
 """
 
 import operator
+from collections.abc import Mapping
 from copy import deepcopy
-from typing import NamedTuple, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -35,14 +36,14 @@ GEOMETRY = {
 class WinogradConv2d(nn.Module):
     """A convolution of 3 x 3 pixels, with the sum and the ReLU that may follow it."""
 
-    def __init__(self, conv: nn.Conv2d) -> None:
-        """Transform the weights, which takes four times their memory."""
+    def __init__(self, conv: nn.Conv2d, weight: Tensor) -> None:
+        """Take the result of `transform_weight` for the convolution's weights."""
         super().__init__()
         self.out_channels = conv.out_channels
         self.in_padding, self.out_padding = -conv.in_channels % LANES, -conv.out_channels % LANES
         bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
         self.bias = nn.functional.pad(bias, (0, self.out_padding)).unflatten(0, (-1, LANES))
-        self.weight = transform_weight(nn.functional.pad(conv.weight.detach(), (*[0] * 7, self.out_padding)))
+        self.weight = weight
 
     def forward(self, images: Tensor, residual: Tensor | None = None, relu: bool = False) -> Tensor:
         """Images (n, c, h, w) float32 to (n, d, h, w): convolve, add `residual` (n, d, h, w), apply ReLU."""
@@ -96,7 +97,8 @@ def _channels_last(maps: Tensor, padding: int) -> Tensor:
 
 
 def transform_weight(weight: Tensor) -> Tensor:
-    """Return GgG' of a weight (d, c, 3, 3) as `_winograd_kernels.convolve` reads it."""
+    """Return GgG' of a weight (d, c, 3, 3) as `_winograd_kernels.convolve` reads it; it is four times as large."""
+    weight = nn.functional.pad(weight.detach(), (*[0] * 7, -len(weight) % LANES))
     scales = [np.prod([point - other for other in POINTS if other != point]) for point in POINTS]
     g = np.asarray([[point**power / scale for power in range(3)] for point, scale in zip(POINTS, scales, strict=True)])
     g = np.vstack([g, (0, 0, 1)])
@@ -135,33 +137,29 @@ def is_exact(layer: WinogradConv2d, conv: nn.Conv2d) -> bool:
     return error_of(layer(images), exact) <= MAX_ERROR * error_of(conv(images), exact)
 
 
-class Accelerated(NamedTuple):
-    """A backbone with Winograd's convolutions: how many, and the names of those that it could not replace exactly."""
-
-    backbone: nn.Module
-    layers: int
-    direct: list[str]
+@torch.inference_mode()
+def transform_weights(backbone: nn.Module) -> dict[str, Tensor | None]:
+    """Return the transformed weights of each suitable convolution by its name; None if it would not be exact."""
+    weights: dict[str, Tensor | None] = {}
+    for name, conv in backbone.named_modules():  # each once, even if two graphs share it
+        if _is_suitable(conv):
+            layer = WinogradConv2d(conv, transform_weight(conv.weight))
+            weights[name] = layer.weight if is_exact(layer, conv) else None
+            return_memory()  # of a layer's intermediate results, ten times its weights
+    return weights
 
 
 @torch.inference_mode()
-def accelerate(backbone: nn.Module) -> Accelerated:
-    """Return a copy of a frozen backbone with Winograd's convolutions and the same weights."""
-    weights = [*backbone.parameters(), *backbone.buffers()]
-    copy = deepcopy(backbone, {id(weight): weight for weight in weights})
+def accelerate(backbone: nn.Module, weights: Mapping[str, Tensor | None]) -> nn.Module:
+    """Return a copy of a frozen backbone with Winograd's convolutions, and the result of `transform_weights` for it."""
+    originals = [*backbone.parameters(), *backbone.buffers()]
+    copy = deepcopy(backbone, {id(original): original for original in originals})
     layers: dict[nn.Module, nn.Module] = {}
-    direct: list[str] = []
-    for name, conv in copy.named_modules():  # each once, even if two graphs share it
-        if _is_suitable(conv):
-            layer = WinogradConv2d(conv)
-            if is_exact(layer, conv):
-                layers[conv] = layer
-            else:
-                direct.append(name)
-            return_memory()  # of a layer's intermediate results, ten times its weights
-    replaced = len(layers)
-    layers |= {
-        conv: OtherConv2d(conv) for conv in copy.modules() if _is_computed_by_onednn(conv) and conv not in layers
-    }
+    for name, conv in copy.named_modules():
+        if _is_suitable(conv) and (weight := weights[name]) is not None:
+            layers[conv] = WinogradConv2d(conv, weight)
+        elif _is_computed_by_onednn(conv):
+            layers[conv] = OtherConv2d(conv)
     for module in list(copy.modules()):
         for name, child in list(module.named_children()):
             if child in layers and not isinstance(module, GreyConv):  # it reads the weights
@@ -169,7 +167,7 @@ def accelerate(backbone: nn.Module) -> Accelerated:
     for module in copy.modules():
         if isinstance(module, GraphModule):
             _fuse(module)
-    return Accelerated(copy, replaced, direct)
+    return copy
 
 
 def _is_computed_by_onednn(module: nn.Module) -> TypeGuard[nn.Conv2d]:

@@ -7,10 +7,11 @@ import sys
 import warnings
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.base.errors import ParameterError
 from pipeline.base.memory import return_memory
@@ -18,10 +19,7 @@ from pipeline.base.text import one_line
 from pipeline.embeddings.backbones import BACKBONES, BackboneConfig, load_backbone
 from pipeline.embeddings.checks import check_repeatable, check_same_shape, check_tokens
 
-if TYPE_CHECKING:
-    from pipeline.embeddings._winograd import Accelerated
-
-BATCH = 16  # images at a time; on a CPU, more take more memory and save no time
+BATCH = 8  # images at a time; on a CPU, more take more memory and save no time
 Engine = Callable[[Tensor], Tensor]
 PROCESSORS = ("AVX2", "AVX512")  # for which oneDNN multiplies matrices fast
 log = logging.getLogger(__name__)
@@ -31,7 +29,8 @@ log = logging.getLogger(__name__)
 def embed(images: Tensor, config: BackboneConfig, *, device: str = "cpu", model: str = "") -> Tensor:
     """Return the tokens (B, k, D) float32 of images (B, 3 or 1, size, size) in 0..1.
 
-    `model` is the file of the quantised model, for int8. Raise ContractError if the backbone gives anything else.
+    `model` is the file of the quantised model, for int8, or of Winograd's weights, if another process has transformed
+    them (`save_winograd_weights`). Raise ContractError if the backbone gives anything else.
     """
     if images.shape[1] == 1 and config.backbone not in BACKBONES:
         images = images.expand(-1, 3, -1, -1)  # a user's backbone need not support grey images
@@ -66,7 +65,7 @@ def load_engine(config: BackboneConfig, channels: int, device: str, model: str) 
     """Return the function from images to tokens, built once per process."""
     if config.engine == "openvino":
         return CheckedEngine(compile_model(model or convert_to_openvino(config, channels)), config)
-    backbone = load_winograd(config).backbone if _uses_winograd(config, device) else load_backbone(config, device)
+    backbone = load_winograd(config, model) if _uses_winograd(config, device) else load_backbone(config, device)
     kind = device.partition(":")[0]
     half = config.precision == "bf16"
 
@@ -99,16 +98,31 @@ def _uses_winograd(config: BackboneConfig, device: str) -> bool:
 
 
 @cache
-def load_winograd(config: BackboneConfig) -> "Accelerated":
-    """Return the backbone with Winograd's convolutions, built once per process; release the one without."""
+def load_winograd(config: BackboneConfig, file: str = "") -> nn.Module:
+    """Return the backbone with Winograd's convolutions, built once per process; release the one without.
+
+    `file` holds the transformed weights, if another process has saved them.
+    """
     backbone = load_backbone(config, "cpu")
     return_memory()  # of the initialisation, before more is needed
-    accelerated: Accelerated = _import_winograd().accelerate(backbone)
+    weights = torch.load(file, mmap=True) if file else _transform_weights(config)
+    accelerated: nn.Module = _import_winograd().accelerate(backbone, weights)
     del backbone
     load_backbone.cache_clear()  # a worker needs only one of them
     gc.collect()  # networks contain cycles
     return_memory()
     return accelerated
+
+
+@cache
+def _transform_weights(config: BackboneConfig) -> dict[str, Tensor | None]:
+    weights: dict[str, Tensor | None] = _import_winograd().transform_weights(load_backbone(config, "cpu"))
+    return weights
+
+
+def save_winograd_weights(config: BackboneConfig, file: Path) -> None:
+    """Write the file that other processes give to `load_winograd`; they share its memory if it is one in memory."""
+    torch.save(_transform_weights(config), file)
 
 
 def _import_winograd() -> Any:
@@ -127,8 +141,9 @@ def describe_convolution(config: BackboneConfig, *, device: str) -> dict[str, An
     """Return the attribute that says how many layers use Winograd's convolution, and which do not; or nothing."""
     if not _uses_winograd(config, device):
         return {}
-    accelerated = load_winograd(config)
-    return {"winograd": {"layers": accelerated.layers, "direct": accelerated.direct}}
+    weights = _transform_weights(config)
+    direct = [name for name, weight in weights.items() if weight is None]
+    return {"winograd": {"layers": len(weights) - len(direct), "direct": direct}}
 
 
 def libraries(config: BackboneConfig) -> tuple[str, ...]:
@@ -143,6 +158,7 @@ def release_models() -> None:
     """Release the cached networks, and return their memory to the system."""
     load_engine.cache_clear()
     load_winograd.cache_clear()
+    _transform_weights.cache_clear()
     load_backbone.cache_clear()
     gc.collect()
     return_memory()

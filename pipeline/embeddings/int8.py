@@ -110,8 +110,8 @@ def quantise(config: BackboneConfig, images: Tensor, held_out: Tensor) -> Quanti
 
 
 def weights_digest(config: BackboneConfig, model: str) -> str:
-    """Return the sha256 of the weights in use: of the int8 model, or of the backbone if `model` is ""."""
-    if model:
+    """Return the sha256 of the weights in use: of the int8 model in this file, or of the backbone."""
+    if config.precision == "int8" and model:
         return file_sha256(Path(model), Path(model).with_suffix(".bin"))
     sha256: str = describe_weights(config)["sha256"]
     return sha256

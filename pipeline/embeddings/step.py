@@ -6,10 +6,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pipeline.base.memory import file_in_memory
 from pipeline.base.provenance import RANDOM_WEIGHTS
 from pipeline.base.registry import lookup
 from pipeline.embeddings.backbones import BACKBONES, BackboneConfig
-from pipeline.embeddings.engines import choose_convolution, describe_convolution, libraries, release_models
+from pipeline.embeddings.engines import (
+    choose_convolution,
+    describe_convolution,
+    libraries,
+    release_models,
+    save_winograd_weights,
+)
 from pipeline.embeddings.int8 import prepare_weights, weights_digest
 from pipeline.embeddings.tokens import Source, embed_clip, token_width
 from pipeline.memo.extraction import ClipJob, ExtractionSummary, Step, extract_to_file
@@ -59,21 +66,30 @@ def write_tokens(
         "weights": {**weights, **describe_convolution(config, device=run.device)},
         "upstream": {name: reader.attributes[name] for name in ("config", "fingerprint")} | {"version": reader.version},
     }
-    with Pool(run, device=run.device) as pool:
-        step = tokens_step(source, config, pool, model=model, upstream=reader.attributes["fingerprint"])
-        empty = ClipTokens.empty(token_width(source, config), views=config.views - 1)
-        if run.scheduler != "synchronous":
-            release_models()  # from now on, only the workers need a network
-        return extract_to_file(
-            target,
-            jobs,
-            step,
-            like=to_columns(empty),
-            attributes=attributes,
-            pool=pool,
-            upstream_attributes=reader.attributes,
-            quiet=quiet,
-        )
+    with file_in_memory("winograd") as file:
+        is_shared = file is not None and config.convolution == "winograd" and run.scheduler == "processes"
+        model = str(file) if is_shared else model
+        prepare = partial(_hand_over, config, file if is_shared else None)
+        with Pool(run, device=run.device, prepare=prepare) as pool:
+            step = tokens_step(source, config, pool, model=model, upstream=reader.attributes["fingerprint"])
+            empty = ClipTokens.empty(token_width(source, config), views=config.views - 1)
+            return extract_to_file(
+                target,
+                jobs,
+                step,
+                like=to_columns(empty),
+                attributes=attributes,
+                pool=pool,
+                upstream_attributes=reader.attributes,
+                quiet=quiet,
+            )
+
+
+def _hand_over(config: BackboneConfig, file: Path | None) -> None:
+    """Release this process's network before workers start, which need one instead; save its weights for them first."""
+    if file:
+        save_winograd_weights(config, file)
+    release_models()
 
 
 def tokens_step(source: Source, config: BackboneConfig, pool: Pool, *, model: str, upstream: str) -> Step:

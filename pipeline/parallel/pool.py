@@ -63,9 +63,15 @@ class ExecutionConfig(Config):
 class Pool:
     """Runs calls on workers. The first call starts them, so a run that needs only the memo starts none."""
 
-    def __init__(self, run: ExecutionConfig, *, device: str = "cpu") -> None:
-        """Create a pool whose calls compute on `device`; start nothing yet."""
+    def __init__(
+        self, run: ExecutionConfig, *, device: str = "cpu", prepare: Callable[[], object] = lambda: None
+    ) -> None:
+        """Create a pool whose calls compute on `device`; start nothing yet.
+
+        `prepare` is called before workers start, if any do.
+        """
         self.run = run
+        self._prepare = prepare
         self._device = device
         self._resources = ExitStack()
 
@@ -177,6 +183,7 @@ class Pool:
         from pipeline.parallel._cluster import LocalWorkerSetup, admit_workers
         from pipeline.parallel._local import start_workers
 
+        self._prepare()
         for name in ("distributed", "distributed.client", "tornado.application"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # the pool reports what users need to know
         address: Any = self.run.scheduler

@@ -1,13 +1,15 @@
 """The memory that is available: the least of the machine's, the control groups' and the address space's."""
 
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
 from pipeline.base import memory
-from pipeline.base.memory import available_bytes
+from pipeline.base.memory import available_bytes, file_in_memory
 
 
 def test_machine_bounds_what_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,3 +54,15 @@ def test_limits_of_control_groups_are_found(
     (tmp_path / "cgroup").write_text(table)
     assert list(memory._cgroup_limits(tmp_path / "cgroup", tmp_path)) == limits
     assert list(memory._cgroup_limits(tmp_path / "absent", tmp_path)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has files in memory")
+def test_a_file_in_memory_is_for_other_processes_until_the_block_ends() -> None:
+    code = "import pathlib, sys; print(pathlib.Path(sys.argv[1]).read_text())"
+    with file_in_memory("words") as file:
+        assert file is not None
+        file.write_text("shared words")
+        read = subprocess.run([sys.executable, "-c", code, str(file)], check=True, capture_output=True, text=True)
+    assert read.stdout == "shared words\n"
+    assert not file.exists()

@@ -21,10 +21,25 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from pipeline.base.errors import ParameterError
+from pipeline.base.memory import file_in_memory
 from pipeline.base.provenance import ROOT
-from pipeline.embeddings._winograd import WinogradConv2d, accelerate, convolve_exactly, error_of
+from pipeline.embeddings._winograd import (
+    WinogradConv2d,
+    accelerate,
+    convolve_exactly,
+    error_of,
+    transform_weight,
+    transform_weights,
+)
 from pipeline.embeddings.backbones import BackboneConfig, load_backbone
-from pipeline.embeddings.engines import choose_convolution, embed, load_engine, load_winograd, release_models
+from pipeline.embeddings.engines import (
+    choose_convolution,
+    embed,
+    load_engine,
+    load_winograd,
+    release_models,
+    save_winograd_weights,
+)
 from pipeline.embeddings.step import write_tokens
 from pipeline.embeddings.tokens import SOURCES
 from pipeline.parallel.pool import ExecutionConfig
@@ -55,13 +70,17 @@ def make_conv(inputs: int, outputs: int, *, bias: bool = True) -> nn.Conv2d:
     return conv
 
 
+def winograd_of(backbone: nn.Module) -> nn.Module:
+    return accelerate(backbone, transform_weights(backbone))
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(
     ("inputs", "outputs", "height", "width"), [(3, 5, 9, 7), (64, 64, 4, 4), (70, 130, 5, 30), (128, 64, 1, 2)]
 )
 def test_it_is_a_convolution_with_sum_and_relu(inputs: int, outputs: int, height: int, width: int, bias: bool) -> None:
     conv = make_conv(inputs, outputs, bias=bias)
-    layer = WinogradConv2d(conv)
+    layer = WinogradConv2d(conv, transform_weight(conv.weight))
     images, residual = random(3, inputs, height, width), random(3, outputs, height, width, seed=2)
     exact = conv2d(
         images.double(), conv.weight.double(), conv.bias.double() if conv.bias is not None else None, padding=1
@@ -87,7 +106,7 @@ def test_processors_with_and_without_avx512_give_the_same_bytes(
         monkeypatch.setattr(binding, "get_host_cpu_features", partial(dict, avx512f=has_avx512))
         winograd = importlib.import_module("pipeline.embeddings._winograd")
         assert columns == winograd.COLUMNS
-        results.append(winograd.WinogradConv2d(conv)(images))
+        results.append(winograd.WinogradConv2d(conv, winograd.transform_weight(conv.weight))(images))
     assert results[0].numpy().tobytes() == results[1].numpy().tobytes()
     torch.testing.assert_close(results[0], conv(images), rtol=1e-4, atol=1e-4)
 
@@ -112,7 +131,7 @@ def test_tokens_are_as_exact_as_torchs(make_images: Callable[[], Tensor], uneven
             scales = (uneven * random(module.out_channels, 1, 1, 1, seed=number)).exp()
             module.weight *= scales / scales.square().mean().sqrt()
     images = make_images()
-    results = plain(images).double(), accelerate(plain).backbone(images).double()
+    results = plain(images).double(), winograd_of(plain)(images).double()
     exact = copy.deepcopy(plain).double()(images.double())
     direct_error, error = (float((result - exact).norm() / exact.norm()) for result in results)
     assert 0 < error <= 2 * direct_error
@@ -124,26 +143,30 @@ def test_a_layer_whose_error_would_be_too_large_keeps_torchs_convolution() -> No
     uneven.weight[:, :, 1:] *= 1e-6  # one row of taps outweighs the others
     uneven.weight[:, 1:] *= 1e-6  # and one channel
     network = nn.Sequential(make_conv(64, 64), nn.ReLU(), uneven, nn.Conv2d(64, 8, 3, stride=2, padding=1))
-    accelerated = accelerate(network.requires_grad_(False))
-    assert (accelerated.layers, accelerated.direct) == (1, ["2"])
-    assert accelerated.backbone.get_submodule("2").weight is uneven.weight
+    weights = transform_weights(network.requires_grad_(False))
+    assert list(weights) == ["0", "2"]
+    assert weights["2"] is None
+    accelerated = accelerate(network, weights)
+    assert isinstance(accelerated.get_submodule("0"), WinogradConv2d)
+    assert accelerated.get_submodule("2").weight is uneven.weight
     images = random(2, 64, 24, 24).relu()
     exact = convolve_exactly(uneven, images)
-    assert error_of(WinogradConv2d(uneven)(images), exact) > 2 * error_of(uneven(images), exact)
+    layer = WinogradConv2d(uneven, transform_weight(uneven.weight))
+    assert error_of(layer(images), exact) > 2 * error_of(uneven(images), exact)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg11_bn", "densenet121", "googlenet"])
 def test_sums_and_relus_are_part_of_the_convolutions(name: str) -> None:
     config = SMALL.model_copy(update={"backbone": name})
     plain = load_backbone(config, "cpu")
-    accelerated = accelerate(plain)
+    accelerated = winograd_of(plain)
     for images in (pictures(3), pictures(3)[:, :1]):
         expected = plain(images)
-        torch.testing.assert_close(accelerated.backbone(images), expected, rtol=1e-4, atol=1e-4 * expected.abs().max())
-    features: Any = accelerated.backbone.features
+        torch.testing.assert_close(accelerated(images), expected, rtol=1e-4, atol=1e-4 * expected.abs().max())
+    features: Any = accelerated.features
     modules = dict(features.named_modules())
     layers = [node for node in features.graph.nodes if isinstance(modules.get(str(node.target)), WinogradConv2d)]
-    assert len(layers) == accelerated.layers > 5
+    assert len(layers) > 5
     if name == "resnet18":  # two convolutions in each of eight blocks, but three of stride 2
         assert len(layers) == 13
         assert [node.args[2] for node in layers] == [True] * 13
@@ -157,12 +180,23 @@ def test_bytes_depend_on_neither_batch_nor_threads(name: str, size_px: int) -> N
     config = SMALL.model_copy(update={"backbone": name, "size_px": size_px})  # the last maps have 2 or 3 pixels a side
     images = random(16, 3, size_px, size_px).sigmoid()
     expected = embed(images, config).numpy().tobytes()
-    backbone = load_winograd(config).backbone
+    backbone = load_winograd(config)
     for threads in (1, 2):
         torch.set_num_threads(threads)
         for size in (1, 5, 8, 16):
             assert torch.cat([backbone(part) for part in images.split(size)]).numpy().tobytes() == expected
     torch.set_num_threads(1)
+
+
+def test_weights_that_another_process_has_transformed_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = embed(pictures(2), SMALL)
+    with file_in_memory("weights") as file:
+        assert file is not None
+        save_winograd_weights(SMALL, file)
+        release_models()
+        monkeypatch.setattr("pipeline.embeddings._winograd.transform_weights", None)
+        assert embed(pictures(2), SMALL, model=str(file)).numpy().tobytes() == expected.numpy().tobytes()
+    release_models()
 
 
 def test_the_file_names_the_convolution_and_every_worker_gives_its_bytes(
