@@ -16,9 +16,8 @@ from typing import Any, Literal, cast
 import torch
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from torch import Tensor, nn
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.experimental.optimization import fuse
-from torch.fx.passes.shape_prop import ShapeProp
 
 from pipeline.base.builders import build
 from pipeline.base.errors import ParameterError, WeightsError
@@ -162,13 +161,27 @@ def cut_at_last_map(network: nn.Module, *, size_px: int) -> GraphModule:
 
     last = get_graph_node_names(network, suppress_diff_warning=True)[1][-1]
     whole = create_feature_extractor(network, [last], suppress_diff_warning=True)
-    ShapeProp(whole).propagate(torch.zeros(1, 3, size_px, size_px))
+    recorder = _ShapeRecorder(whole)
+    recorder.run(torch.zeros(1, 3, size_px, size_px))
     graph = whole.graph
-    maps = [node for node in graph.nodes if _is_map(getattr(node.meta.get("tensor_meta"), "shape", ()))]
+    maps = [node for node in graph.nodes if _is_map(recorder.shapes[node])]
     (output,) = (node for node in graph.nodes if node.op == "output")
     output.args = (maps[-1],)
     graph.eliminate_dead_code()
     return GraphModule(whole, graph)
+
+
+class _ShapeRecorder(Interpreter):
+    """Runs a graph and records the shape of each result; torch's own `ShapeProp` loads half a second of SymPy."""
+
+    def __init__(self, module: GraphModule) -> None:
+        super().__init__(module)
+        self.shapes: dict[Node, Sequence[int]] = {}
+
+    def run_node(self, n: Node) -> Any:
+        result = super().run_node(n)
+        self.shapes[n] = getattr(result, "shape", ())
+        return result
 
 
 def _is_map(shape: Sequence[int]) -> bool:
