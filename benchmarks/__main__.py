@@ -42,12 +42,15 @@ def main() -> None:
             spread = f"{figure.spread[0]:.2f} to {figure.spread[1]:.2f}" if figure.runs > 1 else ""
             value = f"{figure.value:.2f} {figure.unit}"
             table.add_row(figure.name, value, figure.against, str(figure.runs), spread, figure.target)
-            figures.append({"benchmark": name} | figure.as_json())
+            figures.append({"benchmark": name, "machine": _machine()} | figure.as_json())
     Console().print(table)
+    write_text(RESULTS, json.dumps({"figures": figures}, indent=2) + "\n")
+
+
+def _machine() -> str:
     from pipeline.parallel.devices import hardware
 
-    machine = {"cores": psutil.cpu_count(), "processor": hardware("cpu"), "system": platform.system()}
-    write_text(RESULTS, json.dumps({"machine": machine, "figures": figures}, indent=2) + "\n")
+    return f"{psutil.cpu_count()} cores, {hardware('cpu')}, {platform.system()}"
 
 
 if __name__ == "__main__":

@@ -9,12 +9,17 @@ HEADINGS = ("figure", "value", "against", "runs", "spread", "target")
 
 
 def figures() -> str:
-    """Return the machine and all figures as Markdown."""
-    results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    machine = results["machine"]
-    summary = f"Measured on {machine['cores']} cores, {machine['processor']}, {machine['system']}."
-    rows = [HEADINGS, ("---",) * len(HEADINGS), *map(_row, results["figures"])]
-    return summary + "\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+    """Return all figures as Markdown, a table for each machine that measured some."""
+    measured = json.loads(RESULTS.read_text(encoding="utf-8"))["figures"]
+    of_machine = {
+        figure["machine"]: [it for it in measured if it["machine"] == figure["machine"]] for figure in measured
+    }
+    return "\n".join(f"Measured on {machine}:\n\n{_table(rows)}" for machine, rows in of_machine.items())
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    lines = [HEADINGS, ("---",) * len(HEADINGS), *map(_row, rows)]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def _row(figure: dict[str, Any]) -> tuple[str, ...]:

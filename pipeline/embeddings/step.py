@@ -71,8 +71,8 @@ def write_tokens(
         model = str(file) if is_shared else model
         prepare = partial(_hand_over, config, file if is_shared else None)
         with Pool(run, device=run.device, prepare=prepare) as pool:
+            empty = ClipTokens.empty(token_width(source, config), views=config.views - 1)  # before a cluster is asked
             step = tokens_step(source, config, pool, model=model, upstream=reader.attributes["fingerprint"])
-            empty = ClipTokens.empty(token_width(source, config), views=config.views - 1)
             return extract_to_file(
                 target,
                 jobs,

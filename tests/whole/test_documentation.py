@@ -423,3 +423,4 @@ def test_pages_build_without_warnings_and_fetch_nothing(tmp_path: Path) -> None:
     for figure in json.loads((ROOT / "benchmarks/results.json").read_text())["figures"]:
         value = f"{figure['value']:.2f} {figure['unit']}"
         assert f"<td>{escape(figure['name'], quote=False)}</td>\n<td>{value}</td>" in pages["benchmarks.html"]
+        assert f"Measured on {figure['machine']}:" in pages["benchmarks.html"]
