@@ -84,7 +84,7 @@ def windows_fingerprint(*, run: ExecutionConfig = SYNCHRONOUS, **settings: Any) 
 
 
 def tokens_fingerprint(
-    *, run: ExecutionConfig = SYNCHRONOUS, source: str = "faces", model: str = "", made_by: str = "f", **settings: Any
+    *, run: ExecutionConfig = SYNCHRONOUS, source: str = "faces", made_by: str = "f", **settings: Any
 ) -> str:
     """Return the fingerprint of the tokens of a file without faces."""
     path = Path(f"{made_by}.h5")
@@ -93,16 +93,23 @@ def tokens_fingerprint(
         pass
     reader = Reader(path, schema=FACES_SCHEMA)
     config = BackboneConfig(**({"backbone": "resnet18", "weights": "random", "size_px": 32} | settings))
-    arguments: dict[str, Any] = {"source": SOURCES[source], "config": config, "weights": {}, "model": model}
+    arguments: dict[str, Any] = {"source": SOURCES[source], "config": config, "weights": {}, "model": ""}
     with patch.object(embeddings, "token_width", return_value=1):
         return capture_fingerprint(embeddings, lambda: embeddings.write_tokens(Path(), reader, run=run, **arguments))
 
 
 @pytest.mark.slow
+def int8_fingerprint(model: str) -> str:
+    config = BackboneConfig(backbone="resnet18", weights="random", size_px=32, engine="openvino", precision="int8")
+    with Pool(SYNCHRONOUS) as pool:
+        return embeddings.tokens_step(SOURCES["faces"], config, pool, model=model, upstream="f").fingerprint
+
+
 def test_fingerprint_depends_on_settings_hardware_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "int8.xml").write_text("a network")
-    (tmp_path / "int8.bin").write_text("its numbers")
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.xml").write_text("a network")
+        (tmp_path / f"{name}.bin").write_text(f"the {name} numbers")
 
     def all_fingerprints() -> list[str]:
         return [
@@ -117,7 +124,8 @@ def test_fingerprint_depends_on_settings_hardware_and_code(tmp_path: Path, monke
             tokens_fingerprint(size_px=48),
             tokens_fingerprint(backbone="resnet34"),
             tokens_fingerprint(convolution="direct"),
-            tokens_fingerprint(model="int8.xml"),
+            int8_fingerprint("first.xml"),
+            int8_fingerprint("second.xml"),
             tokens_fingerprint(made_by="others"),
         ]
 
