@@ -68,8 +68,8 @@ def read_params(path: Path = PARAMS_FILE) -> dict[str, Any]:
 def parse_yaml(text: str | bytes, *, where: str) -> Any:
     """Return the value of a YAML text; raise a one-line `ParameterError` that starts with `where` if there is none."""
     try:
-        # Like DVC, read YAML 1.2, in which 1e-3 is a number.
-        value = YAML(typ="safe").load(text)
+        # Like DVC, read YAML 1.2, in which 1e-3 is a number; but not in C, where deep nesting ends the process.
+        value = YAML(typ="safe", pure=True).load(text)
         _count_values(value, {}, depth=0)
     except YAMLError as error:
         raise ParameterError(f"{where} is not valid YAML: {printable(' '.join(str(error).split()))}") from error

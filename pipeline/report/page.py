@@ -199,7 +199,7 @@ def gallery(mistakes: Sequence[Mistake], thumbnails: Thumbnails, modalities: Seq
 
 def _yaml(params: Mapping[str, Any]) -> str:
     text = io.StringIO()
-    writer = YAML(typ="safe")
+    writer = YAML(typ="safe", pure=True)
     writer.default_flow_style = False
     writer.dump(json.loads(json.dumps(params)), text)  # JSON expands YAML's aliases
     return text.getvalue()
