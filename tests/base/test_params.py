@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
-from ruamel.yaml import YAML
 
 from pipeline.base.errors import ParameterError
 from pipeline.base.params import SECTIONS, Config, check, read_params, read_section
@@ -339,8 +338,3 @@ def test_settings_that_need_too_much_memory_together_are_refused(
 ) -> None:
     with pytest.raises(ParameterError, match=words):
         check(values, MODELS[section], where=section)
-
-
-def test_dvc_reads_yaml_in_c() -> None:
-    """It takes the fastest parser that is installed."""
-    assert YAML(typ="safe").Parser is not YAML(typ="safe", pure=True).Parser
