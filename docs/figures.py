@@ -11,10 +11,9 @@ HEADINGS = ("figure", "value", "against", "runs", "spread", "target")
 def figures() -> str:
     """Return all figures as Markdown, a table for each machine that measured some."""
     measured = json.loads(RESULTS.read_text(encoding="utf-8"))["figures"]
-    of_machine = {
-        figure["machine"]: [it for it in measured if it["machine"] == figure["machine"]] for figure in measured
-    }
-    return "\n".join(f"Measured on {machine}:\n\n{_table(rows)}" for machine, rows in of_machine.items())
+    machines = dict.fromkeys(figure["machine"] for figure in measured)
+    tables = {machine: _table([it for it in measured if it["machine"] == machine]) for machine in machines}
+    return "\n".join(f"Measured on {machine}:\n\n{table}" for machine, table in tables.items())
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
