@@ -1,5 +1,6 @@
 """Checks in forked processes: one that crashes or hangs its process is a line, and the others go on."""
 
+import faulthandler
 import json
 import os
 import resource
@@ -50,6 +51,7 @@ def _run_child(check: Check, numbers: Sequence[int], expected: Callable[[int], s
 
 
 def _limit_resources() -> None:
+    faulthandler.disable()  # how the child ends is reported; pytest's handler would print a traceback
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     with open("/proc/self/statm") as file:  # noqa: PTH123 - a path of the system, and no file
         size = int(file.read().split()[0]) * resource.getpagesize()
