@@ -6,10 +6,10 @@ import importlib.util
 import json
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC = "fdan"  # the package that re-exports what users import
@@ -77,10 +77,8 @@ def code_version(function: Callable[..., Any]) -> str:
 
     Comments, docstrings and layout do not count: rewording a comment must not cost a night of extraction.
     """
-    total = hashlib.sha256()
-    for _, path in sorted(source_files(_defining_module(function)).items()):  # by name: folders differ among machines
-        total.update(ast.dump(_without_docstrings(ast.parse(path.read_bytes()))).encode())
-    return total.hexdigest()
+    files = source_files(_defining_module(function))
+    return digest([_read_code(files[name].read_bytes()).sha256 for name in sorted(files)])  # folders differ by machine
 
 
 def _defining_module(function: Callable[..., Any]) -> str:
@@ -128,11 +126,11 @@ def _imports(name: str, path: Path) -> Iterator[str]:
     """Yield the names of all modules that the file may import; `from a import b` may import the module a.b."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     yield from _parents(name)
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in _read_code(path.read_bytes()).imports:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield from _public_modules(["*"]) if alias.name == PUBLIC else [alias.name]
-        elif isinstance(node, ast.ImportFrom):
+        else:
             base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
             names = [alias.name for alias in node.names]
             yield from _public_modules(names) if base == PUBLIC else [base, *(f"{base}.{it}" for it in names)]
@@ -144,8 +142,7 @@ def _public_modules(names: Collection[str]) -> set[str]:
     A plugin depends on what it imports by name, not on everything that is public.
     """
     path = _module_file(PUBLIC)
-    nodes = ast.walk(ast.parse(path.read_bytes())) if path else ()
-    imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    imports = [it for it in _read_code(path.read_bytes()).imports if isinstance(it, ast.ImportFrom)] if path else []
     modules = {alias.name: node.module or "" for node in imports for alias in node.names}
     return {modules[it] for it in names} if modules.keys() >= set(names) else set(modules.values())
 
@@ -155,14 +152,23 @@ def _parents(name: str) -> Iterator[str]:
         yield name
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    """Remove docstrings, those of a class's fields too."""
+class _Code(NamedTuple):
+    sha256: str  # of the syntax tree without docstrings, those of a class's fields too
+    imports: list[ast.Import | ast.ImportFrom]
+
+
+@lru_cache(maxsize=1024)  # the steps of a command share most files, and parsing takes milliseconds
+def _read_code(source: bytes) -> _Code:
+    tree = ast.parse(source)
+    imports = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imports.append(node)
+        elif isinstance(node, ast.ClassDef):
             node.body = [it for it in node.body if not _is_text(it)]
         elif isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef) and _is_text(*node.body[:1]):
             node.body = node.body[1:]
-    return tree
+    return _Code(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports)
 
 
 def _is_text(node: ast.AST | None = None) -> bool:
