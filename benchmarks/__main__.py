@@ -4,6 +4,7 @@ import json
 import platform
 import sys
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 
 import psutil
@@ -29,21 +30,23 @@ BENCHMARKS = (
 
 
 def main() -> None:
-    """Run the benchmarks; for those that are not named, keep the figures of the last run."""
+    """Run the benchmarks; keep the figures of those that are not named, and those of other machines."""
     wanted = sys.argv[1:] or list(BENCHMARKS)
     if unknown := sorted({*wanted} - {*BENCHMARKS}):
         raise SystemExit(f"error: unknown benchmark {', '.join(unknown)}; valid: {', '.join(BENCHMARKS)}")
-    previous = json.loads(RESULTS.read_text(encoding="utf-8"))["figures"] if len(wanted) < len(BENCHMARKS) else []
+    measured = {name: import_module(f"benchmarks.{name}").measure() for name in BENCHMARKS if name in wanted}
     table = Table("figure", "value", "against", "runs", "spread", "target")
-    figures = []
-    for name in BENCHMARKS:
-        figures += [figure for figure in previous if figure["benchmark"] == name and name not in wanted]
-        for figure in import_module(f"benchmarks.{name}").measure() if name in wanted else ():
-            spread = f"{figure.spread[0]:.2f} to {figure.spread[1]:.2f}" if figure.runs > 1 else ""
-            value = f"{figure.value:.2f} {figure.unit}"
-            table.add_row(figure.name, value, figure.against, str(figure.runs), spread, figure.target)
-            figures.append({"benchmark": name, "machine": _machine()} | figure.as_json())
+    for figure in chain.from_iterable(measured.values()):
+        spread = f"{figure.spread[0]:.2f} to {figure.spread[1]:.2f}" if figure.runs > 1 else ""
+        value = f"{figure.value:.2f} {figure.unit}"
+        table.add_row(figure.name, value, figure.against, str(figure.runs), spread, figure.target)
     Console().print(table)
+    machine = _machine()
+    figures = json.loads(RESULTS.read_text(encoding="utf-8"))["figures"]
+    figures = [it for it in figures if it["machine"] != machine or it["benchmark"] not in measured]
+    for name, new in measured.items():
+        figures += [{"benchmark": name, "machine": machine} | figure.as_json() for figure in new]
+    figures.sort(key=lambda it: BENCHMARKS.index(it["benchmark"]))
     write_text(RESULTS, json.dumps({"figures": figures}, indent=2) + "\n")
 
 
