@@ -65,6 +65,7 @@ def _write_smallest(folder: Path) -> Path:
     smallest = folder / "smallest"
     subprocess.run(["git", "init", "-q", str(smallest)], check=True)
     subprocess.run(["dvc", "init", "-q"], cwd=smallest, check=True)
+    shutil.copy(ROOT / ".dvc/config", smallest / ".dvc")
     write_text(smallest / "dvc.yaml", SMALLEST)
     return smallest
 

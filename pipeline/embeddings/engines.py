@@ -80,7 +80,7 @@ def load_engine(config: BackboneConfig, channels: int, device: str, model: str) 
 def choose_convolution(config: BackboneConfig, *, device: str) -> BackboneConfig:
     """Return the configuration with the convolution that runs: `winograd` only with torch in fp32 on a CPU.
 
-    Call it before workers start: it compiles Winograd's transforms, which workers then load from the cache. If this is
+    Call it before workers start: it compiles Winograd's convolution, which workers then load from the cache. If this is
     impossible, log one line and return `direct`.
     """
     if _uses_winograd(config, device):
