@@ -25,7 +25,7 @@ def measure() -> list[Figure]:
         environment = build_environment(clone, Path(folder) / "cache")
         first, peak_gb = run_build(clone, environment)
         again = _nothing_to_do("dvc repro, nothing to do", clone, environment, target="<= 1.5")
-        smallest = _nothing_to_do("the same of a single `echo`", _write_smallest(Path(folder)), environment, target="")
+        smallest = _nothing_to_do("the same of a single echo", _write_smallest(Path(folder)), environment, target="")
         shutil.rmtree(clone / "data/embeddings")
         shutil.rmtree(clone / ".dvc/cache")
         for name in ("faces.h5", "spectrograms.h5"):
