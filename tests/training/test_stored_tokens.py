@@ -168,8 +168,8 @@ def test_memory_is_shared_by_the_workers_of_a_machine(tmp_path: Path, monkeypatc
 
 @pytest.mark.slow
 def test_a_store_of_twice_the_free_address_space_is_trained_on(tmp_path: Path) -> None:
-    write_corpus(tmp_path / "small")
-    write_corpus(tmp_path / "large", clips=768, width=8192, longest=(16, 1), shortest=16)
+    for name, clips in {"small": 96, "large": 768}.items():
+        write_corpus(tmp_path / name, clips=clips, width=8192, longest=(16, 1), shortest=16)
     size = sum((tmp_path / "large" / path).stat().st_size for path in (VISUAL, ACOUSTIC))
     command = [sys.executable, "-c", LIMITED, str(tmp_path / "small"), str(tmp_path / "large"), str(size // 2)]
     # Every thread may reserve an arena of 64 MB of address space, which is no memory.
@@ -203,7 +203,7 @@ def train(folder):
     return corpus, trained
 
 small, large, free = sys.argv[1:]
-train(small)  # libraries reserve most of their address space at their first use
+train(small)  # with the shapes of the large one, for each of which libraries reserve address space at its first use
 limit = psutil.Process().memory_info().vms + int(free)
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 try:
