@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import librosa
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -108,9 +107,10 @@ class SpectrogramsConfig(OptionsConfig):
 
 def log_mel(config: SpectrogramsConfig) -> Spectrogram:
     """Power on the Mel scale, in dB re full scale squared."""
+    from pipeline.spectrograms import _librosa
 
     def compute(audio: Audio, rate_hz: int) -> NDArray[np.float32]:
-        power = librosa.feature.melspectrogram(
+        power = _librosa.melspectrogram(
             y=audio,
             sr=rate_hz,
             n_fft=config.fft_samples,
@@ -126,10 +126,12 @@ def log_mel(config: SpectrogramsConfig) -> Spectrogram:
 
 def mfcc(config: SpectrogramsConfig) -> Spectrogram:
     """Cepstral coefficients of `log_mel`, without the first one, which is loudness."""
+    from pipeline.spectrograms import _librosa
+
     mels = log_mel(config.model_copy(update={"bands": config.bands + 1}))
 
     def compute(audio: Audio, rate_hz: int) -> NDArray[np.float32]:
-        values = librosa.feature.mfcc(S=mels(audio, rate_hz), n_mfcc=config.bands + 1)[1:]
+        values = _librosa.mfcc(S=mels(audio, rate_hz), n_mfcc=config.bands + 1)[1:]
         return np.asarray(values, np.float32)
 
     return compute
@@ -137,12 +139,14 @@ def mfcc(config: SpectrogramsConfig) -> Spectrogram:
 
 def cqt(config: SpectrogramsConfig) -> Spectrogram:
     """Power of a constant-Q transform, in dB re full scale squared; the bands are pitches from fmin_hz to fmax_hz."""
+    from pipeline.spectrograms import _librosa
+
     bins_per_octave = math.ceil(config.bands / math.log2(config.fmax_hz / config.fmin_hz))
 
     def compute(audio: Audio, rate_hz: int) -> NDArray[np.float32]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "n_fft=.* is too large")  # low octaves of short clips are padded
-            values = librosa.cqt(
+            values = _librosa.cqt(
                 audio,
                 sr=rate_hz,
                 hop_length=config.hop,

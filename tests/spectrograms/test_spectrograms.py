@@ -1,5 +1,8 @@
 """Spectrograms: pitch, level, and the times of windows."""
 
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from scipy.signal import stft
 
 from pipeline.base.errors import AbsentModalityError, ParameterError
 from pipeline.base.params import check
+from pipeline.base.provenance import ROOT
 from pipeline.memo.extraction import ClipJob
 from pipeline.parallel.pool import ExecutionConfig
 from pipeline.spectrograms.kinds import SPECTROGRAMS, SpectrogramsConfig
@@ -157,3 +161,36 @@ def test_the_step_keeps_the_limits_of_the_run(tmp_path: Path) -> None:
     jobs = [ClipJob("a", "0", lambda: path)]
     summary = write_windows(tmp_path / "a.h5", jobs, SpectrogramsConfig(), run=run, quiet=True)
     assert summary.failures == {"a": "lasts longer than run.max_decoded_s = 0.5 s allows"}
+
+
+def test_librosa_compiles_a_function_only_when_it_is_called(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILING],
+        cwd=ROOT,
+        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["[]", "[True, True, False] [25.0] ['_cabs2', '_zc_wrapper']"]
+
+
+COMPILING = """
+import os
+from pathlib import Path
+import numpy as np
+from pipeline.spectrograms.kinds import SPECTROGRAMS, SpectrogramsConfig
+
+def compiled():
+    files = Path(os.environ["NUMBA_CACHE_DIR"]).rglob("*.nbi")
+    return sorted({it.name.split("-")[-2].split(".")[-1] for it in files})
+
+for name in ("log_mel", "mfcc"):
+    SPECTROGRAMS[name](SpectrogramsConfig(kind=name))(np.zeros(16000, np.float32), 16000)
+print(compiled())
+
+import librosa  # as a user's own spectrogram does
+
+crossings = librosa.zero_crossings(np.array([1.0, -1.0, -2.0]))
+print(crossings.tolist(), librosa.util.abs2(np.array([3 + 4j])).tolist(), compiled())
+"""
